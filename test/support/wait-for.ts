@@ -1,0 +1,38 @@
+// Tests never sleep for a fixed time: they wait until something is true, up to a limit. The limit
+// is generous, since it only decides how long a failure takes, never whether a test passes.
+
+import { setTimeout as delay } from 'node:timers/promises';
+
+const LIMIT_MS = 30_000;
+const POLL_MIN_MS = 2;
+const POLL_MAX_MS = 50;
+
+/**
+ * Calls the condition until it gives something truthy, and returns that. An error that it throws
+ * counts as not yet, and is the cause of the error at the limit.
+ */
+export async function waitFor<T>(
+  condition: () => T | Promise<T>,
+  options: { what: string; limitMs?: number },
+): Promise<NonNullable<T>> {
+  const limitMs = options.limitMs ?? LIMIT_MS;
+  const end = performance.now() + limitMs;
+  let pollMs = POLL_MIN_MS;
+  let last: unknown;
+  for (;;) {
+    let error: unknown;
+    try {
+      const value = await condition();
+      if (value) return value;
+      last = value;
+    } catch (cause) {
+      error = cause;
+    }
+    if (performance.now() >= end) {
+      const seen = error instanceof Error ? error.message : JSON.stringify(last);
+      throw new Error(`not within ${limitMs} ms: ${options.what} (last: ${seen})`, { cause: error });
+    }
+    await delay(pollMs);
+    pollMs = Math.min(POLL_MAX_MS, pollMs * 1.5);
+  }
+}
