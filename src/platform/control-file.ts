@@ -7,7 +7,7 @@
 // the long header at the start of each WAL segment, which has no checksum.
 
 import { randomBytes } from 'node:crypto';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { open, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { invariant } from './assert.ts';
 
@@ -30,9 +30,8 @@ export async function renewSystemIdentifier(dataDirectory: string): Promise<void
   const walFolder = join(dataDirectory, 'pg_wal');
   for (const name of await readdir(walFolder)) {
     if (!SEGMENT_NAME.test(name)) continue;
-    const segment = await readFile(join(walFolder, name));
-    identifier.copy(segment, WAL_HEADER_IDENTIFIER_OFFSET);
-    await writeFile(join(walFolder, name), segment, { flag: 'r+' });
+    await using segment = await open(join(walFolder, name), 'r+');
+    await segment.write(identifier, 0, identifier.length, WAL_HEADER_IDENTIFIER_OFFSET);
   }
 }
 

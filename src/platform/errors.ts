@@ -141,6 +141,11 @@ export const ERRORS = {
     cause: 'The syncline schema in the database was made by a newer version of Syncline.',
     remedy: 'Run the newer version; downgrading needs `syncline uninstall` first.',
   },
+  'SYN-P016': {
+    class: 'config',
+    cause: 'The encrypted connection to the server cannot be set up, or its certificate is not trusted.',
+    remedy: 'Check sslmode and sslrootcert in the database URL, and the certificate of the server.',
+  },
   'SYN-K001': {
     class: 'protocol',
     cause: 'The replication slot is gone or was invalidated, so changes are missing from the stream.',
@@ -186,6 +191,11 @@ export const ERRORS = {
     cause:
       'What the slot sends again differs from what the stream already holds: this is another history of the database.',
     remedy: 'If the database was restored or cloned on purpose, follow the guide on restored regions.',
+  },
+  'SYN-K010': {
+    class: 'infrastructure',
+    cause: 'The server answered a replication command, or ended the stream, with an error that has no code of its own.',
+    remedy: 'Look up the SQLSTATE that the message names; nothing was confirmed, so trying again loses nothing.',
   },
   'SYN-L001': {
     class: 'protocol',
