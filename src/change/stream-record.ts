@@ -1,0 +1,80 @@
+/**
+ * What a stream holds, in order: row changes, heartbeats and the marks of new runs.
+ *
+ * A log stores `LogRecord`s and looks only at their headers (`kind`, `run`, `position`, `index`, `last`); the value is
+ * JSON. So transactions are assembled, and records of a dead run ignored, without parsing a value.
+ */
+import type { ChangeEvent } from './change-event.ts';
+import { type Hlc, hlcFromText, hlcToText } from './hlc.ts';
+import type { Position, Seen } from './position.ts';
+
+export type RecordKind = 'change' | 'heartbeat' | 'run';
+
+export type LogRecord = {
+  readonly kind: RecordKind;
+  /** The run of the capture that wrote it; grows with each start. */
+  readonly run: number;
+  /** The transaction's position; null for `run` records. */
+  readonly position: Position | null;
+  readonly index: number;
+  readonly last: boolean;
+  /** JSON. */
+  readonly value: string;
+};
+
+/** A transaction without row changes that a region writes through its own WAL once a second. */
+export type Heartbeat = {
+  readonly event_id: string;
+  readonly region_id: string;
+  readonly position: Position;
+  readonly predecessor: Position | null;
+  readonly hlc: Hlc;
+  readonly committed_at: string;
+  readonly seen: Seen;
+  /** Nothing later in this stream is stamped at or below it. */
+  readonly promise: Hlc;
+  /** All events stamped at or below it, of every member, are applied in this region. */
+  readonly floor: Hlc;
+  /** The membership that this region knows, itself included. */
+  readonly members: readonly string[];
+};
+
+/** The first record of a run: whatever an older run still writes behind it is void. */
+export type RunRecord = {
+  readonly region_id: string;
+  readonly run: number;
+  readonly epoch: string;
+  readonly opened_at: string;
+};
+
+export function changeRecord(run: number, position: Position, event: ChangeEvent): LogRecord {
+  const { index, last } = event.transaction;
+  return { kind: 'change', run, position, index, last, value: JSON.stringify(event) };
+}
+
+export function heartbeatRecord(run: number, heartbeat: Heartbeat): LogRecord {
+  const value = JSON.stringify({
+    ...heartbeat,
+    hlc: hlcToText(heartbeat.hlc),
+    promise: hlcToText(heartbeat.promise),
+    floor: hlcToText(heartbeat.floor),
+  });
+  return { kind: 'heartbeat', run, position: heartbeat.position, index: 0, last: true, value };
+}
+
+export function runRecord(record: RunRecord): LogRecord {
+  return { kind: 'run', run: record.run, position: null, index: 0, last: true, value: JSON.stringify(record) };
+}
+
+export function parseChange(value: string): ChangeEvent {
+  return JSON.parse(value) as ChangeEvent;
+}
+
+export function parseHeartbeat(value: string): Heartbeat {
+  const raw = JSON.parse(value) as { [K in keyof Heartbeat]: Heartbeat[K] extends Hlc ? string : Heartbeat[K] };
+  return { ...raw, hlc: hlcFromText(raw.hlc), promise: hlcFromText(raw.promise), floor: hlcFromText(raw.floor) };
+}
+
+export function parseRun(value: string): RunRecord {
+  return JSON.parse(value) as RunRecord;
+}
