@@ -63,7 +63,8 @@ const PREPARED_MAX = 1_000;
 
 const RAW_TEXT = { getTypeParser: () => (value: string) => value } as unknown as NonNullable<ClientConfig['types']>;
 
-const PINNED = {
+/** How text looks, and what a session may meet: the same in every session, whoever makes it. */
+export const PINNED = {
   client_encoding: 'UTF8',
   datestyle: 'ISO, YMD',
   intervalstyle: 'postgres',

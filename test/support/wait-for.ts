@@ -7,6 +7,8 @@ const LIMIT_MS = 30_000;
 const POLL_MIN_MS = 2;
 const POLL_MAX_MS = 50;
 
+type Truthy<T> = Exclude<T, false | null | undefined | 0 | 0n | ''>;
+
 /**
  * Calls the condition until it gives something truthy, and returns that. An error that it throws
  * counts as not yet, and is the cause of the error at the limit.
@@ -14,7 +16,7 @@ const POLL_MAX_MS = 50;
 export async function waitFor<T>(
   condition: () => T | Promise<T>,
   options: { what: string; limitMs?: number },
-): Promise<NonNullable<T>> {
+): Promise<Truthy<T>> {
   const limitMs = options.limitMs ?? LIMIT_MS;
   const end = performance.now() + limitMs;
   let pollMs = POLL_MIN_MS;
@@ -23,7 +25,7 @@ export async function waitFor<T>(
     let error: unknown;
     try {
       const value = await condition();
-      if (value) return value;
+      if (value) return value as Truthy<T>;
       last = value;
     } catch (cause) {
       error = cause;

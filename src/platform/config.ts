@@ -1,0 +1,214 @@
+// The configuration of one agent: a YAML file, checked whole before anything starts.
+//
+// One schema gives the types, the defaults, the checks and the words of the reference. `${NAME}` in
+// a value takes the variable of the environment, after parsing, so that a secret with a colon or a
+// quote cannot change the file's structure; `$${` writes a literal `${`. All problems are reported
+// at once, each with its path and code, because a file that is mended one error per restart is a
+// torment. Relative paths start at the folder of the file.
+
+import { readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import Type, { type Static } from 'typebox';
+import { Default } from 'typebox/value';
+import { LineCounter, parseDocument } from 'yaml';
+import { type ErrorCode, fail, type SynclineError } from './errors.ts';
+import { problemsOf } from './schema-problems.ts';
+
+const closed = { additionalProperties: false } as const;
+const milliseconds = (byDefault: number, minimum: number, description: string) =>
+  Type.Integer({ default: byDefault, minimum, maximum: 86_400_000, description });
+
+const Region = Type.String({ pattern: '^[a-z0-9-]{1,32}$', description: 'Name of a region: a-z, 0-9 and hyphens.' });
+
+const EmbeddedLog = Type.Object(
+  {
+    type: Type.Enum(['embedded'], { default: 'embedded' }),
+    path: Type.String({ default: './data/log', minLength: 1, description: 'Folder of the log.' }),
+    max_bytes: Type.Integer({
+      default: 10 * 1024 ** 3,
+      minimum: 1024 ** 2,
+      description: 'Bound of the stream on disk; at the bound capture waits, and the WAL is kept by the slot.',
+    }),
+  },
+  { ...closed, default: {} },
+);
+
+const Token = Type.Object(
+  { token: Type.String({ minLength: 1 }), role: Type.Enum(['viewer', 'operator', 'admin']) },
+  closed,
+);
+
+const TablePattern = Type.String({ pattern: '^[^.]+\\..+$', description: 'schema.table, with * for any characters.' });
+
+const ConfigSchema = Type.Object(
+  {
+    region: Region,
+    database: Type.String({ pattern: '^postgres(ql)?://', description: 'URL of the database of this region.' }),
+    log: EmbeddedLog,
+    api: Type.Object(
+      {
+        listen: Type.String({ default: '127.0.0.1:7400', pattern: '^(\\[[0-9a-fA-F:]+\\]|[^:\\[\\]]+):[0-9]{1,5}$' }),
+        tokens: Type.Array(Token, { default: [], description: 'Who may call the API; none is fine on loopback.' }),
+      },
+      { ...closed, default: {} },
+    ),
+    tables: Type.Object(
+      {
+        include: Type.Array(TablePattern, { default: ['public.*'], minItems: 1 }),
+        exclude: Type.Array(TablePattern, { default: [] }),
+      },
+      { ...closed, default: {} },
+    ),
+    peers: Type.Array(
+      Type.Object(
+        {
+          region: Region,
+          log: Type.Optional(Type.Omit(EmbeddedLog, ['max_bytes'], closed)),
+          api: Type.Optional(Type.String({ pattern: '^https?://', description: "URL of the peer's API." })),
+        },
+        closed,
+      ),
+      { default: [], description: 'All other regions.' },
+    ),
+    apply: Type.Object(
+      {
+        batch_rows_max: Type.Integer({ default: 5_000, minimum: 1, maximum: 100_000 }),
+        causal_wait_ms: milliseconds(2_000, 0, 'How long a transaction waits for what it has seen from elsewhere.'),
+        on_error: Type.Enum(['quarantine', 'stop'], {
+          default: 'quarantine',
+          description: 'What an event that cannot be applied does: is set aside, or stops its link.',
+        }),
+        lock_timeout_ms: milliseconds(1_000, 10, 'How long a batch waits for a lock before it yields.'),
+      },
+      { ...closed, default: {} },
+    ),
+    capture: Type.Object(
+      { heartbeat_ms: milliseconds(1_000, 10, 'Period of the heartbeat through the WAL.') },
+      { ...closed, default: {} },
+    ),
+    limits: Type.Object(
+      { max_clock_drift_ms: milliseconds(60_000, 1, 'Events further ahead of the local clock are held.') },
+      { ...closed, default: {} },
+    ),
+    log_level: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace'], { default: 'info' }),
+  },
+  closed,
+);
+
+export type Config = Static<typeof ConfigSchema>;
+
+export interface ConfigProblem {
+  readonly code: ErrorCode;
+  readonly path: string;
+  readonly message: string;
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Reads and checks the file; throws one SynclineError that lists all problems. */
+export async function loadConfig(path: string, environment: Environment = process.env): Promise<Config> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? cause.code : 'unknown';
+    throw fail('SYN-C001', `${path}: ${String(code)}`, { cause, context: { path } });
+  }
+  const config = parseConfig(text, environment, path);
+  const absolute = (log: { path: string }): string => resolve(dirname(resolve(path)), log.path);
+  config.log.path = absolute(config.log);
+  for (const { log } of config.peers) if (log !== undefined) log.path = absolute(log);
+  return config;
+}
+
+/** Checks the text of a configuration; `source` names it in messages. */
+export function parseConfig(text: string, environment: Environment, source = 'configuration'): Config {
+  const problems: ConfigProblem[] = [];
+  const value = interpolate(parseYaml(text, source), environment, problems);
+  const filled: unknown = Default(ConfigSchema, value ?? {});
+  for (const { path, kind, message } of problemsOf(ConfigSchema, filled)) {
+    // What a missing variable left empty is reported once, as missing.
+    if (problems.some((problem) => problem.code === 'SYN-C003' && problem.path === path)) continue;
+    problems.push({ code: kind === 'unknown-key' ? 'SYN-C005' : 'SYN-C004', path, message });
+  }
+  if (problems.length === 0) problems.push(...contradictions(filled as Config));
+  if (problems.length > 0) throw configError(problems, source);
+  return filled as Config;
+}
+
+function parseYaml(text: string, source: string): unknown {
+  const lineCounter = new LineCounter();
+  const document = parseDocument(text, { lineCounter, prettyErrors: false });
+  if (document.errors.length > 0) {
+    const details = document.errors.map((error) => {
+      const { line, col } = lineCounter.linePos(error.pos[0]);
+      return `line ${line}, column ${col}: ${error.message}`;
+    });
+    throw fail('SYN-C002', `${source}: ${details.join('; ')}`, { context: { source, problems: details } });
+  }
+  return document.toJS({ maxAliasCount: 100 }) as unknown;
+}
+
+const VARIABLE = /\$(\$\{)|\$\{([^}]*)\}/g;
+
+/** The value with all variables put in, of every text in it. */
+function interpolate(value: unknown, environment: Environment, problems: ConfigProblem[], path = ''): unknown {
+  if (typeof value === 'string') {
+    return value.replace(VARIABLE, (_, escaped: string | undefined, name: string) => {
+      if (escaped !== undefined) return escaped;
+      const replacement = environment[name];
+      if (replacement === undefined) {
+        problems.push({ code: 'SYN-C003', path, message: `the environment has no variable ${name}` });
+      }
+      return replacement ?? '';
+    });
+  }
+  if (Array.isArray(value)) {
+    return value.map((each, index) => interpolate(each, environment, problems, `${path}[${index}]`));
+  }
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value).map(([key, each]) => {
+    return [key, interpolate(each, environment, problems, path === '' ? key : `${path}.${key}`)] as const;
+  });
+  return Object.fromEntries(entries);
+}
+
+/** What the schema cannot say: settings that exclude each other. */
+function contradictions(config: Config): ConfigProblem[] {
+  const problems: ConfigProblem[] = [];
+  const seen = new Set([config.region]);
+  for (const [index, { region }] of config.peers.entries()) {
+    if (seen.has(region)) {
+      const message = region === config.region ? 'is this region itself' : `names ${region} a second time`;
+      problems.push({ code: 'SYN-C007', path: `peers[${index}].region`, message });
+    }
+    seen.add(region);
+  }
+  const { host, port } = parseListen(config.api.listen);
+  if (port > 65_535) problems.push({ code: 'SYN-C004', path: 'api.listen', message: 'names a port above 65535' });
+  if (config.api.tokens.length === 0 && !isLoopback(host)) {
+    problems.push({ code: 'SYN-C006', path: 'api.listen', message: `${host} is reachable by others, without tokens` });
+  }
+  return problems;
+}
+
+/** Host and port of `api.listen`, with the brackets of an IPv6 address taken off. */
+export function parseListen(listen: string): { host: string; port: number } {
+  const colon = listen.lastIndexOf(':');
+  const host = listen.slice(0, colon).replace(/^\[(.*)\]$/, '$1');
+  return { host, port: Number(listen.slice(colon + 1)) };
+}
+
+const isLoopback = (host: string): boolean =>
+  host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+
+function configError(problems: readonly ConfigProblem[], source: string): SynclineError {
+  const [first] = problems;
+  const lines = problems.map(
+    ({ code, path, message }) => `  ${code} ${path === '' ? '(the whole)' : path}: ${message}`,
+  );
+  const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`;
+  return fail(first?.code ?? 'SYN-C004', `${source} has ${count}:\n${lines.join('\n')}`, {
+    context: { source, problems },
+  });
+}
