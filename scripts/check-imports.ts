@@ -1,0 +1,61 @@
+// Keeps the arrows between the folders: data flows capture → log → apply, and each layer knows only
+// the ones below it. Capture and apply never import each other: they meet at the log and in clock/.
+// Only agent.ts names a concrete log, so that the rest works with any.
+
+import { importsOf } from './module-graph.ts';
+import { type Check, isTest } from './source-tree.ts';
+
+/** What may be imported by the modules of a folder, besides the folder itself. */
+const ARROWS: Readonly<Record<string, readonly RegExp[]>> = {
+  platform: [],
+  change: [/^src\/platform\/(errors|assert)\.ts$/],
+  clock: [/^src\/(change|platform)\//],
+  log: [/^src\/(change|platform)\//],
+  resolve: [/^src\/(change|platform)\//],
+  capture: [/^src\/(clock|change|platform)\//, /^src\/log\/(event-log|stream-reader)\.ts$/],
+  apply: [/^src\/(clock|resolve|change|platform)\//, /^src\/log\/(event-log|stream-reader)\.ts$/],
+};
+
+const LOG_INTERFACE = /^src\/log\/(event-log|stream-reader)\.ts$/;
+const NAMES_A_LOG = 'src/agent.ts';
+
+export const checkImports: Check = (tree) => {
+  const complaints: string[] = [];
+  const manifest = JSON.parse(tree.get('package.json') ?? '{}') as { dependencies?: Record<string, string> };
+  const dependencies = new Set(Object.keys(manifest.dependencies ?? {}));
+  for (const [path, text] of tree) {
+    if (!path.startsWith('src/') || !path.endsWith('.ts') || isTest(path)) continue;
+    const folder = path.split('/').length > 2 ? (path.split('/')[1] ?? '') : '';
+    for (const imported of importsOf(path, text)) {
+      const complaint = complainAbout(path, folder, imported, dependencies);
+      if (complaint !== undefined) complaints.push(`${path}: ${complaint}`);
+      else if (imported.startsWith('src/') && !tree.has(imported)) complaints.push(`${path}: no file ${imported}`);
+    }
+  }
+  return complaints;
+};
+
+function complainAbout(
+  path: string,
+  folder: string,
+  imported: string,
+  dependencies: ReadonlySet<string>,
+): string | undefined {
+  if (imported.startsWith('node:')) return undefined;
+  if (!/^(\.|src\/|test\/|scripts\/|bench\/|console\/)/.test(imported)) {
+    const name = imported
+      .split('/')
+      .slice(0, imported.startsWith('@') ? 2 : 1)
+      .join('/');
+    return dependencies.has(name) ? undefined : `${imported} is no dependency of package.json`;
+  }
+  if (!imported.startsWith('src/')) return `src may not import ${imported}`;
+  if (imported.startsWith(`src/${folder}/`) && folder !== '') return undefined;
+  const allowed = ARROWS[folder];
+  if (allowed !== undefined && !allowed.some((arrow) => arrow.test(imported))) {
+    return `${folder} may not import ${imported}`;
+  }
+  const isConcreteLog = imported.startsWith('src/log/') && !LOG_INTERFACE.test(imported);
+  if (isConcreteLog && path !== NAMES_A_LOG) return `only ${NAMES_A_LOG} may name a concrete log (${imported})`;
+  return undefined;
+}

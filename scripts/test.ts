@@ -1,0 +1,62 @@
+// Runs the tests in one run of node:test, so that its own summary at the end counts them all.
+//
+// Layers are unit (beside the sources), simulation and regions (real servers, from npm packages
+// alone). SYNCLINE_LAYERS, a comma list, chooses among them; the ones left out are named, so that a
+// green run does not claim more than it ran. Arguments choose files whose path contains one of them.
+// After a failure the counts are repeated at the end, behind the details.
+
+import { glob } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { run } from 'node:test';
+import { spec } from 'node:test/reporters';
+
+const ROOT = join(import.meta.dirname, '..');
+const FILE_LIMIT_MS = 900_000;
+
+// The longest come first, so that the processors stay busy until the end.
+const LAYERS: Readonly<Record<string, readonly string[]>> = {
+  regions: ['test/regions/**/*.test.ts'],
+  simulation: ['test/simulation/**/*.test.ts'],
+  unit: ['src/**/*.test.ts', 'scripts/**/*.test.ts', 'test/support/**/*.test.ts'],
+};
+
+const all = Object.keys(LAYERS);
+const chosen = process.env.SYNCLINE_LAYERS?.split(',').map((layer) => layer.trim()) ?? all;
+const unknown = chosen.filter((layer) => !all.includes(layer));
+if (unknown.length > 0) {
+  console.error(`no test layer named ${unknown.join(', ')}; there are ${all.join(', ')}`);
+  process.exit(2);
+}
+
+const wanted = process.argv.slice(2);
+const files: string[] = [];
+for (const layer of all.filter((each) => chosen.includes(each))) {
+  const found: string[] = [];
+  for (const pattern of LAYERS[layer] ?? []) {
+    for await (const path of glob(pattern, { cwd: ROOT })) found.push(path);
+  }
+  const matching = found.filter((path) => wanted.length === 0 || wanted.some((part) => path.includes(part)));
+  files.push(...matching.sort((a, b) => (a < b ? -1 : 1)));
+}
+if (files.length === 0) {
+  console.error('no test file matches');
+  process.exit(2);
+}
+
+const leftOut = all.filter((layer) => !chosen.includes(layer));
+console.log(`test layers: ${chosen.join(', ')}; left out: ${leftOut.join(', ') || 'none'}`);
+
+const counts: string[] = [];
+const stream = run({ cwd: ROOT, files, concurrency: availableParallelism(), timeout: FILE_LIMIT_MS });
+stream.on('test:fail', ({ todo }) => {
+  if (todo === undefined || todo === false) process.exitCode = 1;
+});
+stream.on('test:diagnostic', ({ message, nesting, file }) => {
+  if (nesting === 0 && file === undefined) counts.push(message);
+});
+const report = stream.compose(new spec());
+report.on('end', () => {
+  if (process.exitCode === 1) console.log(`\n${counts.map((line) => `ℹ ${line}`).join('\n')}`);
+});
+report.pipe(process.stdout);
