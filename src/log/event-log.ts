@@ -5,6 +5,11 @@
  * of its records are durable; a crash in mid-append leaves a prefix of them at most (readers ignore what a dead run
  * left unfinished). Appends of one writer keep their order. A reader sees records in offset order and never a gap
  * between two records that both exist. `trim` removes from the front only.
+ *
+ * A rejected `append` ends its writer: what came behind it would stand behind a gap. All later appends of that writer
+ * fail with the same error; whoever wants to go on opens another one and looks at the stream's tail first.
+ *
+ * The newest record is never trimmed: it carries the offset and the run from which the stream goes on.
  */
 import type { LogRecord } from '../change/stream-record.ts';
 
@@ -24,8 +29,14 @@ export type ReadLimit = {
 };
 
 export interface StreamReader extends AsyncDisposable {
+  /** The stream's name, for messages. */
+  readonly stream: string;
   /** Records with offset ≥ `from`, in order, up to the limit; empty where there are none yet. */
   read(from: number, limit: ReadLimit): Promise<StoredRecord[]>;
+  /** The records next below `before`, in order of offset, up to the limit: for looking back from the stream's end. */
+  readBefore(before: number, limit: ReadLimit): Promise<StoredRecord[]>;
+  /** The highest run among the records below `before`, trimmed ones included; -1 where there are none. */
+  runBefore(before: number): Promise<number>;
   /** Resolves true once a record with offset ≥ `from` exists, false when `timeoutMs` is over or the signal aborts. */
   waitFor(from: number, timeoutMs: number, signal?: AbortSignal): Promise<boolean>;
   /** Offsets of the first and the last stored record; null for an empty stream. */

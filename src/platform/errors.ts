@@ -227,6 +227,31 @@ export const ERRORS = {
     cause: 'A record of the log cannot be decoded: it is damaged or of a newer format.',
     remedy: 'Update this agent first if regions run different versions; else restore the log.',
   },
+  'SYN-L007': {
+    class: 'infrastructure',
+    cause: 'The stream has reached log.max_bytes, because a region that reads it is away or far behind.',
+    remedy: 'Bring that region back or remove it, or raise log.max_bytes; the source database keeps everything until then.',
+  },
+  'SYN-L008': {
+    class: 'operator',
+    cause: 'Another process writes this stream already.',
+    remedy: 'End the process that the message names: only one agent may serve a region.',
+  },
+  'SYN-L009': {
+    class: 'protocol',
+    cause: 'A file of the embedded log is damaged, or is no file of Syncline.',
+    remedy: 'Restore the file from a copy, or move it away and let the region join again.',
+  },
+  'SYN-L010': {
+    class: 'operator',
+    cause: 'A file of the embedded log has a format that this version does not know.',
+    remedy: 'Run the version of Syncline that wrote it, or a newer one.',
+  },
+  'SYN-L011': {
+    class: 'protocol',
+    cause: 'The records of a stream contradict each other: one is missing, or stands before one that it has to follow.',
+    remedy: 'Restore the log of that region, or let the region join again; nothing beyond that place was applied.',
+  },
   'SYN-A001': {
     class: 'data',
     cause: 'An event cannot be applied to its table and was set aside in the quarantine.',
@@ -257,6 +282,11 @@ export const ERRORS = {
     cause: 'Events are held because they are further ahead of the local clock than allowed.',
     remedy:
       'Correct the clock of the region that the message names; the link goes on once the local clock has caught up.',
+  },
+  'SYN-A008': {
+    class: 'infrastructure',
+    cause: 'Rows changed again and again while apply looked at them, so that the batch was put off.',
+    remedy: 'None: the batch is applied again. If it lasts, look for a client that inserts and deletes one row in a loop.',
   },
   'SYN-T001': {
     class: 'operator',
