@@ -22,7 +22,10 @@ export const HLC_ZERO: Hlc = 0n;
 
 /** The HLC of a physical time (Unix µs) with counter 0. */
 export function hlcFromMicros(micros: bigint): Hlc {
-  invariant(micros >= 0n && micros << COUNTER_BITS <= HLC_MAX, `physical time ${micros} µs is outside the clock's range`);
+  invariant(
+    micros >= 0n && micros << COUNTER_BITS <= HLC_MAX,
+    `physical time ${micros} µs is outside the clock's range`,
+  );
   return micros << COUNTER_BITS;
 }
 

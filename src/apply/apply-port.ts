@@ -1,0 +1,203 @@
+/**
+ * What apply asks of a region's database, statement by statement.
+ *
+ * Two implementations stand behind it: SQL (`sql-apply-port.ts`) and the simulation's model of PostgreSQL. They share
+ * one contract suite, run on real servers with real interleavings, because the central decision of the whole system is
+ * one SQL statement: a model that differed from it would prove nothing.
+ *
+ * All calls of one transaction are issued by the lane in turn; calls whose results do not depend on each other may be
+ * issued without awaiting the earlier ones (SQL sends them in one pipeline). A failed call fails the transaction.
+ */
+import type { Image } from '../change/change-event.ts';
+import type { Hlc } from '../change/hlc.ts';
+import type { Position, Seen } from '../change/position.ts';
+import type { Version } from '../change/version.ts';
+
+/** The canonical text of a row's key within its table: equal texts are equal rows by the key index's own rule. */
+export type RowKey = string;
+
+/** Stands for every row of a table: the key of a TRUNCATE's tombstone. */
+export const EVERY_ROW: RowKey = '';
+
+/** A table as the target's catalog has it now. */
+export type TableShape = {
+  /** Schema-qualified and quoted: `"public"."orders"`. Names the table in all of our own tables. */
+  readonly id: string;
+  readonly schema: string;
+  readonly table: string;
+  /** Key columns in index order. */
+  readonly key: readonly string[];
+  /** Columns that can be written (no generated ones). */
+  readonly columns: readonly string[];
+  /** Whether only the database can tell which key texts are equal (numeric, citext, …): see `canonicalKeys`. */
+  readonly keyNeedsDatabase: boolean;
+};
+
+/**
+ * Which existing tuples a statement may replace without looking closer, by who wrote the tuple.
+ * `always`: an earlier event of the same stream. A number (Unix µs): the tuple's stamp is below the event's and not
+ * above that number, so the event's origin had seen it. `never`: not by this statement.
+ */
+export type GuardRule = 'always' | 'never' | bigint;
+/** Rules by writing region; the region itself stands for local writes. A writer without a rule is `never`. */
+export type Guard = { readonly [writer: string]: GuardRule };
+
+export type UpsertRow = { readonly key: RowKey; readonly pk: Image; readonly image: Image; readonly hlc: Hlc };
+export type RemoveRow = { readonly key: RowKey; readonly pk: Image; readonly hlc: Hlc };
+/** `kept`: a tuple is there that the guard does not admit. */
+export type RemoveOutcome = 'removed' | 'absent' | 'kept';
+
+/** A row as it stands, locked by the transaction that looked. */
+export type Tuple = {
+  /** xmin, 32 bits. */
+  readonly xid: number;
+  /** Commit timestamp of xmin in Unix µs; null where PostgreSQL has none any more (or it is this transaction's own). */
+  readonly stampMicros: bigint | null;
+  /** The region whose events the writing transaction applied; the region itself for local writes. */
+  readonly writer: string;
+  /** Whether it was written by a user of this region (or another tool), not by apply. */
+  readonly local: boolean;
+  /** Whether this very transaction wrote it. */
+  readonly own: boolean;
+  readonly image: Image;
+};
+
+/** What is known exactly of an applied or deleted row while it is unstable. */
+export type ExactVersion = { readonly hlc: Hlc; readonly position: Position; readonly event_id: string };
+export type VersionEntry = ExactVersion & { readonly key: RowKey };
+export type Tombstone = VersionEntry & { readonly origin: string };
+
+export type Mark = {
+  readonly origin: string;
+  readonly position: Position;
+  readonly event_id: string;
+  /** Where the origin's log is read from next. */
+  readonly log_offset: number;
+};
+
+/** An applied DELETE or TRUNCATE that must look again once every transaction in progress at its note has ended. */
+export type LookAgain = {
+  readonly table: { readonly schema: string; readonly table: string };
+  readonly key: RowKey;
+  readonly pk: Image;
+  readonly version: Version;
+};
+export type RipeLook = LookAgain & { readonly look_id: string };
+
+export type ConflictEntry = {
+  readonly conflict_id: string;
+  /** The event that lost; null where its identity is no longer known (its version is). */
+  readonly event_id_a: string | null;
+  /** The event that won; null as above. */
+  readonly event_id_b: string | null;
+  readonly schema_name: string;
+  readonly table_name: string;
+  readonly row_pk: Image;
+  readonly resolution_strategy: string;
+  readonly winner_event_id: string | null;
+  readonly loser: Version;
+  readonly winner: Version;
+  readonly image_a: Image | null;
+  readonly image_b: Image | null;
+  readonly base_image: Image | null;
+  readonly result_image: Image | null;
+};
+
+export type QuarantineEntry = {
+  readonly event_id: string;
+  readonly origin: string;
+  readonly schema_name: string;
+  readonly table_name: string;
+  readonly key: RowKey;
+  readonly row_pk: Image;
+  readonly hlc: Hlc;
+  readonly position: Position;
+  /** The whole ChangeEvent as JSON, so that a retry needs no log. */
+  readonly event: string;
+  readonly sqlstate: string;
+  readonly error: string;
+};
+
+export type Note = {
+  readonly origin: string;
+  /** Marks of all remote origins, as this transaction leaves them. */
+  readonly seen: Seen;
+  /** The running maximum of all stamps applied. */
+  readonly max_hlc: Hlc;
+};
+
+export interface ApplyTransaction {
+  /** Canonical texts of keys, for shapes with `keyNeedsDatabase`. */
+  canonicalKeys(shape: TableShape, pks: readonly Image[]): Promise<RowKey[]>;
+  /**
+   * Insert or update by key where the guard admits the tuple that is there and no higher tombstone stands; race-free
+   * against the foreground, because the guard is evaluated on the newest tuple under its lock. Keys are distinct.
+   * Returns the places of the rows that were left untouched.
+   */
+  upsert(shape: TableShape, rows: readonly UpsertRow[], origin: string, guard: Guard): Promise<number[]>;
+  /** Delete by key where the guard admits the tuple. Keys are distinct. */
+  remove(shape: TableShape, rows: readonly RemoveRow[], guard: Guard): Promise<RemoveOutcome[]>;
+  /**
+   * Deletes every row that the guard admits for an event with this stamp. Returns the keys of rows left whose
+   * version may still be below the event's: all but local ones stamped at or above it.
+   */
+  removeAll(
+    shape: TableShape,
+    hlc: Hlc,
+    guard: Guard,
+  ): Promise<{ removed: number; left: { key: RowKey; pk: Image }[] }>;
+  /** Locks the rows with these keys and tells how they stand; absent rows are absent from the map. */
+  inspect(shape: TableShape, rows: readonly { key: RowKey; pk: Image }[]): Promise<Map<RowKey, Tuple>>;
+  /** Exact versions of tuples by (xid, key); absent once pruned, or where the tuple's own stamp is exact. */
+  exactVersions(shape: TableShape, wanted: readonly { key: RowKey; xid: number }[]): Promise<Map<RowKey, ExactVersion>>;
+  /** The highest tombstone that covers each key: its own or the table's. */
+  tombstones(shape: TableShape, keys: readonly RowKey[]): Promise<Map<RowKey, Tombstone>>;
+  /** Replaces a tuple that `inspect` locked. */
+  overwrite(shape: TableShape, row: UpsertRow): Promise<void>;
+  /** Inserts where `inspect` found nothing; false when the foreground was quicker. */
+  insert(shape: TableShape, row: UpsertRow): Promise<boolean>;
+  /** Deletes a tuple that `inspect` locked. */
+  erase(shape: TableShape, row: { key: RowKey; pk: Image }): Promise<void>;
+  /** Leaves tombstones; a higher one that is there stays. */
+  putTombstones(shape: TableShape, origin: string, entries: readonly VersionEntry[]): Promise<void>;
+  /** Keeps the exact versions of what this transaction wrote. */
+  recordVersions(shape: TableShape, entries: readonly VersionEntry[]): Promise<void>;
+  /** One record per losing event; the highest winner stays. */
+  recordConflicts(entries: readonly ConflictEntry[]): Promise<void>;
+  recordQuarantine(entries: readonly QuarantineEntry[]): Promise<void>;
+  /** Takes entries of these rows off the quarantine list whose version is below the one applied now. */
+  supersedeQuarantine(shape: TableShape, origin: string, rows: readonly { key: RowKey; hlc: Hlc }[]): Promise<void>;
+  /** Keys of this table that are on the quarantine list. */
+  quarantinedKeys(shape: TableShape): Promise<Set<RowKey>>;
+  putLooks(looks: readonly LookAgain[]): Promise<void>;
+  removeLooks(lookIds: readonly string[]): Promise<void>;
+  removeQuarantine(eventIds: readonly string[]): Promise<void>;
+  /** Moves the mark from `expected` on; fails with SYN-A002 where it is not there: another agent applies. */
+  advanceMark(expected: Position | null, mark: Mark): Promise<void>;
+  /** Notes the batch at the WAL position of now; the last statement before the commit, under all of its locks. */
+  note(note: Note): Promise<{ readonly xid: number; readonly lsn: bigint }>;
+  /** Resolves only if the transaction has really committed. */
+  commit(): Promise<void>;
+  rollback(): Promise<void>;
+}
+
+export interface ApplyPort {
+  /**
+   * Opens a transaction whose tuples will carry `stampMicros` and the origin. For the region's own name the tuples
+   * carry its own replication origin: the echo's writes.
+   */
+  begin(origin: string, stampMicros: bigint): Promise<ApplyTransaction>;
+  /** The table as it is now; null where it does not exist or is not replicated here. */
+  shape(schema: string, table: string): Promise<TableShape | null>;
+  /** Forgets cached shapes, after a statement failed on the table's definition. */
+  forgetShapes(): void;
+  loadMarks(): Promise<Mark[]>;
+  /** Intents to look again whose transactions in progress have all ended. */
+  ripeLooks(limit: number): Promise<RipeLook[]>;
+  /** Whether a local transaction is visible to new snapshots. */
+  isVisible(xid: number): Promise<boolean>;
+  /** Quarantined events by id. */
+  quarantined(eventIds: readonly string[]): Promise<QuarantineEntry[]>;
+  /** Drops what is needed for unstable versions only: stamps at or below `stable`, notes behind `confirmedLsn`. */
+  prune(stable: Hlc, confirmedLsn: bigint, rowsMax: number): Promise<void>;
+}

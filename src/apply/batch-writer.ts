@@ -1,0 +1,331 @@
+/**
+ * Writes one planned batch through an open transaction: set-based statements first, then, row by row, what they left.
+ *
+ * The statements admit only tuples that the guard allows (see `decide.ts`); every other row is locked, looked at with
+ * its exact version, decided, and judged for conflicts. What was written is kept with its exact version, because the
+ * transaction's commit timestamp is the largest of the batch.
+ */
+import type { Image } from '../change/change-event.ts';
+import type { Hlc } from '../change/hlc.ts';
+import { covers } from '../change/position.ts';
+import { isAbove, type Version } from '../change/version.ts';
+import type { Stability } from '../clock/stability.ts';
+import { fail } from '../platform/errors.ts';
+import {
+  type ApplyTransaction,
+  type ConflictEntry,
+  EVERY_ROW,
+  type ExactVersion,
+  type Guard,
+  type LookAgain,
+  type RemoveOutcome,
+  type RowKey,
+  type TableShape,
+  type Tombstone,
+  type UpsertRow,
+  type VersionEntry,
+} from './apply-port.ts';
+import { lossEntry, rowLossEntry, type Side } from './conflicts.ts';
+import { type Current, eventWins, tupleVersion } from './decide.ts';
+import type { ChainLink, RowOp, Step, TableStep } from './net-change.ts';
+import type { RecentEvents } from './recent-events.ts';
+
+/** How often a row is looked at again that the foreground changes between look and write. */
+const RACES_MAX = 16;
+
+type TableRecord = {
+  readonly shape: TableShape;
+  readonly versions: VersionEntry[];
+  readonly tombstones: VersionEntry[];
+  readonly rows: { key: RowKey; hlc: Hlc }[];
+};
+
+export type StandingRow = {
+  readonly current: Current;
+  readonly exact: ExactVersion | undefined;
+  readonly tombstone: Tombstone | undefined;
+};
+
+export class BatchWriter {
+  readonly transaction: ApplyTransaction;
+  readonly #self: string;
+  readonly #origin: string;
+  readonly #guard: Guard;
+  readonly #recent: RecentEvents;
+  readonly #stability: Stability;
+  readonly #tables = new Map<string, TableRecord>();
+  readonly conflicts: ConflictEntry[] = [];
+  readonly looks: LookAgain[] = [];
+  /** Rows changed, for metrics. */
+  written = 0;
+
+  constructor(
+    transaction: ApplyTransaction,
+    region: { readonly self: string; readonly origin: string },
+    guard: Guard,
+    recent: RecentEvents,
+    stability: Stability,
+  ) {
+    this.transaction = transaction;
+    this.#self = region.self;
+    this.#origin = region.origin;
+    this.#guard = guard;
+    this.#recent = recent;
+    this.#stability = stability;
+  }
+
+  /** The tables that the batch touched. */
+  get shapes(): readonly TableShape[] {
+    return [...this.#tables.values()].map((record) => record.shape);
+  }
+
+  async write(steps: readonly Step[]): Promise<void> {
+    for (const step of steps) {
+      if (step.kind === 'truncate') await this.#truncate(step.shape, step.link);
+      else {
+        // A fixed order of tables and, in the statements, of rows keeps lock orders alike from batch to batch.
+        const tables = [...step.tables.values()].sort((a, b) => (a.shape.id < b.shape.id ? -1 : 1));
+        await this.#writeTables(tables);
+      }
+    }
+  }
+
+  /** Sends what is to be kept of the batch: exact versions, tombstones, intents to look again, conflicts. */
+  async record(quarantined: (shape: TableShape) => ReadonlySet<RowKey>): Promise<void> {
+    const sent: Promise<unknown>[] = [];
+    for (const { shape, versions, tombstones, rows } of this.#tables.values()) {
+      if (versions.length > 0) sent.push(this.transaction.recordVersions(shape, versions));
+      if (tombstones.length > 0) sent.push(this.transaction.putTombstones(shape, this.#origin, tombstones));
+      const waiting = quarantined(shape);
+      const superseding = waiting.size === 0 ? [] : rows.filter((row) => waiting.has(row.key));
+      if (superseding.length > 0) sent.push(this.transaction.supersedeQuarantine(shape, this.#origin, superseding));
+    }
+    if (this.looks.length > 0) sent.push(this.transaction.putLooks(this.looks));
+    if (this.conflicts.length > 0) sent.push(this.transaction.recordConflicts(this.conflicts));
+    await Promise.all(sent);
+  }
+
+  /** How a row stands: its tuple with its exact version, and the tombstone over it. Locks the row. */
+  async stand(shape: TableShape, rows: readonly { key: RowKey; pk: Image }[]): Promise<Map<RowKey, StandingRow>> {
+    const [tuples, tombstones] = await Promise.all([
+      this.transaction.inspect(shape, rows),
+      this.transaction.tombstones(
+        shape,
+        rows.map((row) => row.key),
+      ),
+    ]);
+    const applied: { key: RowKey; xid: number }[] = [];
+    for (const [key, tuple] of tuples) if (!tuple.local && !tuple.own) applied.push({ key, xid: tuple.xid });
+    const exacts =
+      applied.length === 0 ? new Map<RowKey, ExactVersion>() : await this.transaction.exactVersions(shape, applied);
+    return new Map(
+      rows.map(({ key }) => {
+        const tuple = tuples.get(key);
+        const exact = exacts.get(key);
+        const current = tuple === undefined ? null : { tuple, version: tupleVersion(tuple, exact) };
+        return [key, { current, exact, tombstone: tombstones.get(key) }];
+      }),
+    );
+  }
+
+  wrote(shape: TableShape, key: RowKey, link: ChainLink): void {
+    const { source, event } = link;
+    const record = this.#record(shape);
+    record.versions.push({ key, hlc: source.hlc, position: source.position, event_id: event.event_id });
+    record.rows.push({ key, hlc: source.hlc });
+    this.written += 1;
+  }
+
+  buried(shape: TableShape, key: RowKey, link: ChainLink): void {
+    const { source, event } = link;
+    const record = this.#record(shape);
+    record.tombstones.push({ key, hlc: source.hlc, position: source.position, event_id: event.event_id });
+    record.rows.push({ key, hlc: source.hlc });
+    this.written += 1;
+  }
+
+  async #writeTables(tables: readonly TableStep[]): Promise<void> {
+    const left = await Promise.all(
+      tables.map(async ({ shape, ops }) => {
+        const removes: RowOp[] = [];
+        const upserts: RowOp[] = [];
+        for (const op of ops.values()) (op.kind === 'remove' ? removes : upserts).push(op);
+        removes.sort(byKey);
+        upserts.sort(byKey);
+        // Removals first: they free unique values that upserts of the same batch may take.
+        const [outcomes, untouched] = await Promise.all([
+          removes.length === 0 ? [] : this.transaction.remove(shape, removes.map(toRemoveRow), this.#guard),
+          upserts.length === 0
+            ? []
+            : this.transaction.upsert(shape, upserts.map(toUpsertRow), this.#origin, this.#guard),
+        ]);
+        const kept = removes.filter((op, place) => !this.#settleRemoval(shape, op, outcomes[place]));
+        const places = new Set(untouched);
+        for (const [place, op] of upserts.entries()) if (!places.has(place)) this.wrote(shape, op.key, op.last);
+        return { shape, rows: [...kept, ...upserts.filter((_, place) => places.has(place))] };
+      }),
+    );
+    for (const { shape, ops } of tables) for (const op of ops.values()) this.judge(shape, op);
+    for (const { shape, rows } of left) await this.#decideRows(shape, rows);
+  }
+
+  /** Whether the statement settled the removal. */
+  #settleRemoval(shape: TableShape, op: RowOp, outcome: RemoveOutcome | undefined): boolean {
+    if (outcome === 'kept' || outcome === undefined) return false;
+    this.buried(shape, op.key, op.last);
+    if (outcome === 'absent') this.#lookAgain(shape, op);
+    return true;
+  }
+
+  /**
+   * A removal that finds no row may be early: the row can be committed and published but not yet visible here. The
+   * tombstone stands against it, and the lane looks again once everything in progress now has ended.
+   */
+  #lookAgain(shape: TableShape, op: RowOp): void {
+    this.looks.push({
+      table: { schema: shape.schema, table: shape.table },
+      key: op.key,
+      pk: op.pk,
+      version: { hlc: op.last.source.hlc, origin: this.#origin },
+    });
+  }
+
+  async #decideRows(shape: TableShape, ops: readonly RowOp[]): Promise<void> {
+    let open = ops;
+    for (let races = 0; open.length > 0; races += 1) {
+      if (races === RACES_MAX) {
+        throw fail('SYN-A008', `rows of ${shape.id} changed ${RACES_MAX} times while they were looked at`);
+      }
+      const standing = await this.stand(shape, open);
+      const again: RowOp[] = [];
+      for (const op of open) {
+        const row = standing.get(op.key);
+        if (row !== undefined && !(await this.#decideRow(shape, op, row))) again.push(op);
+      }
+      open = again;
+    }
+  }
+
+  /** False where the foreground was quicker and the row has to be looked at again. */
+  async #decideRow(shape: TableShape, op: RowOp, row: StandingRow): Promise<boolean> {
+    const version: Version = { hlc: op.last.source.hlc, origin: this.#origin };
+    const { current, tombstone } = row;
+    const wins = eventWins(current, tombstone, version);
+    if (op.kind === 'remove') {
+      if (wins) {
+        if (current === null) this.#lookAgain(shape, op);
+        else await this.transaction.erase(shape, op);
+        this.buried(shape, op.key, op.last);
+      }
+    } else if (wins) {
+      const image = toUpsertRow(op);
+      if (current !== null) await this.transaction.overwrite(shape, image);
+      else if (!(await this.transaction.insert(shape, image))) return false;
+      this.wrote(shape, op.key, op.last);
+    }
+    this.judgeRow(shape, op, row);
+    return true;
+  }
+
+  /** Removes every row that the event's version is above; `takes` decides those that the statement left. */
+  async emptyTable(
+    shape: TableShape,
+    link: ChainLink,
+    takes: (current: Current, version: Version) => boolean,
+  ): Promise<void> {
+    const version: Version = { hlc: link.source.hlc, origin: this.#origin };
+    const { left } = await this.transaction.removeAll(shape, link.source.hlc, this.#guard);
+    const standing = await this.stand(shape, left);
+    for (const row of left) {
+      if (takes(standing.get(row.key)?.current ?? null, version)) await this.transaction.erase(shape, row);
+    }
+    this.buried(shape, EVERY_ROW, link);
+  }
+
+  async #truncate(shape: TableShape, link: ChainLink): Promise<void> {
+    const version: Version = { hlc: link.source.hlc, origin: this.#origin };
+    await this.emptyTable(shape, link, (current) => current !== null && eventWins(current, undefined, version));
+    this.looks.push({ table: { schema: shape.schema, table: shape.table }, key: EVERY_ROW, pk: {}, version });
+  }
+
+  /** Judges a row's events against those that passed the lane before. */
+  judge(shape: TableShape, op: RowOp): void {
+    for (const loss of this.#recent.judge(shape.id, op.key, op.chain)) {
+      this.conflicts.push(lossEntry(shape, op.key, op.pk, loss));
+    }
+  }
+
+  /**
+   * Judges against what the row itself tells, where its last event passed before the lane began to remember: after a
+   * restart, or after a long separation. Where it cannot be told whether the two were concurrent, they count as
+   * concurrent: a conflict too many is noise, a conflict too few is a lost write that nobody hears of.
+   */
+  judgeRow(shape: TableShape, op: RowOp, row: StandingRow): void {
+    const { source, event } = op.last;
+    const side: Side = {
+      version: { hlc: source.hlc, origin: this.#origin },
+      event_id: event.event_id,
+      image: op.image,
+    };
+    const standing = standingSide(row);
+    if (standing === null || standing.version.origin === this.#origin || row.current?.tuple.own === true) return;
+    if (this.#recent.find(shape.id, op.key, standing.version) !== undefined) return;
+    if (!this.#mayPredateMemory(standing)) return;
+    if (this.#certainlySeen(source.seen, standing)) return;
+    const entry = isAbove(side.version, standing.version)
+      ? rowLossEntry(shape, op.key, op.pk, standing, side)
+      : rowLossEntry(shape, op.key, op.pk, side, standing);
+    if (!this.conflicts.some((known) => known.conflict_id === entry.conflict_id)) this.conflicts.push(entry);
+  }
+
+  /** Local writes above what was echoed so far are judged by their own echo. */
+  #mayPredateMemory(standing: StandingSide): boolean {
+    const { origin, hlc } = standing.version;
+    if (origin !== this.#self) return true;
+    return hlc <= this.#stability.highestAt(origin, this.#recent.evictedTo(origin));
+  }
+
+  #certainlySeen(seen: ChainLink['source']['seen'], standing: StandingSide): boolean {
+    const { origin, hlc } = standing.version;
+    if (standing.position !== null) return covers(seen, origin, standing.position);
+    return hlc <= this.#stability.watermark() || hlc <= this.#stability.promiseAt(origin, seen[origin]);
+  }
+
+  #record(shape: TableShape): TableRecord {
+    let record = this.#tables.get(shape.id);
+    if (record === undefined) {
+      record = { shape, versions: [], tombstones: [], rows: [] };
+      this.#tables.set(shape.id, record);
+    }
+    return record;
+  }
+}
+
+type StandingSide = Side & { readonly position: ExactVersion['position'] | null };
+
+function standingSide(row: StandingRow): StandingSide | null {
+  const { current, exact, tombstone } = row;
+  if (current !== null && (tombstone === undefined || isAbove(current.version, tombstone))) {
+    return {
+      version: current.version,
+      event_id: exact?.event_id ?? null,
+      image: current.tuple.image,
+      position: exact?.position ?? null,
+    };
+  }
+  if (tombstone === undefined) return null;
+  const version = { hlc: tombstone.hlc, origin: tombstone.origin };
+  return { version, event_id: tombstone.event_id, image: null, position: tombstone.position };
+}
+
+function byKey(a: RowOp, b: RowOp): number {
+  return a.key < b.key ? -1 : 1;
+}
+
+function toRemoveRow(op: RowOp): { key: RowKey; pk: Image; hlc: Hlc } {
+  return { key: op.key, pk: op.pk, hlc: op.last.source.hlc };
+}
+
+function toUpsertRow(op: RowOp): UpsertRow {
+  return { key: op.key, pk: op.pk, image: op.image ?? {}, hlc: op.last.source.hlc };
+}

@@ -1,0 +1,71 @@
+/**
+ * The decisions of apply, pure: what an event may do to a row as it stands.
+ *
+ * Last writer wins by version. The one place where a version is not compared is a tuple that this very transaction, or
+ * an earlier event of the same stream, wrote: a stream's events on one row are in version order (rule (b) of stamping).
+ */
+import { type Hlc, hlcFromMicros, hlcMicros } from '../change/hlc.ts';
+import type { Seen } from '../change/position.ts';
+import { compareVersions, VERSION_ZERO, type Version } from '../change/version.ts';
+import type { Stability } from '../clock/stability.ts';
+import type { ExactVersion, Guard, GuardRule, Tombstone, Tuple } from './apply-port.ts';
+
+/**
+ * Which tuples a batch's statements may replace unseen: those of the same stream, and those so old that the events'
+ * origin had certainly seen them, so that no conflict can hide there. `seen` is the least of the batch's events'.
+ */
+export function remoteGuard(origin: string, seen: Seen, stability: Stability): Guard {
+  const guard: { [writer: string]: GuardRule } = {};
+  const stable = stability.watermark();
+  for (const member of stability.members) {
+    const promised = stability.promiseAt(member, seen[member]);
+    guard[member] = hlcMicros(promised > stable ? promised : stable);
+  }
+  guard[origin] = 'always';
+  return guard;
+}
+
+/** An echo never touches a local write: whatever local tuple is there now was written later. */
+export function echoGuard(self: string, seen: Seen, stability: Stability): Guard {
+  return { ...remoteGuard(self, seen, stability), [self]: 'never' };
+}
+
+/** The version of a tuple: exact where an entry of its writing transaction says so, else its stamp. */
+export function tupleVersion(tuple: Tuple, exact: ExactVersion | undefined): Version {
+  if (exact !== undefined) return { hlc: exact.hlc, origin: tuple.writer };
+  if (tuple.stampMicros === null) return VERSION_ZERO;
+  return { hlc: hlcFromMicros(tuple.stampMicros), origin: tuple.writer };
+}
+
+export type Current = { readonly tuple: Tuple; readonly version: Version } | null;
+
+/** Whether an event of another region takes the row. */
+export function eventWins(current: Current, tombstone: Tombstone | undefined, event: Version): boolean {
+  if (current !== null && (current.tuple.own || sameStream(current, event))) return true;
+  if (tombstone !== undefined && compareVersions(tombstone, event) > 0) return false;
+  return current === null || compareVersions(event, current.version) > 0;
+}
+
+/** Whether the echo of a local removal takes what is there now: only what was applied, and is older. */
+export function echoRemoves(current: Current, event: Version): boolean {
+  return current !== null && !current.tuple.local && compareVersions(event, current.version) > 0;
+}
+
+/**
+ * Whether the echo of a local write with a pushed stamp rewrites the row: where the tuple is still the one that the
+ * write left (its commit timestamp tells, also for subtransactions), or one applied over it that is older by version.
+ */
+export function echoRewrites(current: Current, event: Version, commitMicros: bigint): boolean {
+  if (current === null) return false;
+  if (current.tuple.local) return current.tuple.stampMicros === commitMicros;
+  return compareVersions(event, current.version) > 0;
+}
+
+/** A stamp was pushed where it is not simply the commit time. */
+export function isPushed(hlc: Hlc, commitMicros: bigint): boolean {
+  return hlc !== hlcFromMicros(commitMicros);
+}
+
+function sameStream(current: { readonly tuple: Tuple }, event: Version): boolean {
+  return !current.tuple.local && current.tuple.writer === event.origin;
+}

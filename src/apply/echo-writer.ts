@@ -1,0 +1,87 @@
+/**
+ * The echo: a region's own events, seen again from its own stream.
+ *
+ * PostgreSQL tells the version of a local row by its xmin, so most local events need nothing here but to be judged for
+ * conflicts. Three kinds do: a removal (also the old key of a key change) leaves its tombstone, and removes an older
+ * row that apply put there between the commit and now; a TRUNCATE does so for the table; a write with a pushed stamp
+ * gets its tuple rewritten under the region's own origin, so that the row says what the stream says. An echo never
+ * touches a later local write, and it brings every row to the winner that all other regions compute.
+ */
+import { hlcMicros } from '../change/hlc.ts';
+import { positionLsn } from '../change/position.ts';
+import type { Version } from '../change/version.ts';
+import type { TableShape } from './apply-port.ts';
+import type { BatchWriter } from './batch-writer.ts';
+import { echoRemoves, echoRewrites, isPushed } from './decide.ts';
+import type { ChainLink, RowOp, Step } from './net-change.ts';
+
+export class EchoWriter {
+  readonly #writer: BatchWriter;
+  readonly #self: string;
+  readonly #unrememberedLsn: bigint;
+
+  constructor(writer: BatchWriter, self: string, unrememberedLsn: bigint) {
+    this.#writer = writer;
+    this.#self = self;
+    this.#unrememberedLsn = unrememberedLsn;
+  }
+
+  async write(steps: readonly Step[]): Promise<void> {
+    for (const step of steps) {
+      if (step.kind === 'truncate') await this.#truncate(step.shape, step.link);
+      else for (const { shape, ops } of step.tables.values()) await this.#rows(shape, [...ops.values()]);
+    }
+  }
+
+  async #rows(shape: TableShape, ops: readonly RowOp[]): Promise<void> {
+    for (const op of ops) this.#writer.judge(shape, op);
+    const looked = ops.filter((op) => this.#needsLook(op));
+    if (looked.length === 0) return;
+    looked.sort((a, b) => (a.key < b.key ? -1 : 1));
+    const standing = await this.#writer.stand(shape, looked);
+    for (const op of looked) {
+      const row = standing.get(op.key);
+      if (row === undefined) continue;
+      const { source } = op.last;
+      const version: Version = { hlc: source.hlc, origin: this.#self };
+      if (op.kind === 'remove') {
+        if (echoRemoves(row.current, version)) await this.#writer.transaction.erase(shape, op);
+        this.#writer.buried(shape, op.key, op.last);
+      } else if (
+        isPushed(source.hlc, commitMicros(op.last)) &&
+        echoRewrites(row.current, version, commitMicros(op.last))
+      ) {
+        await this.#writer.transaction.overwrite(shape, {
+          key: op.key,
+          pk: op.pk,
+          image: op.image ?? {},
+          hlc: source.hlc,
+        });
+        this.#writer.wrote(shape, op.key, op.last);
+      }
+      this.#writer.judgeRow(shape, op, row);
+    }
+  }
+
+  /** Below the newest note of before this lane lived, a remote event may have overwritten it unremembered. */
+  #needsLook(op: RowOp): boolean {
+    const { source } = op.last;
+    return (
+      op.kind === 'remove' ||
+      isPushed(source.hlc, commitMicros(op.last)) ||
+      positionLsn(source.position) < this.#unrememberedLsn
+    );
+  }
+
+  async #truncate(shape: TableShape, link: ChainLink): Promise<void> {
+    await this.#writer.emptyTable(shape, link, echoRemoves);
+  }
+}
+
+/** Commit time at the origin, in Unix µs: what PostgreSQL keeps for the tuple. */
+function commitMicros(link: ChainLink): bigint {
+  const { committed_at, hlc } = link.source;
+  const millis = BigInt(Date.parse(`${committed_at.slice(0, 23)}Z`));
+  const micros = millis * 1000n + BigInt(committed_at.slice(23, 26));
+  return hlcMicros(hlc) === micros ? hlcMicros(hlc) : micros;
+}

@@ -1,0 +1,73 @@
+/** What an agent can tell about itself at any moment: the one shape that API, CLI and metrics read. */
+import type { ErrorCode } from '../platform/errors.ts';
+
+export type LinkStatus = 'active' | 'paused' | 'degraded' | 'decommissioned';
+
+/** A problem that an operator should know of: code of the error table, and what is concerned. */
+export type Problem = { readonly code: ErrorCode; readonly detail: string; readonly table?: string };
+
+export type LinkPolicy = {
+  readonly mode: 'async' | 'sync';
+  readonly lag_slo_ms: number;
+  readonly bandwidth_limit_bytes_per_s: number | null;
+  readonly failover_priority: number;
+  readonly tables: readonly string[] | null;
+};
+
+/** A directed replication edge, with its policy and live state. */
+export type ReplicationLink = LinkPolicy & {
+  /** `source:target`. */
+  readonly link_id: string;
+  readonly source_region: string;
+  readonly target_region: string;
+  readonly status: LinkStatus;
+  /** Why the link is degraded; null otherwise. */
+  readonly reason: Problem | null;
+  readonly last_acked_event_id: string | null;
+  /** Now − committed_at of the oldest event not yet acknowledged; 0 when there is none. */
+  readonly lag_ms: number;
+  readonly updated_at: string;
+  readonly events_applied: number;
+  readonly events_waiting: number;
+  readonly conflicts: number;
+  readonly quarantined: number;
+};
+
+export type CaptureStatus = {
+  readonly state: 'starting' | 'streaming' | 'retrying' | 'stopped';
+  readonly problem: Problem | null;
+  readonly transactions: number;
+  readonly events: number;
+  /** WAL that the slot keeps back, in bytes; null while unknown. */
+  readonly slot_retained_bytes: number | null;
+  readonly last_published_at: string | null;
+};
+
+export type AgentStatus = {
+  readonly region: string;
+  readonly run: number;
+  readonly started_at: string;
+  readonly ready: boolean;
+  readonly capture: CaptureStatus;
+  readonly apply: {
+    readonly state: 'starting' | 'running' | 'retrying' | 'stopped';
+    readonly problem: Problem | null;
+    readonly batches: number;
+    readonly restarts: number;
+  };
+  readonly links: readonly ReplicationLink[];
+  readonly log: { readonly bytes: number; readonly bytes_max: number | null };
+  readonly problems: readonly Problem[];
+};
+
+/** What the API may ask an agent to do; implemented by `agent.ts`. */
+export interface AgentControl {
+  status(): AgentStatus;
+  /** Pauses or resumes a link, and changes its policy; persisted. SYN-T001 for an unknown link, SYN-T002 for another's. */
+  patchLink(linkId: string, patch: { status?: 'paused' | 'active' } & Partial<LinkPolicy>): Promise<ReplicationLink>;
+  /** Applies quarantined events again; tells per event whether it worked. */
+  retryQuarantined(
+    eventIds: readonly string[],
+  ): Promise<{ event_id: string; applied: boolean; error: string | null }[]>;
+  discardQuarantined(eventIds: readonly string[]): Promise<number>;
+}
