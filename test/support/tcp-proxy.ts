@@ -10,6 +10,10 @@
 
 import { once } from 'node:events';
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+
+// Enough for a long fat network, and no more than a test can spare.
+const HELD_BYTES_MAX = 8 * 1024 * 1024;
 
 type State = 'open' | 'refusing' | 'black-hole';
 
@@ -121,18 +125,33 @@ export class TcpProxy {
     }
   }
 
-  /** Moves bytes in order; reading stops while one chunk waits, so held bytes stay bounded. */
+  /** Moves bytes in order, each chunk latencyMs after it came, and reads no further while much is held. */
   async #pump(from: Socket, to: Socket): Promise<void> {
+    let heldBytes = 0;
+    let delivered = Promise.resolve();
     try {
-      for await (const chunk of from) {
-        if (this.latencyMs > 0) await new Promise((resolve) => setTimeout(resolve, this.latencyMs));
-        while (this.#state === 'black-hole') await new Promise<void>((resolve) => this.#waiting.push(resolve));
-        if (to.destroyed) return;
-        if (!to.write(chunk)) await Promise.race([once(to, 'drain'), once(to, 'close')]);
+      for await (const chunk of from as AsyncIterable<Buffer>) {
+        const due = performance.now() + this.latencyMs;
+        heldBytes += chunk.length;
+        delivered = delivered.then(async () => {
+          await this.#holdUntil(due);
+          heldBytes -= chunk.length;
+          if (!to.destroyed && !to.write(chunk)) await Promise.race([once(to, 'drain'), once(to, 'close')]);
+        });
+        // The loop below reports a failed write; until then it must not count as unhandled.
+        delivered.catch(() => undefined);
+        if (heldBytes > HELD_BYTES_MAX) await delivered;
       }
+      await delivered;
       to.end();
     } catch {
       to.destroy(); // The other side was reset: so is this one.
     }
+  }
+
+  async #holdUntil(due: number): Promise<void> {
+    const waitMs = due - performance.now();
+    if (waitMs > 0) await delay(waitMs);
+    while (this.#state === 'black-hole') await new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
 }
