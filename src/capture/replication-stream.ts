@@ -1,7 +1,7 @@
 // A running logical replication stream: owns the socket from START_REPLICATION on.
 //
 //   socket → framing → queue → decoder → consumer (for await)
-//                        ↑ full: socket.pause(); half empty: socket.resume()
+//                        ↑ full: the socket is held; half empty: it is released
 //
 // The consumer pulls, and nothing else decides the pace: a slow consumer fills the queue, the
 // queue pauses the socket, TCP stops the server, and the server keeps the rest in its own spill
@@ -23,6 +23,7 @@ import { FrameQueue } from './frame-queue.ts';
 import { PgoutputDecoder } from './pgoutput-decoder.ts';
 import type { PgoutputMessage } from './pgoutput-messages.ts';
 import { clientFailure, codeOf, serverFailure } from './replication-errors.ts';
+import { SocketFlow } from './socket-flow.ts';
 import { StandbyStatus } from './standby-status.ts';
 
 export type StreamItem = PgoutputMessage | Keepalive;
@@ -66,6 +67,7 @@ export class ReplicationStream implements AsyncIterable<StreamItem>, AsyncDispos
   readonly #limits: StreamLimits;
   readonly #context: ErrorContext;
   readonly #framing: CopyFraming;
+  readonly #flow: SocketFlow;
   readonly #queue: FrameQueue;
   readonly #decoder = new PgoutputDecoder();
   readonly #status: StandbyStatus;
@@ -89,6 +91,7 @@ export class ReplicationStream implements AsyncIterable<StreamItem>, AsyncDispos
     this.#limits = limits;
     this.#context = context;
     this.#deliveredLsn = startLsn;
+    this.#flow = new SocketFlow(socket);
     this.#queue = new FrameQueue(limits.queueBytesMax);
     this.#framing = new CopyFraming((frame) => this.#onFrame(frame), limits.frameBytesMax);
     this.#status = new StandbyStatus(socket, limits.confirmDelayMs);
@@ -110,8 +113,9 @@ export class ReplicationStream implements AsyncIterable<StreamItem>, AsyncDispos
     return this.#queue.bytes;
   }
 
+  /** Nothing is read, because the queue is full. */
   get isPaused(): boolean {
-    return this.#socket.isPaused();
+    return this.#flow.isHeld;
   }
 
   get confirmedLsn(): bigint {
@@ -160,7 +164,7 @@ export class ReplicationStream implements AsyncIterable<StreamItem>, AsyncDispos
   #take(): StreamItem | undefined {
     const frame = this.#queue.shift();
     if (frame === undefined) return undefined;
-    if (this.#phase === 'streaming' && this.#queue.isDrained && this.#socket.isPaused()) this.#socket.resume();
+    if (this.#flow.isHeld && this.#queue.isDrained) this.#flow.release();
     if (frame.kind === 'keepalive') {
       this.#delivered(frame.walEnd);
       return frame;
@@ -192,7 +196,8 @@ export class ReplicationStream implements AsyncIterable<StreamItem>, AsyncDispos
     }
     if (this.#phase !== 'streaming') return;
     this.#wakeConsumer();
-    if (this.#queue.isFull) this.#socket.pause();
+    this.#flow.arrived(chunk.length);
+    if (this.#queue.isFull) this.#flow.hold();
   }
 
   #wakeConsumer(): void {
@@ -250,7 +255,7 @@ export class ReplicationStream implements AsyncIterable<StreamItem>, AsyncDispos
   }
 
   #tick(): void {
-    if (!this.#socket.isPaused()) this.#silentTicks += 1;
+    if (!this.#flow.isHeld) this.#silentTicks += 1;
     const silentMs = this.#silentTicks * this.#limits.statusIntervalMs;
     if (silentMs > this.#limits.silenceLimitMs) {
       this.#fail(this.#cut(`the server said nothing for ${silentMs} ms`));
@@ -279,6 +284,7 @@ export class ReplicationStream implements AsyncIterable<StreamItem>, AsyncDispos
     this.#failure = failure;
     this.#started.reject(failure);
     this.#end();
+    this.#flow.close();
     this.#socket.destroy();
     // A consumer that waits has consumed all that arrived, so the failure is what comes next.
     if (this.#queue.bytes === 0) this.#waiter?.reject(failure);
@@ -306,7 +312,7 @@ export class ReplicationStream implements AsyncIterable<StreamItem>, AsyncDispos
     this.#started.reject(this.#cut('the stream was stopped before it began'));
     // In the middle of a large transaction the server sends all of it before it looks at CopyDone;
     // the limit decides how much of that is worth waiting for.
-    this.#socket.resume();
+    this.#flow.close();
     if (wasStreaming && this.#socket.writable) {
       this.#status.send();
       this.#socket.write(COPY_DONE);

@@ -23,14 +23,16 @@ const UNSENT_BYTES_MAX = 64 * STATUS_FRAME_BYTES;
 export class StandbyStatus {
   readonly #socket: Writable;
   readonly #spacingMs: number;
+  readonly #nowMs: () => number;
   #confirmedLsn = 0n;
   #pending: NodeJS.Timeout | undefined;
   #sentAtMs = Number.NEGATIVE_INFINITY;
 
   /** What is not sent at once is sent within the spacing, together with what comes until then. */
-  constructor(socket: Writable, spacingMs: number) {
+  constructor(socket: Writable, spacingMs: number, nowMs: () => number = () => performance.now()) {
     this.#socket = socket;
     this.#spacingMs = spacingMs;
+    this.#nowMs = nowMs;
   }
 
   get confirmedLsn(): bigint {
@@ -50,7 +52,7 @@ export class StandbyStatus {
    * that pace keeps a core busy on both sides.
    */
   answer(): void {
-    if (performance.now() - this.#sentAtMs >= this.#spacingMs) this.send();
+    if (this.#nowMs() - this.#sentAtMs >= this.#spacingMs) this.send();
     else this.#sendSoon();
   }
 
@@ -58,7 +60,7 @@ export class StandbyStatus {
     this.close();
     if (!this.#socket.writable || this.#socket.writableLength > UNSENT_BYTES_MAX) return;
     this.#socket.write(encodeStatus(this.#confirmedLsn, options.replyRequested ?? false));
-    this.#sentAtMs = performance.now();
+    this.#sentAtMs = this.#nowMs();
   }
 
   /** Forgets an update that is due; the position that it would have reported stays. */
