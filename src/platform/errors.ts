@@ -146,6 +146,12 @@ export const ERRORS = {
     cause: 'The encrypted connection to the server cannot be set up, or its certificate is not trusted.',
     remedy: 'Check sslmode and sslrootcert in the database URL, and the certificate of the server.',
   },
+  'SYN-P017': {
+    class: 'config',
+    cause:
+      "A replicated table has a key whose equality is not that of its text, such as interval, jsonb, a nondeterministic collation or another extension's type.",
+    remedy: 'Give the table a primary key of another type, or list it under tables.exclude.',
+  },
   'SYN-K001': {
     class: 'protocol',
     cause: 'The replication slot is gone or was invalidated, so changes are missing from the stream.',
@@ -230,7 +236,8 @@ export const ERRORS = {
   'SYN-L007': {
     class: 'infrastructure',
     cause: 'The stream has reached log.max_bytes, because a region that reads it is away or far behind.',
-    remedy: 'Bring that region back or remove it, or raise log.max_bytes; the source database keeps everything until then.',
+    remedy:
+      'Bring that region back or remove it, or raise log.max_bytes; the source database keeps everything until then.',
   },
   'SYN-L008': {
     class: 'operator',
@@ -283,10 +290,21 @@ export const ERRORS = {
     remedy:
       'Correct the clock of the region that the message names; the link goes on once the local clock has caught up.',
   },
+  'SYN-A007': {
+    class: 'operator',
+    cause: 'The mark of an origin moved under this agent: another agent applies to this database.',
+    remedy: 'Find the other agent, whose backends pg_stat_activity lists by application_name, and stop one of the two.',
+  },
   'SYN-A008': {
     class: 'infrastructure',
     cause: 'Rows changed again and again while apply looked at them, so that the batch was put off.',
-    remedy: 'None: the batch is applied again. If it lasts, look for a client that inserts and deletes one row in a loop.',
+    remedy:
+      'None: the batch is applied again. If it lasts, look for a client that inserts and deletes one row in a loop.',
+  },
+  'SYN-A009': {
+    class: 'infrastructure',
+    cause: 'The definition of a table changed while a batch was being applied to it.',
+    remedy: 'None: the batch is applied again, by the new definition.',
   },
   'SYN-T001': {
     class: 'operator',
