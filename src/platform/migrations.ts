@@ -1,0 +1,78 @@
+// Brings the `syncline` schema of a database to the version of this agent.
+//
+// Migrations are the files sql/NNN_*.sql, numbered from 1 without a gap, and what has been released
+// is never changed. All that are missing run in one transaction, so a failure leaves the version
+// that was there. Two agents may start at once: an advisory lock makes the second wait, and it then
+// finds nothing left to do. The version is read after the lock is held, never before.
+
+import { readdir, readFile } from 'node:fs/promises';
+import { invariant } from './assert.ts';
+import { fail } from './errors.ts';
+import type { PostgresClient } from './postgres.ts';
+
+export interface Migration {
+  readonly version: number;
+  readonly name: string;
+  readonly sql: string;
+}
+
+export interface MigrationOutcome {
+  /** 0 where there was no schema. */
+  readonly from: number;
+  readonly to: number;
+}
+
+const FOLDER = new URL('../../sql/', import.meta.url);
+const FILE_PATTERN = /^(\d{3})_.+\.sql$/;
+/** Any number will do, as long as every agent takes the same: the letters of SYNCLINE as ASCII. */
+const LOCK_KEY = '6005917629024915013';
+
+/** The migrations that this version of Syncline knows, in order. */
+export async function knownMigrations(): Promise<Migration[]> {
+  const names = (await readdir(FOLDER)).filter((name) => FILE_PATTERN.test(name)).sort();
+  return await Promise.all(
+    names.map(async (name, place) => {
+      const version = Number(FILE_PATTERN.exec(name)?.[1]);
+      invariant(version === place + 1, `migrations are numbered without a gap: ${name}`);
+      return { version, name, sql: await readFile(new URL(name, FOLDER), 'utf8') };
+    }),
+  );
+}
+
+/** Creates or upgrades the schema; SYN-P015 where it is newer than this agent, SYN-P011 without the privilege. */
+export async function migrate(client: PostgresClient, migrations?: readonly Migration[]): Promise<MigrationOutcome> {
+  const known = migrations ?? (await knownMigrations());
+  return await client.transaction(async () => {
+    await client.query('select pg_advisory_xact_lock($1)', [LOCK_KEY]);
+    const from = await schemaVersion(client);
+    const to = known.at(-1)?.version ?? 0;
+    if (from > to) {
+      throw fail('SYN-P015', `the schema has version ${from}, this agent knows ${to}`, { context: { from, to } });
+    }
+    try {
+      if (from === 0) await client.query('create schema if not exists syncline');
+      for (const { version, sql } of known) if (version > from) await client.query(sql);
+    } catch (cause) {
+      if (cause instanceof Error && 'code' in cause && cause.code === '42501') {
+        throw fail('SYN-P011', `the schema syncline cannot be set up: ${cause.message}`, { cause });
+      }
+      throw cause;
+    }
+    if (from < to) {
+      await client.query(
+        `insert into syncline.meta (key, value) values ('schema_version', $1)
+         on conflict (key) do update set value = excluded.value`,
+        [String(to)],
+      );
+    }
+    return { from, to };
+  });
+}
+
+/** The version of the schema in the database; 0 where there is none. */
+export async function schemaVersion(client: PostgresClient): Promise<number> {
+  const { rows } = await client.query("select to_regclass('syncline.meta') as meta");
+  if (rows[0]?.meta === null) return 0;
+  const version = await client.query("select value from syncline.meta where key = 'schema_version'");
+  return Number(version.rows[0]?.value ?? 0);
+}
