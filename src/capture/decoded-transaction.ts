@@ -1,0 +1,37 @@
+/**
+ * A transaction as the WAL tells it, handed on piece by piece: begin, its row changes in order, then the commit.
+ *
+ * The sink decides the pace. `change` is called for every row of the database, so it returns a promise only where the
+ * caller has to wait for room; whoever drives a sink awaits what it returns before the next call.
+ */
+import type { Image, Operation } from '../change/change-event.ts';
+
+export type RowChange = {
+  readonly schema: string;
+  readonly table: string;
+  readonly operation: Operation;
+  /** Names of the key's columns, in index order. */
+  readonly key: readonly string[];
+  /** Set where equal keys may differ in their text (numeric, citext, …), so that text does not tell rows apart. */
+  readonly looseKey?: true;
+  readonly before: Image | null;
+  readonly after: Image | null;
+};
+
+export type TransactionBegin = {
+  readonly xid: number;
+  /** Position of the commit record. */
+  readonly lsn: bigint;
+  /** Unix µs. */
+  readonly commitMicros: bigint;
+};
+
+export type HeartbeatMessage = { readonly members: readonly string[] };
+
+export interface TransactionSink {
+  begin(transaction: TransactionBegin): Promise<void>;
+  change(change: RowChange): void | Promise<void>;
+  heartbeat(heartbeat: HeartbeatMessage): void;
+  /** `endLsn` is the first byte behind the commit record: confirming it means that this is not sent again. */
+  commit(endLsn: bigint): Promise<void>;
+}

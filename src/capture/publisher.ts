@@ -1,0 +1,283 @@
+/**
+ * Makes stamped ChangeEvents of local transactions and publishes them, each transaction whole, in WAL order, once.
+ *
+ * A transaction's rows are held until its commit, because the Stamper has to know all of them before it stamps the
+ * first. One that grows beyond a bound is stamped for whole tables instead and streams out in bounded memory; one
+ * event is held back then, since the last must say that it is the last.
+ *
+ * What a transaction has seen is asked of the notes' ledger, which answers once no batch of apply that could be noted
+ * below its commit is in flight. Guessing earlier would make an event look concurrent with what it overwrote.
+ *
+ * Once, across restarts: the slot sends again what was not confirmed, and `resumeAfter` (the stream's last whole
+ * transaction) tells how much of that is published. The transaction at that position must be the very same one, else
+ * this WAL is another history than the stream's. Until it was met nothing is confirmed, so a wrong history keeps its
+ * changes in the slot. Positions alone would not do: a restored database has the same ones with other contents.
+ *
+ * Any error ends the publisher for good; capture opens a new run with a new one, from the stream's tail.
+ */
+import { microsToIso } from '../change/change-event.ts';
+import { type Epoch, lsnToText, makePosition, type Position, positionLsn } from '../change/position.ts';
+import { changeRecord, type LogRecord } from '../change/stream-record.ts';
+import type { NotesLedger } from '../clock/notes-ledger.ts';
+import type { Stability } from '../clock/stability.ts';
+import type { Stamper } from '../clock/stamper.ts';
+import type { StreamWriter } from '../log/event-log.ts';
+import { invariant } from '../platform/assert.ts';
+import { fail } from '../platform/errors.ts';
+import type { HeartbeatMessage, RowChange, TransactionBegin, TransactionSink } from './decoded-transaction.ts';
+import { GroupCommit } from './group-commit.ts';
+import { RecordMaker, type StampedTransaction } from './record-maker.ts';
+import { type TouchedLimits, TouchedRows } from './row-identity.ts';
+
+/** A transaction beyond the first two is not held until its commit. */
+export type PublisherLimits = TouchedLimits & {
+  /** What may wait while an append is in flight; as much again is in flight. */
+  readonly append_rows_max: number;
+  readonly append_bytes_max: number;
+  /** A record that is larger stops capture. Below the longest string that the engine can hold. */
+  readonly record_bytes_max: number;
+};
+
+export const PUBLISHER_LIMITS: PublisherLimits = {
+  transaction_rows_max: 10_000,
+  transaction_bytes_max: 8 * 1024 * 1024,
+  append_rows_max: 10_000,
+  append_bytes_max: 8 * 1024 * 1024,
+  record_bytes_max: 256 * 1024 * 1024,
+};
+
+/** The last whole transaction that the stream holds. */
+export type StreamTail = {
+  readonly position: Position;
+  /** Null where the record does not tell (heartbeats). */
+  readonly xid: number | null;
+  readonly committed_at: string;
+};
+
+export type PublisherOptions = {
+  readonly region: string;
+  readonly run: number;
+  readonly epoch: Epoch;
+  readonly writer: Pick<StreamWriter, 'append'>;
+  readonly ledger: Pick<NotesLedger, 'below'>;
+  readonly stamper: Stamper;
+  readonly stability: Pick<Stability, 'floorFor'>;
+  readonly resumeAfter: StreamTail | null;
+  /** The slot's confirmed position when the stream began: what committed below it is not sent again. */
+  readonly confirmedLsn: bigint;
+  /** Position of the last transaction or heartbeat in the stream; null for an empty stream. */
+  readonly predecessor: Position | null;
+  /** Everything up to this position is durable in the log, or needs not be. Called in order. */
+  readonly onDurable: (endLsn: bigint) => void;
+  readonly limits?: Partial<PublisherLimits>;
+  /** When an append starts; at once unless given. */
+  readonly defer?: (start: () => void) => void;
+};
+
+export type PublishedCounts = { transactions: number; heartbeats: number; rows: number; bytes: number };
+
+/** The transaction between begin and commit. */
+type OpenTransaction = {
+  readonly begin: TransactionBegin;
+  /** The stream holds it already. */
+  readonly isPublished: boolean;
+  readonly touched: TouchedRows;
+  rows: RowChange[];
+  heartbeat: HeartbeatMessage | null;
+  /** Set once it streams out. */
+  stamped: StampedTransaction | null;
+};
+
+export class Publisher implements TransactionSink {
+  readonly #options: PublisherOptions;
+  readonly #limits: PublisherLimits;
+  readonly #records: RecordMaker;
+  readonly #commits: GroupCommit;
+  readonly #tailLsn: bigint;
+  /** Whether the history of the WAL is known to go on where the stream ends. */
+  #isTailMet: boolean;
+  #open: OpenTransaction | null = null;
+  #lastLsn = 0n;
+  #predecessor: Position | null;
+  readonly #counts: PublishedCounts = { transactions: 0, heartbeats: 0, rows: 0, bytes: 0 };
+
+  constructor(options: PublisherOptions) {
+    const { resumeAfter, confirmedLsn } = options;
+    this.#options = options;
+    this.#limits = { ...PUBLISHER_LIMITS, ...options.limits };
+    this.#predecessor = options.predecessor;
+    this.#tailLsn = resumeAfter === null ? 0n : positionLsn(resumeAfter.position);
+    if (resumeAfter !== null) {
+      invariant(resumeAfter.position === makePosition(options.epoch, this.#tailLsn), 'the tail is of the open epoch');
+    }
+    // The server leaves out a transaction whose commit record begins below the confirmed position.
+    this.#isTailMet = resumeAfter === null || confirmedLsn > this.#tailLsn;
+    this.#records = new RecordMaker(options, this.#limits.record_bytes_max);
+    this.#commits = new GroupCommit({
+      writer: options.writer,
+      onDurable: options.onDurable,
+      rowsMax: this.#limits.append_rows_max,
+      bytesMax: this.#limits.append_bytes_max,
+      defer: options.defer ?? ((start) => start()),
+    });
+  }
+
+  /** Aborted, with the error as its reason, once this publisher has ended for good. */
+  get failed(): AbortSignal {
+    return this.#commits.failed;
+  }
+
+  get counts(): Readonly<PublishedCounts> {
+    return this.#counts;
+  }
+
+  /** Position of the last transaction that was published, durable or not yet. */
+  get lastPosition(): Position | null {
+    return this.#predecessor;
+  }
+
+  async begin(begin: TransactionBegin): Promise<void> {
+    await this.#orFail(() => {
+      invariant(this.#open === null, 'a transaction begins after the one before it has ended');
+      if (begin.lsn <= this.#lastLsn) throw fail('SYN-K006', `commit at ${lsnToText(begin.lsn)} is sent out of order`);
+      this.#lastLsn = begin.lsn;
+      const isPublished = this.#meetTail(begin);
+      const touched = new TouchedRows(this.#limits);
+      this.#open = { begin, isPublished, touched, rows: [], heartbeat: null, stamped: null };
+    });
+  }
+
+  change(change: RowChange): void | Promise<void> {
+    this.failed.throwIfAborted();
+    const open = this.#opened();
+    if (open.isPublished) return undefined;
+    try {
+      open.touched.add(change);
+      open.rows.push(change);
+      if (open.stamped !== null) return this.#streamOut(open, open.stamped);
+    } catch (error) {
+      this.#commits.fail(error);
+      throw error;
+    }
+    if (!open.touched.isGiant) return undefined;
+    return this.#orFail(async () => {
+      open.stamped = await this.#stamp(open);
+      await this.#streamOut(open, open.stamped);
+    });
+  }
+
+  heartbeat(heartbeat: HeartbeatMessage): void {
+    this.#opened().heartbeat = heartbeat;
+  }
+
+  async commit(endLsn: bigint): Promise<void> {
+    await this.#orFail(async () => {
+      const open = this.#opened();
+      if (open.isPublished) {
+        this.#open = null;
+        if (this.#isTailMet) this.#commits.seal(endLsn);
+        return;
+      }
+      if (open.rows.length > 0) await this.#publish(open);
+      else if (open.heartbeat !== null) await this.#publishHeartbeat(open, open.heartbeat);
+      this.#open = null;
+      this.#commits.seal(endLsn);
+      await this.#commits.space();
+    });
+  }
+
+  /** Resolves once everything that was published is durable. */
+  async durable(): Promise<void> {
+    await this.#commits.durable();
+  }
+
+  /** Ends the publisher; what waits is not appended. */
+  end(reason: unknown): void {
+    this.#commits.fail(reason);
+  }
+
+  /** Whether the stream holds the transaction; throws if it cannot be the history that the stream tells. */
+  #meetTail({ lsn, xid, commitMicros }: TransactionBegin): boolean {
+    const tail = this.#options.resumeAfter;
+    if (tail === null || lsn > this.#tailLsn) {
+      if (this.#isTailMet) return false;
+      const detail = `the slot sends ${lsnToText(lsn)} and left out ${lsnToText(this.#tailLsn)}, where the stream ends`;
+      throw fail('SYN-K009', detail, { context: { position: tail?.position } });
+    }
+    if (lsn === this.#tailLsn) {
+      const committed_at = microsToIso(commitMicros);
+      if (committed_at !== tail.committed_at || (tail.xid !== null && tail.xid !== xid)) {
+        const found = `transaction ${xid} of ${committed_at}`;
+        const detail = `at ${lsnToText(lsn)} the slot sends ${found}, the stream holds ${tail.xid ?? 'one'} of ${tail.committed_at}`;
+        throw fail('SYN-K009', detail, { context: { position: tail.position } });
+      }
+      this.#isTailMet = true;
+    }
+    return true;
+  }
+
+  async #stamp({ begin, touched }: OpenTransaction): Promise<StampedTransaction> {
+    const { epoch, ledger, stamper } = this.#options;
+    const { seen, max_hlc } = await ledger.below(begin.lsn);
+    const hlc = stamper.stamp(begin.commitMicros, max_hlc, touched.rows, touched.truncated);
+    const predecessor = this.#predecessor;
+    const position = makePosition(epoch, begin.lsn);
+    this.#predecessor = position;
+    return this.#records.transaction({ begin, hlc, position, predecessor, seen });
+  }
+
+  async #publish(open: OpenTransaction): Promise<void> {
+    this.#counts.transactions += 1;
+    if (open.stamped !== null) {
+      // It may have come to further tables since it was stamped: what follows must be above it there too.
+      this.#options.stamper.remember(open.stamped.hlc, open.touched.rows, []);
+    }
+    const stamped = open.stamped ?? (await this.#stamp(open));
+    const count = open.rows.length;
+    for (const [index, change] of open.rows.entries()) this.#add(stamped, change, index === count - 1);
+  }
+
+  /** Publishes all that is held of a giant transaction but one event, which may be its last. */
+  #streamOut(open: OpenTransaction, stamped: StampedTransaction): Promise<void> | undefined {
+    const held = open.rows.pop();
+    invariant(held !== undefined, 'a change was just taken in');
+    for (const change of open.rows) this.#add(stamped, change, false);
+    open.rows = [held];
+    return this.#commits.space();
+  }
+
+  #add(stamped: StampedTransaction, change: RowChange, isLast: boolean): void {
+    const event = stamped.event(change, isLast);
+    this.#append(this.#records.checked(() => changeRecord(this.#options.run, stamped.position, event), change));
+    this.#counts.rows += 1;
+  }
+
+  async #publishHeartbeat(open: OpenTransaction, { members }: HeartbeatMessage): Promise<void> {
+    const stamped = await this.#stamp(open);
+    const { stamper, stability } = this.#options;
+    const floor = stability.floorFor(stamped.seen);
+    this.#append(stamped.heartbeat({ promise: stamper.promise, floor, members }));
+    this.#counts.heartbeats += 1;
+  }
+
+  #append(record: LogRecord): void {
+    this.#commits.add(record);
+    this.#counts.bytes += record.value.length;
+  }
+
+  #opened(): OpenTransaction {
+    invariant(this.#open !== null, 'a transaction has begun');
+    return this.#open;
+  }
+
+  /** Runs a step; an error of it is the end of this publisher. */
+  async #orFail(step: () => void | Promise<void>): Promise<void> {
+    this.failed.throwIfAborted();
+    try {
+      await step();
+    } catch (error) {
+      this.#commits.fail(error);
+      throw error;
+    }
+  }
+}

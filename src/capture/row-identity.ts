@@ -1,0 +1,164 @@
+/**
+ * Which rows a transaction touched, as text: for the Stamper, which must know whether two transactions changed the same
+ * one.
+ *
+ * Two texts may stand for one row only where they are equal; two different texts of a `looseKey` table may be one row
+ * all the same (1.0 and 1.00), so all rows of such a table share one text. That makes the Stamper push a little more
+ * often there, and never too rarely. An UPDATE that changes the key is about both rows.
+ *
+ * Beyond a bound rows are no longer named, and the transaction counts for its whole tables. The bound is looked at row
+ * by row in WAL order, so a transaction that is read back from the stream falls on the same side of it.
+ */
+import type { ChangeEvent, Image } from '../change/change-event.ts';
+import { hlcFromText } from '../change/hlc.ts';
+import type { StampedRows, Stamper } from '../clock/stamper.ts';
+import { fail } from '../platform/errors.ts';
+import type { RowChange } from './decoded-transaction.ts';
+
+export type TouchedLimits = {
+  readonly transaction_rows_max: number;
+  readonly transaction_bytes_max: number;
+};
+
+/** What one held change costs beyond its values: objects, property slots, the key's text. */
+const CHANGE_OVERHEAD_BYTES = 200;
+const COLUMN_OVERHEAD_BYTES = 16;
+
+/** The key's columns after the change (before it, for DELETE); empty for TRUNCATE. */
+export function rowPk(change: RowChange): Image {
+  if (change.operation === 'TRUNCATE') return {};
+  const image = change.operation === 'DELETE' ? change.before : change.after;
+  const pk: { [column: string]: string | null } = {};
+  for (const column of change.key) {
+    const value = image?.[column] ?? change.before?.[column];
+    if (value === undefined || value === null) {
+      const table = `${change.schema}.${change.table}`;
+      throw fail('SYN-K008', `a change of ${table} does not hold the key column ${column}`, { context: { table } });
+    }
+    pk[column] = value;
+  }
+  return pk;
+}
+
+/** What a transaction touched, gathered change by change. */
+export class TouchedRows {
+  readonly #limits: TouchedLimits;
+  #rowCount = 0;
+  #bytes = 0;
+  #keys: string[] | null = [];
+  readonly #tables = new Set<string>();
+  readonly #truncated = new Set<string>();
+  /** The table of the last change: most changes follow one of the same table. */
+  #schema: string | null = null;
+  #table = '';
+  #tableText = '';
+
+  constructor(limits: TouchedLimits) {
+    this.#limits = limits;
+  }
+
+  add(change: RowChange): void {
+    const table = this.#textOf(change.schema, change.table);
+    this.#tables.add(table);
+    if (this.#keys === null) return;
+    if (change.operation === 'TRUNCATE') this.#truncated.add(table);
+    else if (change.looseKey === true) this.#keys.push(table);
+    else this.#addKeys(this.#keys, change);
+    this.#rowCount += 1;
+    this.#bytes += sizeOf(change);
+    const { transaction_rows_max, transaction_bytes_max } = this.#limits;
+    if (this.#rowCount > transaction_rows_max || this.#bytes > transaction_bytes_max) this.#keys = null;
+  }
+
+  /** There are too many rows to name, or to hold until the commit. */
+  get isGiant(): boolean {
+    return this.#keys === null;
+  }
+
+  get rows(): StampedRows {
+    const tables = [...this.#tables];
+    return this.#keys === null ? { kind: 'tables', tables } : { kind: 'rows', keys: this.#keys, tables };
+  }
+
+  /** Tables all of whose rows it changed. */
+  get truncated(): readonly string[] {
+    return [...this.#truncated];
+  }
+
+  #addKeys(keys: string[], { schema, table, key, operation, before, after }: RowChange): void {
+    const image = operation === 'DELETE' ? before : after;
+    keys.push(keyText(schema, table, key, image, before));
+    if (operation === 'UPDATE' && before !== null && isKeyChanged(key, before, after)) {
+      keys.push(keyText(schema, table, key, before, image));
+    }
+  }
+
+  #textOf(schema: string, table: string): string {
+    if (schema !== this.#schema || table !== this.#table) {
+      this.#schema = schema;
+      this.#table = table;
+      this.#tableText = JSON.stringify([schema, table]);
+    }
+    return this.#tableText;
+  }
+}
+
+/**
+ * Tells the Stamper of transactions that the stream already holds, in order: how its window is rebuilt at start.
+ *
+ * Whether a table's key is loose is not in a record. So every table's own text is remembered too, as if it were; the
+ * Stamper asks for it only where the table's key is loose.
+ */
+export class PublishedRows {
+  readonly #stamper: Stamper;
+  readonly #limits: TouchedLimits;
+  #touched: TouchedRows;
+
+  constructor(stamper: Stamper, limits: TouchedLimits) {
+    this.#stamper = stamper;
+    this.#limits = limits;
+    this.#touched = new TouchedRows(limits);
+  }
+
+  add(event: ChangeEvent): void {
+    this.#touched.add({
+      schema: event.schema_name,
+      table: event.table_name,
+      operation: event.operation,
+      key: Object.keys(event.row_pk),
+      before: event.before_image,
+      after: event.after_image,
+    });
+    if (!event.transaction.last) return;
+    const hlc = hlcFromText(event.hlc_timestamp);
+    const { rows, truncated } = this.#touched;
+    const both = rows.kind === 'rows' ? { ...rows, keys: [...rows.keys, ...rows.tables] } : rows;
+    this.#stamper.remember(hlc, both, truncated);
+    this.#touched = new TouchedRows(this.#limits);
+  }
+}
+
+/** A column that one of the images lacks has not changed. */
+function isKeyChanged(key: readonly string[], before: Image, after: Image | null): boolean {
+  return key.some((column) => (before[column] ?? after?.[column]) !== (after?.[column] ?? before[column]));
+}
+
+function keyText(
+  schema: string,
+  table: string,
+  key: readonly string[],
+  image: Image | null,
+  otherwise: Image | null,
+): string {
+  const parts: (string | null | undefined)[] = [schema, table];
+  for (const column of key) parts.push(image?.[column] ?? otherwise?.[column]);
+  return JSON.stringify(parts);
+}
+
+function sizeOf({ before, after }: RowChange): number {
+  let bytes = CHANGE_OVERHEAD_BYTES;
+  for (const image of [before, after]) {
+    for (const column in image) bytes += COLUMN_OVERHEAD_BYTES + (image[column]?.length ?? 0);
+  }
+  return bytes;
+}
