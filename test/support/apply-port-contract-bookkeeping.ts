@@ -1,0 +1,346 @@
+// Contract of the apply port, part 5: marks, notes, exact versions, intents to look again, logs.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { ConflictEntry, QuarantineEntry } from '../../src/apply/apply-port.ts';
+import { hlcFromMicros } from '../../src/change/hlc.ts';
+import {
+  ALL,
+  applying,
+  at,
+  entry,
+  FUTURE,
+  FUTURE_HLC,
+  idOf,
+  keyed,
+  keyOf,
+  kv,
+  kvShape,
+  look,
+  PAST,
+  PAST_HLC,
+  pkOf,
+  put,
+  row,
+  trying,
+  withHarness,
+} from './apply-port-fixtures.ts';
+import type { ApplyPortHarness, MakeHarness } from './apply-port-harness.ts';
+
+const NO_LIMIT = 1_000_000;
+
+function conflict(n: number, winnerHlc: bigint, winnerId: string): ConflictEntry {
+  return {
+    conflict_id: idOf(n),
+    event_id_a: idOf(n + 1),
+    event_id_b: winnerId,
+    schema_name: 'public',
+    table_name: 'kv',
+    row_pk: pkOf(1),
+    resolution_strategy: 'lww',
+    winner_event_id: winnerId,
+    loser: { hlc: PAST_HLC, origin: 'r1' },
+    winner: { hlc: winnerHlc, origin: 'r2' },
+    image_a: { id: '1', v: null },
+    image_b: { id: '1', v: 'it\'s "b"\\' },
+    base_image: null,
+    result_image: { id: '1', v: 'it\'s "b"\\' },
+  };
+}
+
+function quarantined(n: number, id: number, hlc: bigint, error = 'because'): QuarantineEntry {
+  return {
+    event_id: idOf(n),
+    origin: 'r1',
+    schema_name: 'public',
+    table_name: 'kv',
+    key: keyOf(id),
+    row_pk: pkOf(id),
+    hlc,
+    position: at(n),
+    event: JSON.stringify({ event_id: idOf(n), more: ['"quoted"', null] }),
+    sqlstate: '23514',
+    error,
+  };
+}
+
+/** Writes rows 1 and 2 with exact versions; returns the batch's xid. */
+async function recorded(h: ApplyPortHarness, stampMicros: bigint): Promise<number> {
+  return await applying(h, 'r1', stampMicros, async (t, shape) => {
+    await t.upsert(shape, [row(1, 'a'), row(2, 'b')], 'r1', ALL);
+    await t.recordVersions(shape, [entry(1, hlcFromMicros(stampMicros) - 7n, 11), entry(2, 42n, 12)]);
+    return (await t.note({ origin: 'r1', seen: { r1: at(12) }, max_hlc: hlcFromMicros(stampMicros) })).xid;
+  });
+}
+
+export function bookkeepingContract(make: MakeHarness): void {
+  test(
+    'a mark starts, moves on, and is kept per origin',
+    withHarness(make, async (h) => {
+      assert.deepEqual(await h.port.loadMarks(), []);
+      const one = { origin: 'r1', position: at(1), event_id: idOf(1), log_offset: 10 };
+      const two = { origin: 'r1', position: at(2), event_id: idOf(2), log_offset: 4_000_000_000 };
+      const other = { origin: 'r2', position: at(9), event_id: idOf(9), log_offset: 0 };
+      await applying(h, 'r1', PAST, (t) => t.advanceMark(null, one));
+      await applying(h, 'r2', PAST, (t) => t.advanceMark(null, other));
+      await applying(h, 'r1', PAST, (t) => t.advanceMark(at(1), two));
+      await trying(h, 'r1', (t) => t.advanceMark(at(2), { ...two, position: at(3) }));
+      const marks = [...(await h.port.loadMarks())].sort((a, b) => (a.origin < b.origin ? -1 : 1));
+      assert.deepEqual(marks, [two, other]);
+    }),
+  );
+
+  test(
+    'a mark that is not where it is expected fails the transaction, also what was sent behind it',
+    withHarness(make, async (h) => {
+      const mark = { origin: 'r1', position: at(2), event_id: idOf(2), log_offset: 1 };
+      await applying(h, 'r1', PAST, (t) => t.advanceMark(null, mark));
+      for (const expected of [null, at(1), at(3)]) {
+        const shape = await kvShape(h);
+        const t = await h.port.begin('r1', PAST);
+        const results = await Promise.allSettled([
+          t.upsert(shape, [row(1, 'x')], 'r1', ALL),
+          t.advanceMark(expected, { ...mark, position: at(4) }),
+          t.commit(),
+        ]);
+        assert.deepEqual(
+          results.map(({ status }) => status),
+          ['fulfilled', 'rejected', 'rejected'],
+        );
+        await assert.rejects(Promise.reject((results[1] as PromiseRejectedResult).reason), { code: 'SYN-A007' });
+        await t.rollback();
+      }
+      const absent = { ...mark, origin: 'r2' };
+      await assert.rejects(
+        applying(h, 'r2', PAST, (t) => t.advanceMark(at(1), absent)),
+        { code: 'SYN-A007' },
+      );
+      assert.deepEqual(await h.rows(), []);
+      assert.deepEqual(await h.port.loadMarks(), [mark]);
+    }),
+  );
+
+  test(
+    'a note lies above what the batch overwrote and below the batch’s end',
+    withHarness(make, async (h) => {
+      const foreground = await h.foreground();
+      await foreground.insert(kv(1, 'first'));
+      await foreground.begin();
+      await foreground.update(1, { v: 'second' });
+      const shape = await kvShape(h);
+      const t = await h.port.begin('r1', FUTURE);
+      const call = t.upsert(shape, [row(1, 'applied')], 'r1', ALL);
+      await h.blocked('port');
+      const below = await h.walPosition();
+      await foreground.commit();
+      const overwritten = await h.walPosition();
+      await call;
+      const note = await t.note({ origin: 'r1', seen: { r1: at(1) }, max_hlc: FUTURE_HLC });
+      assert.ok(note.lsn > below);
+      assert.ok(note.lsn >= overwritten);
+      const own = (await t.inspect(shape, [keyed(1)])).get(keyOf(1));
+      assert.equal(own?.xid, note.xid);
+      await t.commit();
+      assert.ok(note.lsn < (await h.walPosition()));
+      assert.equal((await h.tuple(1))?.xid, note.xid);
+    }),
+  );
+
+  test(
+    'exact versions are found by the batch and key that wrote them',
+    withHarness(make, async (h) => {
+      const xid = await recorded(h, PAST);
+      await put(h, 'r1', PAST + 50n, 3, 'no exact version');
+      const other = (await h.tuple(3))?.xid ?? 0;
+      const shape = await kvShape(h);
+      const wanted = [
+        { key: keyOf(2), xid },
+        { key: keyOf(1), xid },
+        { key: keyOf(3), xid: other },
+        { key: keyOf(4), xid },
+      ];
+      const expected = new Map([
+        [keyOf(1), { hlc: PAST_HLC - 7n, position: at(11), event_id: idOf(11) }],
+        [keyOf(2), { hlc: 42n, position: at(12), event_id: idOf(12) }],
+      ]);
+      const found = await trying(h, 'r1', (t) => t.exactVersions(shape, wanted));
+      for (const [key, version] of expected) {
+        const { hlc, position, event_id } = found.get(key) ?? assert.fail(`${key} has an exact version`);
+        assert.deepEqual({ hlc, position, event_id }, version);
+      }
+      assert.equal(found.size, expected.size);
+      // Not of another batch, and not of one that was rolled back.
+      assert.equal((await trying(h, 'r1', (t) => t.exactVersions(shape, [{ key: keyOf(1), xid: other }]))).size, 0);
+      const undone = await trying(h, 'r1', async (t) => {
+        await t.upsert(shape, [row(1, 'x')], 'r1', ALL);
+        await t.recordVersions(shape, [entry(1, 1n, 99)]);
+        const own = (await t.inspect(shape, [keyed(1)])).get(keyOf(1))?.xid ?? 0;
+        assert.equal((await t.exactVersions(shape, [{ key: keyOf(1), xid: own }])).get(keyOf(1))?.hlc, 1n);
+        return own;
+      });
+      assert.equal((await trying(h, 'r1', (t) => t.exactVersions(shape, [{ key: keyOf(1), xid: undone }]))).size, 0);
+    }),
+  );
+
+  test(
+    'of two exact versions that one transaction gives a row the higher counts, across epochs too',
+    withHarness(make, async (h) => {
+      const later = '0000000000000000002';
+      const xid = await applying(h, 'r1', PAST, async (t, shape) => {
+        await t.upsert(shape, [row(1, 'a'), row(2, 'a')], 'r1', ALL);
+        await t.recordVersions(shape, [entry(1, 10n, 10), { ...entry(2, 12n, 3), position: at(3, later) }]);
+        await t.recordVersions(shape, [{ ...entry(1, 11n, 2), position: at(2, later) }]);
+        return (await t.note({ origin: 'r1', seen: {}, max_hlc: PAST_HLC })).xid;
+      });
+      const shape = await kvShape(h);
+      const wanted = [1, 2].map((id) => ({ key: keyOf(id), xid }));
+      const found = await trying(h, 'r1', (t) => t.exactVersions(shape, wanted));
+      assert.deepEqual([found.get(keyOf(1))?.hlc, found.get(keyOf(1))?.position], [11n, at(2, later)]);
+      assert.deepEqual([found.get(keyOf(2))?.hlc, found.get(keyOf(2))?.position], [12n, at(3, later)]);
+    }),
+  );
+
+  test(
+    'one record per losing event, and the highest winner stays',
+    withHarness(make, async (h) => {
+      await applying(h, 'r1', PAST, (t) =>
+        t.recordConflicts([conflict(10, 100n, idOf(1)), conflict(20, 100n, idOf(1))]),
+      );
+      await applying(h, 'r1', PAST, (t) =>
+        t.recordConflicts([conflict(10, 101n, idOf(2)), conflict(20, 99n, idOf(3))]),
+      );
+      await trying(h, 'r1', (t) => t.recordConflicts([conflict(30, 1n, idOf(4))]));
+      const unknown = { ...conflict(40, 1n, idOf(5)), event_id_a: null, event_id_b: null, winner_event_id: null };
+      await applying(h, 'r1', PAST, (t) => t.recordConflicts([unknown]));
+      const byId = (a: ConflictEntry, b: ConflictEntry): number => (a.conflict_id < b.conflict_id ? -1 : 1);
+      const expected = [conflict(10, 101n, idOf(2)), conflict(20, 100n, idOf(1)), unknown];
+      assert.deepEqual([...(await h.conflicts())].sort(byId), expected.sort(byId));
+    }),
+  );
+
+  test(
+    'quarantined events are kept whole, found by key, superseded by later versions, and removed',
+    withHarness(make, async (h) => {
+      const shape = await kvShape(h);
+      const entries = [quarantined(1, 1, 100n), quarantined(2, 2, 100n), quarantined(3, 3, 100n)];
+      await applying(h, 'r1', PAST, (t) => t.recordQuarantine(entries));
+      await applying(h, 'r1', PAST, (t) => t.recordQuarantine([quarantined(3, 3, 100n, 'again')]));
+      const keys = await trying(h, 'r1', (t) => t.quarantinedKeys(shape));
+      assert.deepEqual([...keys].sort(), [keyOf(1), keyOf(2), keyOf(3)]);
+      const found = await h.port.quarantined([idOf(3), idOf(1), idOf(77)]);
+      const sorted = [...found].sort((a, b) => (a.event_id < b.event_id ? -1 : 1));
+      const expected = [quarantined(1, 1, 100n), quarantined(3, 3, 100n, 'again')];
+      assert.deepEqual(
+        sorted,
+        expected.sort((a, b) => (a.event_id < b.event_id ? -1 : 1)),
+      );
+      await applying(h, 'r1', PAST, async (t) => {
+        await t.supersedeQuarantine(shape, 'r1', [
+          { key: keyOf(1), hlc: 101n },
+          { key: keyOf(2), hlc: 100n },
+          { key: keyOf(4), hlc: 101n },
+        ]);
+        assert.deepEqual([...(await t.quarantinedKeys(shape))].sort(), [keyOf(2), keyOf(3)]);
+        await t.supersedeQuarantine(shape, 'r2', [{ key: keyOf(2), hlc: 100n }]);
+        assert.deepEqual([...(await t.quarantinedKeys(shape))], [keyOf(3)]);
+        await t.removeQuarantine([idOf(3), idOf(77)]);
+      });
+      assert.deepEqual(await h.port.quarantined([idOf(1), idOf(2), idOf(3)]), []);
+    }),
+  );
+
+  test(
+    'a removal looks again once all that was in progress at its note has ended, not before',
+    withHarness(make, async (h) => {
+      const [older, younger, later] = [await h.foreground(), await h.foreground(), await h.foreground()];
+      await older.begin();
+      await older.insert(kv(1, 'older'));
+      const shape = await kvShape(h);
+      const t = await h.port.begin('r1', FUTURE);
+      assert.deepEqual(await t.remove(shape, [{ ...keyed(3), hlc: FUTURE_HLC }], ALL), ['absent']);
+      await t.putTombstones(shape, 'r1', [entry(3, FUTURE_HLC, 3)]);
+      // Younger than the batch, and yet in progress at its note.
+      await younger.begin();
+      await younger.insert(kv(2, 'younger'));
+      await t.putLooks([look(3), { ...look(0), key: '', pk: {} }]);
+      await t.commit();
+      assert.deepEqual(await h.port.ripeLooks(10), []);
+      await older.commit();
+      assert.deepEqual(await h.port.ripeLooks(10), []);
+      await later.begin();
+      await later.insert(kv(4, 'later'));
+      await younger.rollback();
+      const ripe = await h.port.ripeLooks(10);
+      const facts = ripe.map(({ look_id: _, ...rest }) => rest).sort((a, b) => (a.key < b.key ? -1 : 1));
+      assert.deepEqual(facts, [{ ...look(0), key: '', pk: {} }, look(3)]);
+      assert.equal((await h.port.ripeLooks(1)).length, 1);
+      await applying(h, 'r1', PAST, (tx) => tx.removeLooks(ripe.map((each) => each.look_id)));
+      assert.deepEqual(await h.port.ripeLooks(10), []);
+      await later.commit();
+    }),
+  );
+
+  test(
+    'a local transaction is visible once it has ended',
+    withHarness(make, async (h) => {
+      const [one, two] = [await h.foreground(), await h.foreground()];
+      for (const session of [one, two]) await session.begin();
+      await one.insert(kv(1, 'one'));
+      await two.insert(kv(2, 'two'));
+      const [first, second] = [await one.xid(), await two.xid()];
+      assert.deepEqual([await h.port.isVisible(first), await h.port.isVisible(second)], [false, false]);
+      await two.commit();
+      assert.deepEqual([await h.port.isVisible(first), await h.port.isVisible(second)], [false, true]);
+      // One that rolled back is waited for no longer.
+      await one.rollback();
+      assert.equal(await h.port.isVisible(first), true);
+    }),
+  );
+
+  test(
+    'pruning drops what only unstable versions need',
+    withHarness(make, async (h) => {
+      const old = await recorded(h, PAST);
+      await applying(h, 'r1', PAST, async (t, shape) => {
+        await t.putTombstones(shape, 'r1', [entry(5, PAST_HLC, 5), entry(6, PAST_HLC + 1n, 6), entry(7, PAST_HLC, 7)]);
+        await t.putTombstones(shape, 'r1', [entry(8, PAST_HLC, 8)]);
+        await t.putLooks([look(7)]);
+        await t.recordQuarantine([quarantined(8, 8, PAST_HLC)]);
+      });
+      const shape = await kvShape(h);
+      const standing = async (): Promise<string[]> => {
+        const keys = [5, 6, 7, 8].map((id) => keyOf(id));
+        return [...(await trying(h, 'r1', (t) => t.tombstones(shape, keys))).keys()].sort();
+      };
+      const exact = async (xid: number): Promise<number> => {
+        const wanted = [1, 2].map((id) => ({ key: keyOf(id), xid }));
+        return (await trying(h, 'r1', (t) => t.exactVersions(shape, wanted))).size;
+      };
+      await h.port.prune(PAST_HLC - 1n, 0n, NO_LIMIT);
+      assert.deepEqual([(await standing()).length, await exact(old)], [4, 2]);
+      await h.port.prune(PAST_HLC, 0n, NO_LIMIT);
+      // A look that is to come and a quarantined event keep their tombstones.
+      assert.deepEqual(await standing(), [keyOf(6), keyOf(7), keyOf(8)]);
+      assert.equal(await exact(old), 0);
+      const looks = (await h.port.ripeLooks(10)).map((each) => each.look_id);
+      await applying(h, 'r1', PAST, async (t) => {
+        await t.removeLooks(looks);
+        await t.removeQuarantine([idOf(8)]);
+      });
+      await h.port.prune(PAST_HLC, 0n, NO_LIMIT);
+      assert.deepEqual(await standing(), [keyOf(6)]);
+    }),
+  );
+
+  test(
+    'exact versions of quarantined rows are not pruned',
+    withHarness(make, async (h) => {
+      const xid = await recorded(h, PAST);
+      await applying(h, 'r1', PAST, (t) => t.recordQuarantine([quarantined(9, 2, PAST_HLC + 5n)]));
+      await h.port.prune(PAST_HLC, 0n, NO_LIMIT);
+      const shape = await kvShape(h);
+      const wanted = [{ key: keyOf(2), xid }];
+      assert.equal((await trying(h, 'r1', (t) => t.exactVersions(shape, wanted))).size, 1);
+    }),
+  );
+}
