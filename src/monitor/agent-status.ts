@@ -26,7 +26,12 @@ export type ReplicationLink = LinkPolicy & {
   readonly last_acked_event_id: string | null;
   /** Now − committed_at of the oldest event not yet acknowledged; 0 when there is none. */
   readonly lag_ms: number;
+  /** Delay from the commit at the source to the commit here, of what was applied lately; null where nothing was. */
+  readonly lag_p50_ms: number | null;
+  readonly lag_p99_ms: number | null;
   readonly updated_at: string;
+  /** Commit time of the newest event or heartbeat of the source that arrived here; null until there is one. */
+  readonly last_heard_at: string | null;
   readonly events_applied: number;
   readonly events_waiting: number;
   readonly conflicts: number;
@@ -56,6 +61,8 @@ export type AgentStatus = {
     readonly restarts: number;
   };
   readonly links: readonly ReplicationLink[];
+  /** Conflicts seen since the agent started, by `schema.table`. */
+  readonly conflicts_by_table: Readonly<Record<string, number>>;
   readonly log: { readonly bytes: number; readonly bytes_max: number | null };
   readonly problems: readonly Problem[];
 };
