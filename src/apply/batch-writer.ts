@@ -35,9 +35,10 @@ const RACES_MAX = 16;
 
 type TableRecord = {
   readonly shape: TableShape;
-  readonly versions: VersionEntry[];
-  readonly tombstones: VersionEntry[];
-  readonly rows: { key: RowKey; hlc: Hlc }[];
+  /** By row; the last entry speaks, where an exact replay writes a row more than once. */
+  readonly versions: Map<RowKey, VersionEntry>;
+  readonly tombstones: Map<RowKey, VersionEntry>;
+  readonly rows: Map<RowKey, Hlc>;
 };
 
 export type StandingRow = {
@@ -94,10 +95,13 @@ export class BatchWriter {
   async record(quarantined: (shape: TableShape) => ReadonlySet<RowKey>): Promise<void> {
     const sent: Promise<unknown>[] = [];
     for (const { shape, versions, tombstones, rows } of this.#tables.values()) {
-      if (versions.length > 0) sent.push(this.transaction.recordVersions(shape, versions));
-      if (tombstones.length > 0) sent.push(this.transaction.putTombstones(shape, this.#origin, tombstones));
+      if (versions.size > 0) sent.push(this.transaction.recordVersions(shape, [...versions.values()]));
+      if (tombstones.size > 0) {
+        sent.push(this.transaction.putTombstones(shape, this.#origin, [...tombstones.values()]));
+      }
       const waiting = quarantined(shape);
-      const superseding = waiting.size === 0 ? [] : rows.filter((row) => waiting.has(row.key));
+      const superseding =
+        waiting.size === 0 ? [] : [...rows].filter(([key]) => waiting.has(key)).map(([key, hlc]) => ({ key, hlc }));
       if (superseding.length > 0) sent.push(this.transaction.supersedeQuarantine(shape, this.#origin, superseding));
     }
     if (this.looks.length > 0) sent.push(this.transaction.putLooks(this.looks));
@@ -131,16 +135,16 @@ export class BatchWriter {
   wrote(shape: TableShape, key: RowKey, link: ChainLink): void {
     const { source, event } = link;
     const record = this.#record(shape);
-    record.versions.push({ key, hlc: source.hlc, position: source.position, event_id: event.event_id });
-    record.rows.push({ key, hlc: source.hlc });
+    record.versions.set(key, { key, hlc: source.hlc, position: source.position, event_id: event.event_id });
+    record.rows.set(key, source.hlc);
     this.written += 1;
   }
 
   buried(shape: TableShape, key: RowKey, link: ChainLink): void {
     const { source, event } = link;
     const record = this.#record(shape);
-    record.tombstones.push({ key, hlc: source.hlc, position: source.position, event_id: event.event_id });
-    record.rows.push({ key, hlc: source.hlc });
+    record.tombstones.set(key, { key, hlc: source.hlc, position: source.position, event_id: event.event_id });
+    record.rows.set(key, source.hlc);
     this.written += 1;
   }
 
@@ -294,7 +298,7 @@ export class BatchWriter {
   #record(shape: TableShape): TableRecord {
     let record = this.#tables.get(shape.id);
     if (record === undefined) {
-      record = { shape, versions: [], tombstones: [], rows: [] };
+      record = { shape, versions: new Map(), tombstones: new Map(), rows: new Map() };
       this.#tables.set(shape.id, record);
     }
     return record;

@@ -49,7 +49,7 @@ export type LaneItem =
       readonly log_offset: number;
       readonly event_id: string;
       readonly source: SourceTransaction;
-      chunks(): AsyncIterable<ChangeEvent[]>;
+      chunks(): AsyncIterable<readonly ChangeEvent[]>;
     }
   | {
       readonly kind: 'heartbeat';

@@ -1,0 +1,130 @@
+/**
+ * One consumer per stream that a region applies, its own included: reads ahead, and gives the lane what is due.
+ *
+ * Due is a transaction once this region's marks cover what it had seen (causal order), or once it has waited for
+ * `causal_wait_ms`, or when the link of every origin it waits for is down: causality when the network allows it,
+ * availability always. A backlog does not wait transaction by transaction: what one batch applies, the next may need.
+ */
+import type { ChangeEvent } from '../change/change-event.ts';
+import { eventId } from '../change/event-id.ts';
+import { type Position, type Seen, covers } from '../change/position.ts';
+import type { StreamItem } from '../log/stream-item.ts';
+import type { TransactionReader } from '../log/transaction-reader.ts';
+import { invariant } from '../platform/assert.ts';
+import type { LaneItem } from './lane.ts';
+
+export type BatchLimit = { readonly rows_max: number; readonly transactions_max: number };
+
+export type Due =
+  | { readonly kind: 'batch'; readonly items: readonly LaneItem[] }
+  /** Nothing is there. */
+  | { readonly kind: 'empty' }
+  /** The first transaction waits for events of this origin. */
+  | { readonly kind: 'waiting'; readonly origin: string };
+
+export class LinkConsumer {
+  readonly origin: string;
+  readonly #reader: TransactionReader;
+  readonly #causalWaitMs: number;
+  #waitingFor: { position: Position; sinceMs: number } | null = null;
+
+  constructor(origin: string, reader: TransactionReader, causalWaitMs: number) {
+    this.origin = origin;
+    this.#reader = reader;
+    this.#causalWaitMs = causalWaitMs;
+  }
+
+  /** Reads ahead; resolves true once something is there, false when the time is over. */
+  async fill(timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
+    return await this.#reader.fill(timeoutMs, signal);
+  }
+
+  /** Commit time of the oldest item that waits, ISO 8601; null where nothing waits. */
+  get oldestWaiting(): string | null {
+    for (let place = 0; ; place += 1) {
+      const item = this.#reader.peek(place);
+      if (item === undefined) return null;
+      if (item.kind === 'run') continue;
+      return item.kind === 'heartbeat' ? item.heartbeat.committed_at : item.committed_at;
+    }
+  }
+
+  /** Transactions and heartbeats that are read ahead. */
+  get waiting(): number {
+    return this.#reader.bufferedRows;
+  }
+
+  /** The next items, up to the limit; they stay with the consumer until `settle`. */
+  due(marks: Seen, limit: BatchLimit, nowMs: number, isDown: (origin: string) => boolean): Due {
+    const items: LaneItem[] = [];
+    let rows = 0;
+    for (let place = 0; items.length < limit.transactions_max; place += 1) {
+      const item = this.#reader.peek(place);
+      if (item === undefined) break;
+      if (item.kind === 'run') continue;
+      const laneItem = toLaneItem(this.origin, item);
+      const size = item.kind === 'transaction' ? item.events.length : 0;
+      if (items.length > 0 && (rows + size > limit.rows_max || item.kind === 'giant')) break;
+      if (item.kind !== 'heartbeat') {
+        const missing = this.#missing(item.seen, marks, isDown);
+        if (missing !== null && !this.#waitedEnough(laneItem.position, nowMs, items.length === 0)) {
+          if (items.length === 0) return { kind: 'waiting', origin: missing };
+          break;
+        }
+      }
+      items.push(laneItem);
+      rows += size;
+      if (item.kind === 'giant') break;
+    }
+    return items.length === 0 ? { kind: 'empty' } : { kind: 'batch', items };
+  }
+
+  /** Lets go of everything at or below the mark. */
+  settle(mark: Position | undefined): void {
+    for (let item = this.#reader.peek(); item !== undefined; item = this.#reader.peek()) {
+      if (item.kind !== 'run') {
+        const position = item.kind === 'heartbeat' ? item.heartbeat.position : item.position;
+        if (mark === undefined || position > mark) return;
+      }
+      this.#reader.shift();
+    }
+  }
+
+  #missing(seen: Seen, marks: Seen, isDown: (origin: string) => boolean): string | null {
+    for (const origin of Object.keys(seen)) {
+      const position = seen[origin];
+      if (position !== undefined && !covers(marks, origin, position) && !isDown(origin)) return origin;
+    }
+    return null;
+  }
+
+  /** Only the first in line waits on the clock; the others wait behind it. */
+  #waitedEnough(position: Position, nowMs: number, first: boolean): boolean {
+    if (!first) return false;
+    if (this.#waitingFor?.position !== position) this.#waitingFor = { position, sinceMs: nowMs };
+    return nowMs - this.#waitingFor.sinceMs >= this.#causalWaitMs;
+  }
+}
+
+function toLaneItem(origin: string, item: Exclude<StreamItem, { kind: 'run' }>): LaneItem {
+  if (item.kind === 'heartbeat') {
+    const { heartbeat } = item;
+    return {
+      kind: 'heartbeat',
+      position: heartbeat.position,
+      predecessor: heartbeat.predecessor,
+      log_offset: item.offset + 1,
+      event_id: heartbeat.event_id,
+      heartbeat,
+    };
+  }
+  const events: readonly ChangeEvent[] = item.kind === 'transaction' ? item.events : [];
+  const source = { ...item, events };
+  const common = { position: item.position, predecessor: item.predecessor, log_offset: item.last_offset + 1, source };
+  if (item.kind === 'giant') {
+    return { kind: 'giant', ...common, event_id: eventId(item.hlc, origin, item.position, item.events_count - 1), chunks: () => item.chunks() };
+  }
+  const last = item.events.at(-1);
+  invariant(last !== undefined, 'a transaction has at least one event');
+  return { kind: 'transaction', ...common, event_id: last.event_id };
+}

@@ -1,0 +1,193 @@
+/** A user's session on the model: statements one by one, as an application sends them. */
+import type { Image } from '../../src/change/change-event.ts';
+import { type ModelDatabase, type ModelTable, type ModelTuple, type Slot, type Step, type Transaction, sqlError } from './model-database.ts';
+
+/** How a commit goes on between its WAL record and its visibility. */
+export type CommitPause = () => Promise<void>;
+
+export class ModelSession {
+  readonly #database: ModelDatabase;
+  readonly #step: Step;
+  readonly #generation: number;
+  #transaction: Transaction | null = null;
+
+  constructor(database: ModelDatabase, step: Step) {
+    this.#database = database;
+    this.#step = step;
+    this.#generation = database.generation;
+  }
+
+  get transaction(): Transaction | null {
+    return this.#transaction;
+  }
+
+  begin(): Transaction {
+    this.#transaction ??= this.#database.begin({ writer: this.#database.region, local: true, stampMicros: null });
+    return this.#transaction;
+  }
+
+  async insert(table: string, key: string, image: Image): Promise<void> {
+    await this.#run('insert', table, async (transaction, model) => {
+      const slot = model.slot(key);
+      await this.#database.lock(slot, transaction, this.#resumed);
+      if (this.#database.newest(slot, transaction) !== null) {
+        throw sqlError('23505', `duplicate key value violates unique constraint: id = ${key}`);
+      }
+      await this.#database.checkUnique(model, slot, image, transaction, this.#resumed);
+      this.#database.put(slot, transaction, image);
+      transaction.changes.push({ schema: 'public', table, operation: 'INSERT', key: ['id'], before: null, after: image });
+    });
+  }
+
+  async update(table: string, key: string, change: (image: Image) => Image): Promise<number> {
+    return await this.#run('update', table, async (transaction, model) => {
+      const slot = await this.#lockExisting(model, key, transaction, false);
+      if (slot === null) return 0;
+      const before = this.#database.newest(slot, transaction)?.image ?? {};
+      const after = change(before);
+      await this.#database.checkUnique(model, slot, after, transaction, this.#resumed);
+      this.#database.put(slot, transaction, after);
+      transaction.changes.push({ schema: 'public', table, operation: 'UPDATE', key: ['id'], before, after });
+      return 1;
+    });
+  }
+
+  async changeKey(table: string, key: string, to: string): Promise<number> {
+    return await this.#run('change key', table, async (transaction, model) => {
+      const from = await this.#lockExisting(model, key, transaction, true);
+      if (from === null) return 0;
+      const before = this.#database.newest(from, transaction)?.image ?? {};
+      const after = { ...before, id: to };
+      const target = model.slot(to);
+      await this.#database.lock(target, transaction, this.#resumed);
+      if (this.#database.newest(target, transaction) !== null) {
+        throw sqlError('23505', `duplicate key value violates unique constraint: id = ${to}`);
+      }
+      this.#database.put(from, transaction, null);
+      this.#database.put(target, transaction, after);
+      transaction.changes.push({ schema: 'public', table, operation: 'UPDATE', key: ['id'], before, after });
+      return 1;
+    });
+  }
+
+  async delete(table: string, key: string): Promise<number> {
+    return await this.#run('delete', table, async (transaction, model) => {
+      const slot = await this.#lockExisting(model, key, transaction, true);
+      if (slot === null) return 0;
+      const before = this.#database.newest(slot, transaction)?.image ?? {};
+      this.#database.put(slot, transaction, null);
+      transaction.changes.push({ schema: 'public', table, operation: 'DELETE', key: ['id'], before, after: null });
+      return 1;
+    });
+  }
+
+  async truncate(table: string): Promise<void> {
+    await this.#run('truncate', table, async (transaction, model) => {
+      await this.#database.lockTable(model, transaction, this.#resumed);
+      for (const slot of model.slots.values()) {
+        if (this.#database.newest(slot, transaction) === null) continue;
+        await this.#database.lock(slot, transaction, this.#resumed);
+        this.#database.put(slot, transaction, null);
+      }
+      transaction.changes.push({ schema: 'public', table, operation: 'TRUNCATE', key: ['id'], before: null, after: null });
+    });
+  }
+
+  async lockRow(table: string, key: string, strength: 'update' | 'key share'): Promise<void> {
+    await this.#run('lock', table, async (transaction, model) => {
+      const slot = await this.#lockExisting(model, key, transaction, strength === 'update', strength === 'key share');
+      if (slot !== null && strength === 'key share') slot.sharers.add(transaction);
+    });
+  }
+
+  savepoint(name: string): void {
+    const transaction = this.begin();
+    transaction.savepoints.push({ name, undoTo: transaction.undo.length, changesTo: transaction.changes.length });
+    transaction.currentXid = this.#database.nextXid();
+  }
+
+  rollbackTo(name: string): void {
+    const transaction = this.begin();
+    const savepoint = transaction.savepoints.findLast((each) => each.name === name);
+    if (savepoint === undefined) throw sqlError('3B001', `no such savepoint: ${name}`);
+    this.#database.rollbackTo(transaction, savepoint.undoTo);
+    transaction.changes = transaction.changes.slice(0, savepoint.changesTo);
+    transaction.currentXid = this.#database.nextXid();
+    transaction.wake();
+  }
+
+  heartbeat(members: readonly string[]): void {
+    this.begin().heartbeat = { members };
+  }
+
+  async commit(pause: CommitPause = async () => {}): Promise<void> {
+    const transaction = this.#transaction;
+    this.#transaction = null;
+    if (transaction === null) return;
+    await this.#step('commit');
+    this.#mustLive(transaction);
+    // The commit timestamp is taken before the commit record is in the WAL.
+    transaction.stampMicros = this.#database.now();
+    await this.#step('commit record');
+    this.#mustLive(transaction);
+    this.#database.enterWal(transaction);
+    await pause();
+    this.#database.becomeVisible(transaction);
+  }
+
+  rollback(): void {
+    if (this.#transaction !== null) this.#database.abort(this.#transaction);
+    this.#transaction = null;
+  }
+
+  readonly #resumed: Step = async (what) => {
+    await this.#step(what);
+    if (this.#transaction !== null) this.#mustLive(this.#transaction);
+  };
+
+  async #lockExisting(
+    model: ModelTable,
+    key: string,
+    transaction: Transaction,
+    againstSharers: boolean,
+    share = false,
+  ): Promise<Slot | null> {
+    const slot = model.slot(key);
+    const seen: ModelTuple | null = this.#database.newest(slot, transaction);
+    if (seen === null) return null;
+    if (share) {
+      // A key share lock stands beside an update that keeps the key; it waits for a deletion only.
+      if (slot.holder !== null && slot.holder !== transaction && slot.pending === null) {
+        await this.#database.lock(slot, transaction, this.#resumed);
+      }
+      return this.#database.newest(slot, transaction)?.birth === seen.birth ? slot : null;
+    }
+    await this.#database.lock(slot, transaction, this.#resumed, againstSharers);
+    return this.#database.newest(slot, transaction)?.birth === seen.birth ? slot : null;
+  }
+
+  /** Runs one statement; an error aborts the whole transaction. */
+  async #run<T>(
+    what: string,
+    table: string,
+    statement: (transaction: Transaction, model: ModelTable) => Promise<T>,
+  ): Promise<T> {
+    await this.#step(what);
+    const transaction = this.begin();
+    this.#mustLive(transaction);
+    try {
+      const model = this.#database.table(table);
+      await this.#database.use(model, transaction, this.#resumed);
+      return await statement(transaction, model);
+    } catch (error) {
+      this.rollback();
+      throw error;
+    }
+  }
+
+  #mustLive(transaction: Transaction): void {
+    if (this.#generation !== this.#database.generation || transaction.ended) {
+      throw sqlError('57P02', 'the server has ended this connection');
+    }
+  }
+}
