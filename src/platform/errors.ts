@@ -64,6 +64,11 @@ export const ERRORS = {
     cause: 'Region names contradict each other: a peer is named twice, or is the region itself.',
     remedy: 'Give every region its own name, and list each of the other regions once.',
   },
+  'SYN-C008': {
+    class: 'config',
+    cause: 'No other region is configured, so changes go nowhere and none arrive.',
+    remedy: 'List the other regions under peers.',
+  },
   'SYN-P001': {
     class: 'config',
     cause: 'The server runs with a wal_level other than logical, so changes cannot be decoded.',
@@ -151,6 +156,78 @@ export const ERRORS = {
     cause:
       "A replicated table has a key whose equality is not that of its text, such as interval, jsonb, a nondeterministic collation or another extension's type.",
     remedy: 'Give the table a primary key of another type, or list it under tables.exclude.',
+  },
+  'SYN-P018': {
+    class: 'config',
+    cause: 'wal_sender_timeout is off, or so short that it cuts healthy connections.',
+    remedy: "ALTER SYSTEM SET wal_sender_timeout = '60s'; then SELECT pg_reload_conf();",
+  },
+  'SYN-P019': {
+    class: 'config',
+    cause:
+      'The server drops a replication slot that is idle or behind for some time, so a longer absence of the agent would lose changes.',
+    remedy:
+      'Set idle_replication_slot_timeout to 0 and max_slot_wal_keep_size to -1 or to what the longest absence needs.',
+  },
+  'SYN-P020': {
+    class: 'config',
+    cause: 'The encoding of the database is not UTF8, so it cannot hold, or not even tell, what other regions write.',
+    remedy: 'Move the data into a database with encoding UTF8.',
+  },
+  'SYN-P021': {
+    class: 'config',
+    cause: 'A replicated table is unlogged: its changes are not in the WAL, so they cannot be captured.',
+    remedy: 'ALTER TABLE <table> SET LOGGED; or list it under tables.exclude.',
+  },
+  'SYN-P022': {
+    class: 'config',
+    cause:
+      'A replicated table has a trigger or a rule that acts on applied rows too, and may change them or write rows that no other region gets.',
+    remedy:
+      'Let it fire for local writes only, with the statement that `syncline doctor` prints, or list the table under tables.exclude.',
+  },
+  'SYN-P023': {
+    class: 'config',
+    cause: 'Row security applies to the role, which would hide rows from it or refuse its writes.',
+    remedy: 'ALTER ROLE <role> BYPASSRLS; as a superuser, or the statement that `syncline doctor` prints.',
+  },
+  'SYN-P024': {
+    class: 'config',
+    cause:
+      'tables.include names something that is no plain table, such as a foreign table, and that is not replicated.',
+    remedy: 'List it under tables.exclude, to say that this is known.',
+  },
+  'SYN-P025': {
+    class: 'config',
+    cause: 'The replica identity of a table is not FULL, so events lack the values that a row had before.',
+    remedy: 'None: the agent sets it at its start. `syncline uninstall` sets it back.',
+  },
+  'SYN-P026': {
+    class: 'config',
+    cause:
+      'A table has a unique or exclusion constraint besides its key, so rows written in two regions at once can exclude each other.',
+    remedy: 'None is needed where values cannot clash; else look at the quarantine, and mend one of the two rows.',
+  },
+  'SYN-P027': {
+    class: 'config',
+    cause: 'A table has generated columns, whose values each region computes by itself.',
+    remedy: 'None if the expression is the same in all regions.',
+  },
+  'SYN-P028': {
+    class: 'config',
+    cause: 'A sequence that fills a column of a replicated table hands out the same numbers in every region.',
+    remedy:
+      'Give each region its own share of the numbers, with the statements that `syncline doctor` prints, or use UUIDs.',
+  },
+  'SYN-P029': {
+    class: 'config',
+    cause: 'Transactions of the role are read-only by default, so nothing can be applied.',
+    remedy: 'ALTER ROLE <role> SET default_transaction_read_only = off;',
+  },
+  'SYN-P030': {
+    class: 'config',
+    cause: 'The patterns of tables.include name no table.',
+    remedy: 'Correct the patterns (names are compared as they are stored), or create the tables.',
   },
   'SYN-K001': {
     class: 'protocol',
@@ -340,6 +417,31 @@ export const ERRORS = {
     class: 'operator',
     cause: 'The API of the agent cannot be reached.',
     remedy: 'Check that the agent runs and that the address is the one of its api.listen.',
+  },
+  'SYN-T008': {
+    class: 'operator',
+    cause: 'The API has no such path.',
+    remedy: '/openapi.json lists the paths and methods that exist.',
+  },
+  'SYN-T009': {
+    class: 'infrastructure',
+    cause: 'Too many requests wait for the database, so this one was turned away.',
+    remedy: 'Try again later; find out what keeps the database busy if it lasts.',
+  },
+  'SYN-T010': {
+    class: 'operator',
+    cause: 'The request failed for a reason that has no code.',
+    remedy: 'Look at the log of the agent, and report it.',
+  },
+  'SYN-T011': {
+    class: 'infrastructure',
+    cause: 'The region is not ready: a stream is not captured or applied yet.',
+    remedy: 'None if it just started. Else look at the problems that `syncline status` lists.',
+  },
+  'SYN-T012': {
+    class: 'operator',
+    cause: 'The command removes something for good, and was not confirmed.',
+    remedy: 'Run it again with --yes.',
   },
   'SYN-V001': {
     class: 'operator',
