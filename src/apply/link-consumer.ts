@@ -7,7 +7,7 @@
  */
 import type { ChangeEvent } from '../change/change-event.ts';
 import { eventId } from '../change/event-id.ts';
-import { type Position, type Seen, covers } from '../change/position.ts';
+import { covers, type Position, type Seen } from '../change/position.ts';
 import type { StreamItem } from '../log/stream-item.ts';
 import type { TransactionReader } from '../log/transaction-reader.ts';
 import { invariant } from '../platform/assert.ts';
@@ -122,7 +122,12 @@ function toLaneItem(origin: string, item: Exclude<StreamItem, { kind: 'run' }>):
   const source = { ...item, events };
   const common = { position: item.position, predecessor: item.predecessor, log_offset: item.last_offset + 1, source };
   if (item.kind === 'giant') {
-    return { kind: 'giant', ...common, event_id: eventId(item.hlc, origin, item.position, item.events_count - 1), chunks: () => item.chunks() };
+    return {
+      kind: 'giant',
+      ...common,
+      event_id: eventId(item.hlc, origin, item.position, item.events_count - 1),
+      chunks: () => item.chunks(),
+    };
   }
   const last = item.events.at(-1);
   invariant(last !== undefined, 'a transaction has at least one event');

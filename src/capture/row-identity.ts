@@ -31,7 +31,7 @@ export function rowPk(change: RowChange): Image {
   const pk: { [column: string]: string | null } = {};
   for (const column of change.key) {
     const value = image?.[column] ?? change.before?.[column];
-    if (value === undefined || value === null) {
+    if (value === undefined) {
       const table = `${change.schema}.${change.table}`;
       throw fail('SYN-K008', `a change of ${table} does not hold the key column ${column}`, { context: { table } });
     }

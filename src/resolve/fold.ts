@@ -6,7 +6,7 @@
  */
 import type { Image } from '../change/change-event.ts';
 import type { Seen } from '../change/position.ts';
-import { type Version, compareVersions } from '../change/version.ts';
+import { compareVersions, type Version } from '../change/version.ts';
 
 export type FoldEvent = {
   readonly version: Version;

@@ -27,7 +27,14 @@ import { compareVersions } from '../../src/change/version.ts';
 import type { NoteRow } from '../../src/clock/note-store.ts';
 import { invariant } from '../../src/platform/assert.ts';
 import { fail } from '../../src/platform/errors.ts';
-import { type ModelDatabase, type ModelTuple, type Slot, type Step, type Transaction, sqlError } from './model-database.ts';
+import {
+  type ModelDatabase,
+  type ModelTuple,
+  type Slot,
+  type Step,
+  sqlError,
+  type Transaction,
+} from './model-database.ts';
 
 type KeptVersions = { readonly xid: number; readonly stampMicros: bigint; readonly byRow: Map<string, ExactVersion> };
 type KeptLook = RipeLook & { readonly waitsFor: readonly Transaction[] };
@@ -115,7 +122,9 @@ export class ModelApplyPort implements ApplyPort {
     await this.#step(`prune ${stable}`);
     const store = this.#store;
     store.versions = store.versions.filter((kept) => hlcFromMicros(kept.stampMicros) > stable);
-    const looked = new Set(store.looks.map((look) => rowName(modelShape(look.table.schema, look.table.table), look.key)));
+    const looked = new Set(
+      store.looks.map((look) => rowName(modelShape(look.table.schema, look.table.table), look.key)),
+    );
     for (const [name, tombstone] of store.tombstones) {
       if (tombstone.hlc <= stable && !looked.has(name)) store.tombstones.delete(name);
     }
@@ -340,9 +349,7 @@ export class ModelApplyTransaction implements ApplyTransaction {
     await this.#write('supersede', () => {
       for (const [id, entry] of this.#store.quarantine) {
         if (entry.table_name !== shape.table) continue;
-        const above = rows.some(
-          (row) => row.key === entry.key && compareVersions({ hlc: row.hlc, origin }, entry) > 0,
-        );
+        const above = rows.some((row) => row.key === entry.key && compareVersions({ hlc: row.hlc, origin }, entry) > 0);
         if (above) this.#store.quarantine.delete(id);
       }
     });
@@ -494,7 +501,7 @@ export class ModelApplyTransaction implements ApplyTransaction {
 
 /** Rows as a trace tells them. */
 function told(rows: readonly { readonly key: RowKey; readonly hlc?: Hlc; readonly image?: Image | null }[]): string {
-  return rows.map((row) => `${slotKey(row.key)}${row.image == null ? "" : `=${row.image.v}`}`).join(' ');
+  return rows.map((row) => `${slotKey(row.key)}${row.image == null ? '' : `=${row.image.v}`}`).join(' ');
 }
 
 function isLocal(tuple: ModelTuple): boolean {

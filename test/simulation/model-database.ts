@@ -6,13 +6,19 @@
  * Everything is deterministic: time comes from outside, and every statement asks `step` before it acts, which is where
  * a scheduler interleaves sessions.
  */
-import type { Image } from '../../src/change/change-event.ts';
+
 import type { RowChange } from '../../src/capture/decoded-transaction.ts';
+import type { Image } from '../../src/change/change-event.ts';
 import { invariant } from '../../src/platform/assert.ts';
 
 export type Step = (what: string) => Promise<void>;
 
-export type ModelTuple = { readonly image: Image; readonly xid: number; readonly writer: Transaction; readonly birth: number };
+export type ModelTuple = {
+  readonly image: Image;
+  readonly xid: number;
+  readonly writer: Transaction;
+  readonly birth: number;
+};
 
 /** A place in a table: the newest visible tuple, and what the transaction that holds it has made of it. */
 export type Slot = {
@@ -44,7 +50,11 @@ export class ModelTable {
   }
 }
 
-type Undo = { readonly slot: Slot; readonly holder: Transaction | null; readonly pending: ModelTuple | null | undefined };
+type Undo = {
+  readonly slot: Slot;
+  readonly holder: Transaction | null;
+  readonly pending: ModelTuple | null | undefined;
+};
 
 export type TransactionKind = { readonly writer: string; readonly local: boolean; readonly stampMicros: bigint | null };
 
@@ -207,7 +217,13 @@ export class ModelDatabase {
   }
 
   /** Fails where another row has this value of the unique column; waits for one that might. */
-  async checkUnique(table: ModelTable, slot: Slot, image: Image, transaction: Transaction, resumed: Step): Promise<void> {
+  async checkUnique(
+    table: ModelTable,
+    slot: Slot,
+    image: Image,
+    transaction: Transaction,
+    resumed: Step,
+  ): Promise<void> {
     const value = image.u;
     if (value === null || value === undefined) return;
     for (;;) {

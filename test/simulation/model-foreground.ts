@@ -1,6 +1,14 @@
 /** A user's session on the model: statements one by one, as an application sends them. */
 import type { Image } from '../../src/change/change-event.ts';
-import { type ModelDatabase, type ModelTable, type ModelTuple, type Slot, type Step, type Transaction, sqlError } from './model-database.ts';
+import {
+  type ModelDatabase,
+  type ModelTable,
+  type ModelTuple,
+  type Slot,
+  type Step,
+  sqlError,
+  type Transaction,
+} from './model-database.ts';
 
 /** How a commit goes on between its WAL record and its visibility. */
 export type CommitPause = () => Promise<void>;
@@ -22,6 +30,7 @@ export class ModelSession {
   }
 
   begin(): Transaction {
+    if (this.#generation !== this.#database.generation) throw sqlError('57P02', 'the server has ended this connection');
     this.#transaction ??= this.#database.begin({ writer: this.#database.region, local: true, stampMicros: null });
     return this.#transaction;
   }
@@ -35,7 +44,14 @@ export class ModelSession {
       }
       await this.#database.checkUnique(model, slot, image, transaction, this.#resumed);
       this.#database.put(slot, transaction, image);
-      transaction.changes.push({ schema: 'public', table, operation: 'INSERT', key: ['id'], before: null, after: image });
+      transaction.changes.push({
+        schema: 'public',
+        table,
+        operation: 'INSERT',
+        key: ['id'],
+        before: null,
+        after: image,
+      });
     });
   }
 
@@ -89,7 +105,14 @@ export class ModelSession {
         await this.#database.lock(slot, transaction, this.#resumed);
         this.#database.put(slot, transaction, null);
       }
-      transaction.changes.push({ schema: 'public', table, operation: 'TRUNCATE', key: ['id'], before: null, after: null });
+      transaction.changes.push({
+        schema: 'public',
+        table,
+        operation: 'TRUNCATE',
+        key: ['id'],
+        before: null,
+        after: null,
+      });
     });
   }
 

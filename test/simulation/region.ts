@@ -5,10 +5,10 @@
 import type { Mark } from '../../src/apply/apply-port.ts';
 import { Lane } from '../../src/apply/lane.ts';
 import { LinkConsumer } from '../../src/apply/link-consumer.ts';
-import { Publisher, PUBLISHER_LIMITS, type StreamTail } from '../../src/capture/publisher.ts';
+import { PUBLISHER_LIMITS, Publisher, type StreamTail } from '../../src/capture/publisher.ts';
 import { PublishedRows } from '../../src/capture/row-identity.ts';
+import type { Position } from '../../src/change/position.ts';
 import { runRecord } from '../../src/change/stream-record.ts';
-import { type Position } from '../../src/change/position.ts';
 import { NotesLedger } from '../../src/clock/notes-ledger.ts';
 import { Stability } from '../../src/clock/stability.ts';
 import { Stamper } from '../../src/clock/stamper.ts';
@@ -91,7 +91,17 @@ export class Region {
         this.applied += report.events;
       },
     });
-    const agent: Agent = { name, captureName, ledger, stability, port, lane, consumers: [], publisher: null, filledAt: -1 };
+    const agent: Agent = {
+      name,
+      captureName,
+      ledger,
+      stability,
+      port,
+      lane,
+      consumers: [],
+      publisher: null,
+      filledAt: -1,
+    };
     this.#agent = agent;
     void this.#applyActor(agent);
     void this.#captureActor(agent);

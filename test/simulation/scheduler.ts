@@ -6,7 +6,12 @@
  */
 import type { Random } from '../../src/platform/random.ts';
 
-type Waiting = { readonly actor: string; readonly what: string; readonly resume: () => void; readonly when: (() => boolean) | null };
+type Waiting = {
+  readonly actor: string;
+  readonly what: string;
+  readonly resume: () => void;
+  readonly when: (() => boolean) | null;
+};
 
 export class Scheduler {
   readonly #random: Random;

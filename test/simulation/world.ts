@@ -2,15 +2,16 @@
  * A whole simulated system: regions, users who write to all of them, and everything that can go wrong, driven by one
  * seed. At the end every region must hold what the fold of all published events holds.
  */
-import { VERSION_ZERO } from '../../src/change/version.ts';
+
 import type { ChangeEvent, Image } from '../../src/change/change-event.ts';
 import { hlcFromText } from '../../src/change/hlc.ts';
 import type { Position } from '../../src/change/position.ts';
-import { type FoldEvent, foldRow } from '../../src/resolve/fold.ts';
+import { VERSION_ZERO } from '../../src/change/version.ts';
 import { MemoryLog } from '../../src/log/memory-log.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
 import { sqlStateOf } from '../../src/platform/errors.ts';
 import { type Random, seededRandom } from '../../src/platform/random.ts';
+import { type FoldEvent, foldRow } from '../../src/resolve/fold.ts';
 import { ModelSession } from './model-foreground.ts';
 import { Region, type WorldView } from './region.ts';
 import { Scheduler } from './scheduler.ts';
@@ -155,8 +156,8 @@ export class World implements WorldView {
     for (let beats = 2 + this.random.below(4); beats > 0; beats -= 1) {
       const session = new ModelSession(region.database, async (what) => await this.scheduler.step(actor, what));
       await this.scheduler.step(actor, 'heartbeat');
-      session.heartbeat(this.regions);
       try {
+        session.heartbeat(this.regions);
         await session.commit();
       } catch (error) {
         if (sqlStateOf(error) !== '57P02') throw error;
@@ -234,7 +235,8 @@ export class World implements WorldView {
       const expected = this.#fold(published.filter((event) => event.table_name === table));
       for (const region of this.#regions) {
         const actual = rowsOf(region, table);
-        if (actual !== expected) return `${region.name}.${table} holds ${actual}, the fold of all events is ${expected}`;
+        if (actual !== expected)
+          return `${region.name}.${table} holds ${actual}, the fold of all events is ${expected}`;
       }
     }
     return null;
@@ -246,7 +248,9 @@ export class World implements WorldView {
     events.sort((a, b) => (a.hlc_timestamp < b.hlc_timestamp ? -1 : 1));
     return events.map((event) => {
       const { id, index, commit_lsn, seen } = event.transaction;
-      const had = Object.entries(seen).map(([origin, position]) => `${origin}:${Number.parseInt(position.slice(20), 16)}`);
+      const had = Object.entries(seen).map(
+        ([origin, position]) => `${origin}:${Number.parseInt(position.slice(20), 16)}`,
+      );
       const what = `${event.operation} ${event.table_name} ${event.before_image?.id ?? ''}→${event.after_image?.id ?? ''}`;
       const where = `${event.region_id}@${Number.parseInt(commit_lsn.slice(2), 16)}`;
       return `${event.hlc_timestamp.slice(8)} ${where} x${id}.${index} ${what} ${event.after_image?.v ?? '-'} seen ${had.join(' ')}`;
@@ -303,7 +307,8 @@ function positioned(event: ChangeEvent): { position: string } {
 
 function rowsOf(region: Region, table: string): string {
   const rows: (readonly [string, Image])[] = [];
-  for (const [key, slot] of region.database.table(table).slots) if (slot.tuple !== null) rows.push([key, slot.tuple.image]);
+  for (const [key, slot] of region.database.table(table).slots)
+    if (slot.tuple !== null) rows.push([key, slot.tuple.image]);
   return print(rows);
 }
 
