@@ -1,0 +1,255 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { SynclineError } from '../platform/errors.ts';
+import type { TransactionSink } from './decoded-transaction.ts';
+import {
+  type PgoutputMessage,
+  type RelationMessage,
+  type ReplicaIdentity,
+  type TupleColumn,
+  UNCHANGED_TOAST,
+} from './pgoutput-messages.ts';
+import type { CatalogTable } from './table-catalog.ts';
+import { type AssemblerOptions, HEARTBEAT_PREFIX, TransactionAssembler } from './transaction-assembler.ts';
+
+const COLUMNS = ['id', 'name', 'big'];
+
+function relation(oid: number, identity: ReplicaIdentity, columns: readonly string[] = COLUMNS): RelationMessage {
+  const described = columns.map((name) => {
+    return { name, typeOid: 25, typeModifier: -1, key: identity === 'f' || name === 'id' };
+  });
+  return { kind: 'relation', oid, schema: 'public', table: `t${oid}`, replicaIdentity: identity, columns: described };
+}
+
+const table = (
+  key: readonly string[] | null,
+  more: Partial<CatalogTable> = {},
+): Pick<CatalogTable, 'key' | 'kind'> => ({
+  kind: 'r',
+  key: key?.map((name) => ({ name, type: 'pg_catalog.int4', nature: 'text', isGenerated: false })) ?? null,
+  ...more,
+});
+
+const begin = (lsn: bigint): PgoutputMessage => ({ kind: 'begin', finalLsn: lsn, commitTimeMicros: 5n, xid: 7 });
+const commit = (lsn: bigint): PgoutputMessage => {
+  return { kind: 'commit', flags: 0, commitLsn: lsn, endLsn: lsn + 10n, commitTimeMicros: 5n };
+};
+const insert = (to: RelationMessage, tuple: readonly TupleColumn[]): PgoutputMessage => {
+  return { kind: 'insert', relationOid: to.oid, relation: to, new: tuple };
+};
+const update = (
+  to: RelationMessage,
+  tuple: readonly TupleColumn[],
+  old: { key?: readonly TupleColumn[]; old?: readonly TupleColumn[] } = {},
+): PgoutputMessage => {
+  return { kind: 'update', relationOid: to.oid, relation: to, key: old.key, old: old.old, new: tuple };
+};
+const message = (content: string, prefix = HEARTBEAT_PREFIX, transactional = true): PgoutputMessage => {
+  return { kind: 'message', transactional, lsn: 1n, prefix, content: Buffer.from(content) };
+};
+
+async function assemble(
+  messages: readonly PgoutputMessage[],
+  lookUp: AssemblerOptions['lookUp'] = async () => table(['id']),
+): Promise<unknown[]> {
+  const calls: unknown[] = [];
+  const sink: TransactionSink = {
+    begin: async ({ lsn, xid, commitMicros }) => void calls.push(['begin', lsn, xid, commitMicros]),
+    change: (change) => void calls.push(change),
+    heartbeat: ({ members }) => void calls.push(['heartbeat', ...members]),
+    commit: async (endLsn) => void calls.push(['commit', endLsn]),
+  };
+  const assembler = new TransactionAssembler({ sink, ownOriginPrefix: 'syncline_5_', lookUp });
+  for (const each of messages) await assembler.accept(each);
+  return calls;
+}
+
+const within = (...messages: readonly PgoutputMessage[]): PgoutputMessage[] => [begin(100n), ...messages, commit(100n)];
+
+/** The changes of one transaction. */
+async function changes(messages: readonly PgoutputMessage[], lookUp?: AssemblerOptions['lookUp']): Promise<unknown[]> {
+  const calls = await assemble(within(...messages), lookUp);
+  assert.deepEqual(
+    [calls[0], calls.at(-1)],
+    [
+      ['begin', 100n, 7, 5n],
+      ['commit', 110n],
+    ],
+  );
+  return calls.slice(1, -1);
+}
+
+describe('rows', () => {
+  const full = relation(1, 'f');
+  const byKey = relation(2, 'd');
+  const change = { schema: 'public', table: 't1', key: ['id'] };
+
+  test('with full identity have whole images, and unchanged TOAST is filled in', async () => {
+    const toasted = update(full, ['1', null, UNCHANGED_TOAST], { old: ['1', 'a', 'BIG'] });
+    const removed: PgoutputMessage = {
+      kind: 'delete',
+      relationOid: 1,
+      relation: full,
+      key: undefined,
+      old: ['1', null, 'BIG'],
+    };
+    assert.deepEqual(await changes([full, insert(full, ['1', 'a', '']), toasted, removed]), [
+      { ...change, operation: 'INSERT', before: null, after: { id: '1', name: 'a', big: '' } },
+      {
+        ...change,
+        operation: 'UPDATE',
+        before: { id: '1', name: 'a', big: 'BIG' },
+        after: { id: '1', name: null, big: 'BIG' },
+      },
+      { ...change, operation: 'DELETE', before: { id: '1', name: null, big: 'BIG' }, after: null },
+    ]);
+  });
+
+  test('with key identity leave out what was not sent', async () => {
+    const moved = update(byKey, ['2', 'a', UNCHANGED_TOAST], { key: ['1', null, null] });
+    const removed: PgoutputMessage = {
+      kind: 'delete',
+      relationOid: 2,
+      relation: byKey,
+      key: ['2', null, null],
+      old: undefined,
+    };
+    const found = await changes([byKey, update(byKey, ['1', 'a', UNCHANGED_TOAST]), moved, removed]);
+    assert.deepEqual(found, [
+      { ...change, table: 't2', operation: 'UPDATE', before: null, after: { id: '1', name: 'a' } },
+      { ...change, table: 't2', operation: 'UPDATE', before: { id: '1' }, after: { id: '2', name: 'a' } },
+      { ...change, table: 't2', operation: 'DELETE', before: { id: '2' }, after: null },
+    ]);
+  });
+
+  test('of a partition with less identity than its root do not pass for whole ones', async () => {
+    const root = async () => table(['id'], { kind: 'p' });
+    const moved = update(full, ['2', 'a', UNCHANGED_TOAST], { old: ['1', null, null] });
+    const whole = update(full, ['2', 'a', UNCHANGED_TOAST], { old: ['1', null, 'BIG'] });
+    assert.deepEqual(await changes([full, moved, whole], root), [
+      { ...change, operation: 'UPDATE', before: { id: '1' }, after: { id: '2', name: 'a' } },
+      {
+        ...change,
+        operation: 'UPDATE',
+        before: { id: '1', name: null, big: 'BIG' },
+        after: { id: '2', name: 'a', big: 'BIG' },
+      },
+    ]);
+    const [odd] = (await changes([full, moved])) as { after: unknown }[];
+    assert.deepEqual(odd?.after, { id: '2', name: 'a' }, 'a NULL never stands for a value that was not sent');
+  });
+
+  test('a column may have any name', async () => {
+    const odd = relation(3, 'f', ['id', '__proto__', 'constructor']);
+    const [found] = (await changes([odd, insert(odd, ['1', 'x', 'y'])])) as { after: object }[];
+    assert.equal(JSON.stringify(found?.after), '{"id":"1","__proto__":"x","constructor":"y"}');
+  });
+
+  test('TRUNCATE of several tables is one change for each', async () => {
+    const truncate: PgoutputMessage = {
+      kind: 'truncate',
+      relationOids: [1, 2],
+      relations: [full, byKey],
+      cascade: true,
+      restartIdentity: false,
+    };
+    assert.deepEqual(await changes([full, byKey, truncate]), [
+      { ...change, operation: 'TRUNCATE', before: null, after: null },
+      { ...change, table: 't2', operation: 'TRUNCATE', before: null, after: null },
+    ]);
+  });
+});
+
+describe('the key', () => {
+  const full = relation(1, 'f');
+
+  test('is asked for once per description of the table', async () => {
+    let asked = 0;
+    const lookUp: AssemblerOptions['lookUp'] = async (oid) => {
+      assert.equal(oid, 1);
+      asked += 1;
+      return table(asked === 1 ? ['id'] : ['name', 'id']);
+    };
+    const again = relation(1, 'f');
+    const row = ['1', 'a', 'b'];
+    const found = await changes([full, insert(full, row), insert(full, row), again, insert(again, row)], lookUp);
+    assert.equal(asked, 2);
+    assert.deepEqual(
+      found.map((each) => (each as { key: unknown }).key),
+      [['id'], ['id'], ['name', 'id']],
+    );
+  });
+
+  test('whose text does not tell rows apart is loose', async () => {
+    const lookUp: AssemblerOptions['lookUp'] = async () => ({
+      kind: 'r',
+      key: [{ name: 'id', type: 'pg_catalog.numeric', nature: 'numeric', isGenerated: false }],
+    });
+    const [found] = await changes([full, insert(full, ['1', 'a', 'b'])], lookUp);
+    assert.equal((found as { looseKey?: true }).looseKey, true);
+  });
+
+  test('of a table that is gone, or has other columns now, is what the row says', async () => {
+    for (const now of [null, table(['renamed'])]) {
+      const [found] = await changes([full, insert(full, ['1', 'a', 'b'])], async () => now);
+      assert.deepEqual((found as { key: unknown }).key, COLUMNS);
+      const byKey = relation(2, 'd');
+      const [exact] = await changes([byKey, insert(byKey, ['1', 'a', 'b'])], async () => now);
+      assert.deepEqual((exact as { key: unknown }).key, ['id']);
+    }
+  });
+
+  test('that a table has lost stops it before the transaction ends', async () => {
+    const found = changes([full, insert(full, ['1', 'a', 'b'])], async () => table(null));
+    await assert.rejects(found, (error) => error instanceof SynclineError && error.code === 'SYN-K008');
+  });
+});
+
+describe('origins', () => {
+  const full = relation(1, 'f');
+  const origin = (name: string): PgoutputMessage => ({ kind: 'origin', commitLsn: 1n, name });
+
+  test('of ours leave an empty transaction, which still ends', async () => {
+    const messages = [origin('syncline_5_us'), full, insert(full, ['1', 'a', 'b']), message('{"members":["eu"]}')];
+    const never = async (): Promise<never> => assert.fail('no key is needed');
+    assert.deepEqual(await changes(messages, never), []);
+  });
+
+  test('of other tools, also of another database, are local writes', async () => {
+    for (const name of ['pg_16395', 'syncline_55_us']) {
+      assert.equal((await changes([origin(name), full, insert(full, ['1', 'a', 'b'])])).length, 1);
+    }
+  });
+
+  test('count for one transaction', async () => {
+    const first = [begin(1n), origin('syncline_5_us'), full, insert(full, ['1', 'a', 'b']), commit(1n)];
+    const calls = await assemble([...first, begin(2n), insert(full, ['2', 'a', 'b']), commit(2n)]);
+    assert.equal(calls.length, 5);
+  });
+});
+
+test('heartbeats are passed on, and any other message is nothing to us', async () => {
+  const calls = await changes([
+    message('{"members":["eu","us"]}'),
+    message('{"members":["eu"]}', 'other'),
+    message('not json'),
+    message('{"members":[1]}'),
+    message('null'),
+  ]);
+  assert.deepEqual(calls, [['heartbeat', 'eu', 'us']]);
+  assert.deepEqual(await assemble([message('{"members":["eu"]}', HEARTBEAT_PREFIX, false)]), []);
+});
+
+test('messages out of their place are refused', async () => {
+  const full = relation(1, 'f');
+  const cases = [
+    [insert(full, ['1', 'a', 'b'])],
+    [commit(1n)],
+    [begin(1n), begin(2n)],
+    [begin(1n), commit(2n)],
+    [message('{"members":[]}')],
+  ];
+  for (const messages of cases) {
+    await assert.rejects(assemble(messages), (error) => error instanceof SynclineError && error.code === 'SYN-K006');
+  }
+});

@@ -1,0 +1,242 @@
+/**
+ * Turns the messages of pgoutput into transactions for the sink.
+ *
+ * Dropped is what apply wrote here itself, told by the name of its replication origin. Other tools' origins are local
+ * writes to us: nobody else would replicate them.
+ *
+ * An unchanged TOAST value is not in the new tuple. With full identity it is filled in from the old one; else its column
+ * is left out of the image, which says "not sent" and never NULL.
+ *
+ * The key comes from the catalog, since full identity flags every column. The catalog is that of now and the row may be
+ * older, so a table that is gone, or whose key has columns that the row lacks, falls back to what the row's own identity
+ * says. A table that exists without a key stops capture before the row is confirmed. The server describes a table again
+ * after every change of its definition, and with each description the key is asked for anew.
+ *
+ * A partition may have less than its root's full identity (it was just created): its old tuple comes as if it were whole,
+ * with NULL in all columns but the key's. Such a tuple is taken for the key alone.
+ */
+import type { Image } from '../change/change-event.ts';
+import { lsnToText } from '../change/position.ts';
+import { unreachable } from '../platform/assert.ts';
+import { fail } from '../platform/errors.ts';
+import type { HeartbeatMessage, RowChange, TransactionSink } from './decoded-transaction.ts';
+import {
+  type BeginMessage,
+  type CommitMessage,
+  type LogicalMessage,
+  type PgoutputMessage,
+  type RelationMessage,
+  type TruncateMessage,
+  type TupleColumn,
+  UNCHANGED_TOAST,
+} from './pgoutput-messages.ts';
+import type { CatalogTable } from './table-catalog.ts';
+
+export const HEARTBEAT_PREFIX = 'syncline.heartbeat';
+
+export type AssemblerOptions = {
+  readonly sink: TransactionSink;
+  /** Replication origins whose names begin so are those of apply in this database. */
+  readonly ownOriginPrefix: string;
+  /** The table with that oid, as the catalog has it now; null where it is gone. */
+  readonly lookUp: (oid: number) => Promise<Pick<CatalogTable, 'key' | 'kind'> | null>;
+};
+
+/** How rows of a relation, as it was described, become changes. */
+type RowShape = {
+  readonly relation: RelationMessage;
+  readonly names: readonly string[];
+  readonly key: readonly string[];
+  readonly looseKey: boolean;
+  readonly isPartitioned: boolean;
+  /** Places of the columns that a key-only old tuple may hold. */
+  readonly identity: readonly number[];
+};
+
+type RowMessage = Extract<PgoutputMessage, { readonly kind: 'insert' | 'update' | 'delete' }>;
+
+export class TransactionAssembler {
+  readonly #options: AssemblerOptions;
+  readonly #shapes = new Map<number, RowShape>();
+  #begin: BeginMessage | null = null;
+  #isOurs = false;
+
+  constructor(options: AssemblerOptions) {
+    this.#options = options;
+  }
+
+  /** Takes the next message; where a promise comes back, the one after it waits for that. */
+  accept(message: PgoutputMessage): void | Promise<void> {
+    switch (message.kind) {
+      case 'insert':
+      case 'update':
+      case 'delete':
+        return this.#row(message);
+      case 'begin':
+        if (this.#begin !== null) throw outOfPlace(message);
+        this.#begin = message;
+        this.#isOurs = false;
+        return this.#options.sink.begin({
+          xid: message.xid,
+          lsn: message.finalLsn,
+          commitMicros: message.commitTimeMicros,
+        });
+      case 'commit':
+        return this.#commit(message);
+      case 'origin':
+        this.#isOurs = message.name.startsWith(this.#options.ownOriginPrefix);
+        return undefined;
+      case 'relation':
+        this.#shapes.delete(message.oid);
+        return undefined;
+      case 'truncate':
+        return this.#truncate(message);
+      case 'message':
+        return this.#logicalMessage(message);
+      case 'type':
+        return undefined;
+      default:
+        return unreachable(message);
+    }
+  }
+
+  #row(message: RowMessage): void | Promise<void> {
+    if (this.#begin === null) throw outOfPlace(message);
+    if (this.#isOurs) return undefined;
+    const shape = this.#shapes.get(message.relationOid);
+    if (shape?.relation === message.relation) return this.#options.sink.change(toChange(message, shape));
+    return this.#describe(message.relation).then((described) =>
+      this.#options.sink.change(toChange(message, described)),
+    );
+  }
+
+  #commit(message: CommitMessage): Promise<void> {
+    if (this.#begin === null || this.#begin.finalLsn !== message.commitLsn) throw outOfPlace(message);
+    this.#begin = null;
+    return this.#options.sink.commit(message.endLsn);
+  }
+
+  async #truncate(message: TruncateMessage): Promise<void> {
+    if (this.#begin === null) throw outOfPlace(message);
+    if (this.#isOurs) return;
+    for (const relation of message.relations) {
+      const { schema, table } = relation;
+      const { key } = await this.#describe(relation);
+      await this.#options.sink.change({ schema, table, operation: 'TRUNCATE', key, before: null, after: null });
+    }
+  }
+
+  #logicalMessage(message: LogicalMessage): void {
+    if (!message.transactional || message.prefix !== HEARTBEAT_PREFIX || this.#isOurs) return;
+    if (this.#begin === null) throw outOfPlace(message);
+    const heartbeat = parseHeartbeatMessage(message.content);
+    if (heartbeat !== null) this.#options.sink.heartbeat(heartbeat);
+  }
+
+  async #describe(relation: RelationMessage): Promise<RowShape> {
+    const known = this.#shapes.get(relation.oid);
+    if (known?.relation === relation) return known;
+    const found = await this.#options.lookUp(relation.oid);
+    if (found !== null && found.key === null) {
+      const table = `${relation.schema}.${relation.table}`;
+      throw fail('SYN-K008', `${table} has no primary key any more`, { context: { table } });
+    }
+    const shape = shapeOf(relation, found);
+    this.#shapes.set(relation.oid, shape);
+    return shape;
+  }
+}
+
+function shapeOf(relation: RelationMessage, found: Pick<CatalogTable, 'key' | 'kind'> | null): RowShape {
+  const names = relation.columns.map(({ name }) => name);
+  const columns = found?.key?.map(({ name }) => name) ?? [];
+  const isKnown = columns.length > 0 && columns.every((column) => names.includes(column));
+  const flagged = relation.columns.filter((column) => column.key).map(({ name }) => name);
+  const key = isKnown ? columns : flagged;
+  // Of a table with full identity, a leaf's old tuple may still hold the key alone.
+  const identity = relation.replicaIdentity === 'f' ? key : flagged;
+  return {
+    relation,
+    names,
+    key,
+    looseKey: !isKnown || found?.key?.every(({ nature }) => nature === 'text') !== true,
+    isPartitioned: found?.kind === 'p',
+    identity: identity.map((column) => names.indexOf(column)),
+  };
+}
+
+function toChange(message: RowMessage, shape: RowShape): RowChange {
+  const { schema, table } = shape.relation;
+  const { key } = shape;
+  const [operation, before, after] = imagesOf(message, shape);
+  return shape.looseKey
+    ? { schema, table, operation, key, looseKey: true, before, after }
+    : { schema, table, operation, key, before, after };
+}
+
+function imagesOf(message: RowMessage, shape: RowShape): readonly [RowChange['operation'], Image | null, Image | null] {
+  if (message.kind === 'insert') return ['INSERT', null, imageOf(shape, message.new, null)];
+  let before: Image | null = null;
+  let old: readonly TupleColumn[] | null = null;
+  if (
+    message.key !== undefined ||
+    (message.old !== undefined && shape.isPartitioned && isKeyOnly(shape, message.old))
+  ) {
+    before = keyImageOf(shape, message.key ?? message.old ?? []);
+  } else if (message.old !== undefined) {
+    old = message.old;
+    before = imageOf(shape, old, null);
+  }
+  return message.kind === 'delete' ? ['DELETE', before, null] : ['UPDATE', before, imageOf(shape, message.new, old)];
+}
+
+/** Column by column; what is unchanged comes from the old tuple if that is whole, and is left out if not. */
+function imageOf({ names }: RowShape, tuple: readonly TupleColumn[], old: readonly TupleColumn[] | null): Image {
+  const image: { [column: string]: string | null } = {};
+  for (let place = 0; place < names.length; place += 1) {
+    let value = tuple[place];
+    // A value that has a TOAST pointer is not NULL, so an old tuple that says so does not hold it.
+    if (value === UNCHANGED_TOAST) value = old?.[place] ?? undefined;
+    if (value !== undefined && value !== UNCHANGED_TOAST) put(image, names[place] ?? '', value);
+  }
+  return image;
+}
+
+function keyImageOf({ names, identity }: RowShape, tuple: readonly TupleColumn[]): Image {
+  const image: { [column: string]: string | null } = {};
+  for (const place of identity) {
+    const value = tuple[place];
+    if (value !== undefined && value !== UNCHANGED_TOAST) put(image, names[place] ?? '', value);
+  }
+  return image;
+}
+
+/** Assigning to a column of that name would set the object's prototype, and the value would be lost. */
+function put(image: { [column: string]: string | null }, column: string, value: string | null): void {
+  if (column !== '__proto__') image[column] = value;
+  else Object.defineProperty(image, column, { value, enumerable: true, configurable: true, writable: true });
+}
+
+function isKeyOnly({ identity, names }: RowShape, tuple: readonly TupleColumn[]): boolean {
+  if (identity.length === names.length) return false;
+  return tuple.every((value, place) => value === null || identity.includes(place));
+}
+
+/** Null where the content is not a heartbeat of ours: anybody may emit a message of any prefix. */
+function parseHeartbeatMessage(content: Buffer): HeartbeatMessage | null {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(content.toString('utf8'));
+  } catch {
+    return null;
+  }
+  if (typeof parsed !== 'object' || parsed === null || !('members' in parsed)) return null;
+  const { members } = parsed;
+  if (!Array.isArray(members) || !members.every((member) => typeof member === 'string')) return null;
+  return { members };
+}
+
+function outOfPlace(message: PgoutputMessage): Error {
+  const where = message.kind === 'commit' ? ` at ${lsnToText(message.commitLsn)}` : '';
+  return fail('SYN-K006', `a message of the kind ${message.kind} is out of place${where}`);
+}
