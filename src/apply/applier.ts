@@ -1,0 +1,223 @@
+/**
+ * Keeps a region's apply going: connects, opens the lane, reads every stream from its mark on, and starts again after
+ * the connection was lost.
+ *
+ * The ledger is told the database's notes before anything is applied, and before capture publishes anything (`opened`).
+ * A new connection first ends the backend of the one before it: a COMMIT that is still under way there would bring a
+ * note that the ledger does not know.
+ */
+import type { ChangeEvent } from '../change/change-event.ts';
+import type { Seen } from '../change/position.ts';
+import type { NoteStore } from '../clock/note-store.ts';
+import type { NotesLedger } from '../clock/notes-ledger.ts';
+import type { Stability } from '../clock/stability.ts';
+import type { EventLog, StreamReader } from '../log/event-log.ts';
+import { TransactionReader } from '../log/transaction-reader.ts';
+import { Backoff } from '../platform/backoff.ts';
+import { fail, isInfrastructure } from '../platform/errors.ts';
+import { systemRandom } from '../platform/random.ts';
+import { type RunState, runLoop } from '../platform/run-loop.ts';
+import type { ApplyPort, Mark } from './apply-port.ts';
+import { type AppliedReport, Lane, type LaneItem, type OnError } from './lane.ts';
+import { LaneLoop } from './lane-loop.ts';
+import { LinkConsumer } from './link-consumer.ts';
+
+const COMMANDS_MAX = 100;
+const RECONNECT_MS_MIN = 50;
+const RECONNECT_MS_MAX = 10_000;
+const ACKNOWLEDGE_PERIOD_MS = 500;
+
+/** A connection for the lane, and what is read over it. */
+export type ApplySession = AsyncDisposable & { readonly port: ApplyPort; readonly notes: NoteStore };
+
+export type ApplierOptions = {
+  readonly region: string;
+  readonly peers: readonly string[];
+  /** The log where that region's stream is. */
+  readonly logOf: (region: string) => EventLog;
+  readonly openSession: () => Promise<ApplySession>;
+  readonly ledger: NotesLedger;
+  readonly stability: Stability;
+  readonly batchRowsMax: number;
+  readonly causalWaitMs: number;
+  readonly onError: OnError;
+  readonly isReplicated: (schema: string, table: string) => boolean;
+  readonly isPaused: (origin: string) => boolean;
+  readonly confirmedLsn: () => bigint;
+  readonly onState: (state: RunState) => void;
+  readonly onApplied: (report: AppliedReport) => void;
+  readonly onBatch: (origin: string, items: readonly LaneItem[], durationMs: number) => void;
+  readonly onFault: (origin: string, error: unknown) => void;
+};
+
+export class Applier {
+  readonly #options: ApplierOptions;
+  readonly #commands: (() => Promise<void>)[] = [];
+  readonly #opened = Promise.withResolvers<void>();
+  readonly #acknowledged = new Map<string, number>();
+  #lane: Lane | null = null;
+  #consumers: LinkConsumer[] = [];
+
+  constructor(options: ApplierOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves once the ledger holds what the database had noted. */
+  get opened(): Promise<void> {
+    return this.#opened.promise;
+  }
+
+  get marks(): Seen {
+    return this.#lane?.marks ?? {};
+  }
+
+  mark(origin: string): Mark | undefined {
+    return this.#lane?.mark(origin);
+  }
+
+  /** What waits of one stream: events read ahead, and the commit time of the oldest. */
+  waiting(origin: string): { readonly events: number; readonly oldest: string | null } {
+    const consumer = this.#consumers.find((each) => each.origin === origin);
+    return { events: consumer?.waiting ?? 0, oldest: consumer?.oldestWaiting ?? null };
+  }
+
+  /** Runs until the signal aborts; rejects with what no new connection can mend. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { onState } = this.#options;
+    await runLoop({
+      signal,
+      onState,
+      backoff: new Backoff({ minMs: RECONNECT_MS_MIN, maxMs: RECONNECT_MS_MAX, random: systemRandom }),
+      run: async (ending, healthy) => await this.#session(ending, healthy),
+    });
+  }
+
+  async retry(eventIds: readonly string[]): Promise<string[]> {
+    return await this.#command(async (lane) => await lane.retry(eventIds));
+  }
+
+  async discard(eventIds: readonly string[]): Promise<void> {
+    await this.#command(async (lane) => await lane.discard(eventIds));
+  }
+
+  async #session(signal: AbortSignal, healthy: () => void): Promise<void> {
+    const { region, peers, ledger, stability, logOf } = this.#options;
+    await using session = await this.#options.openSession();
+    ledger.reset(await session.notes.notesAbove(0n));
+    const { isReplicated, onApplied, onError } = this.#options;
+    const lane = new Lane(session.port, ledger, stability, { region, onError, isReplicated, onApplied });
+    await lane.open();
+    const readers: StreamReader[] = [];
+    this.#lane = lane;
+    this.#opened.resolve();
+    try {
+      const consumers: LinkConsumer[] = [];
+      for (const origin of [region, ...peers]) {
+        const reader = await logOf(origin).reader(origin);
+        readers.push(reader);
+        const consumer = await this.#consumer(lane, origin, reader);
+        if (consumer !== null) consumers.push(consumer);
+      }
+      this.#consumers = consumers;
+      healthy();
+      await this.#loop(session.port, lane, consumers).run(signal);
+    } finally {
+      this.#consumers = [];
+      for (const reader of readers) await reader[Symbol.asyncDispose]();
+    }
+  }
+
+  #loop(port: ApplyPort, lane: Lane, consumers: readonly LinkConsumer[]): LaneLoop {
+    const { region, stability, batchRowsMax, confirmedLsn, isPaused, onFault, onBatch } = this.#options;
+    return new LaneLoop({
+      region,
+      lane,
+      port,
+      stability,
+      consumers,
+      batchRowsMax,
+      confirmedLsn,
+      isPaused,
+      onFault,
+      onBatch: (origin, items, durationMs) => {
+        onBatch(origin, items, durationMs);
+        this.#acknowledge(origin);
+      },
+      nextCommand: () => this.#commands.shift(),
+    });
+  }
+
+  /**
+   * Reads on from the mark, and makes sure that the log still holds there what was applied. Where it does not, this
+   * link stands still until the next connection, and the others go on: null.
+   */
+  async #consumer(lane: Lane, origin: string, reader: StreamReader): Promise<LinkConsumer | null> {
+    const mark = lane.mark(origin);
+    try {
+      if (mark !== undefined) await checkMark(origin, mark, reader);
+    } catch (error) {
+      if (isInfrastructure(error) || origin === this.#options.region) throw error;
+      this.#options.onFault(origin, error);
+      return null;
+    }
+    const transactions = new TransactionReader(reader, mark?.log_offset ?? 0);
+    return new LinkConsumer(origin, transactions, this.#options.causalWaitMs);
+  }
+
+  /** Tells the log, at a bounded rate, what this region needs no more. */
+  #acknowledge(origin: string): void {
+    const mark = this.#lane?.mark(origin);
+    if (mark === undefined) return;
+    const due = !this.#acknowledged.has(origin);
+    this.#acknowledged.set(origin, mark.log_offset - 1);
+    if (!due) return;
+    setTimeout(() => {
+      const offset = this.#acknowledged.get(origin);
+      this.#acknowledged.delete(origin);
+      if (offset === undefined) return;
+      const { logOf, region, onFault } = this.#options;
+      logOf(origin)
+        .acknowledge(origin, region, offset)
+        .catch((error: unknown) => onFault(origin, error));
+    }, ACKNOWLEDGE_PERIOD_MS).unref();
+  }
+
+  /** Runs in the lane's turn, between batches. */
+  async #command<T>(work: (lane: Lane) => Promise<T>): Promise<T> {
+    if (this.#commands.length >= COMMANDS_MAX) throw fail('SYN-T009', `${COMMANDS_MAX} commands wait for the lane`);
+    return await new Promise<T>((resolve, reject) => {
+      this.#commands.push(async () => {
+        try {
+          if (this.#lane === null) throw fail('SYN-P009', 'apply is not connected to the database');
+          resolve(await work(this.#lane));
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+  }
+}
+
+/** A log that was truncated or replaced shows in the event at the mark: it is another one, or none. */
+async function checkMark(origin: string, mark: Mark, reader: StreamReader): Promise<void> {
+  const bounds = await reader.bounds();
+  const expected = mark.log_offset - 1;
+  const context = { origin, offset: expected, event_id: mark.event_id };
+  if (bounds === null || bounds.last < expected) {
+    throw fail('SYN-L003', `the stream of ${origin} ends before offset ${expected}, which was applied`, { context });
+  }
+  if (bounds.first > expected + 1) {
+    throw fail('SYN-L004', `the stream of ${origin} begins at offset ${bounds.first}; ${expected + 1} is next`, {
+      context,
+    });
+  }
+  if (bounds.first > expected) return;
+  const [record] = await reader.read(expected, { records_max: 1, bytes_max: 1 });
+  if (record === undefined || record.offset !== expected) return;
+  const { event_id } = JSON.parse(record.value) as Pick<ChangeEvent, 'event_id'>;
+  if (event_id !== mark.event_id) {
+    throw fail('SYN-L003', `the stream of ${origin} holds ${event_id} at offset ${expected}, not ${mark.event_id}`, {
+      context,
+    });
+  }
+}

@@ -1,0 +1,256 @@
+/**
+ * Drives the lane: takes turns among the streams that a region applies, its own (the echo) included.
+ *
+ * Each turn asks one consumer for what is due and applies it in one batch, while reading ahead goes on beside it. A batch
+ * that waits for a foreground lock gives up after the lock timeout, comes back smaller and later, and lets the other
+ * links pass meanwhile; it grows again when batches succeed. Batches are also kept short in time: a lane that holds locks
+ * for less than the server's deadlock_timeout is never the reason for a user's transaction to be chosen as a victim.
+ *
+ * What is wrong with one stream (a gap, an event that may not be skipped) stops that link alone, with its error shown.
+ * What is wrong with the connection ends the run; its owner reconnects and starts another.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Stability } from '../clock/stability.ts';
+import { isInfrastructure, sqlStateOf } from '../platform/errors.ts';
+import type { ApplyPort } from './apply-port.ts';
+import type { Lane, LaneItem } from './lane.ts';
+import type { LinkConsumer } from './link-consumer.ts';
+
+/** Lock waits, deadlocks and cancelled statements: the foreground was in the way. */
+const YIELDING_STATES = new Set(['55P03', '40P01', '40001', '57014']);
+const TRANSACTIONS_MAX = 5_000;
+/** Half of PostgreSQL's default deadlock_timeout. */
+const BATCH_MS_MAX = 500;
+const YIELD_MS_MIN = 5;
+const YIELD_MS_MAX = 250;
+/** How long an own transaction that is not visible yet, or one that waits for its causes, is left alone. */
+const RECHECK_MS = 2;
+const IDLE_MS = 200;
+const LOOK_PERIOD_MS = 200;
+const PRUNE_PERIOD_MS = 1_000;
+const PRUNE_ROWS_MAX = 10_000;
+const BROKEN_RETRY_MS = 5_000;
+
+export type LaneLoopOptions = {
+  readonly region: string;
+  readonly lane: Lane;
+  readonly port: ApplyPort;
+  readonly stability: Stability;
+  readonly consumers: readonly LinkConsumer[];
+  readonly batchRowsMax: number;
+  /** The slot's confirmed position: notes behind it are needed no more. */
+  readonly confirmedLsn: () => bigint;
+  readonly isPaused: (origin: string) => boolean;
+  /** A link stopped, or (null) goes on again. */
+  readonly onFault: (origin: string, error: unknown) => void;
+  readonly onBatch: (origin: string, items: readonly LaneItem[], durationMs: number) => void;
+  /** The next command of an operator for the lane, if there is one. */
+  readonly nextCommand: () => (() => Promise<void>) | undefined;
+  readonly nowMs?: () => number;
+};
+
+type Turn = {
+  readonly consumer: LinkConsumer;
+  rowsMax: number;
+  yieldMs: number;
+  /** Not before this time. */
+  notBeforeMs: number;
+  broken: boolean;
+};
+
+export class LaneLoop {
+  readonly #options: LaneLoopOptions;
+  readonly #turns: Turn[];
+  readonly #nowMs: () => number;
+  #nextLookMs = 0;
+  #nextPruneMs = 0;
+
+  constructor(options: LaneLoopOptions) {
+    this.#options = options;
+    this.#nowMs = options.nowMs ?? Date.now;
+    this.#turns = options.consumers.map((consumer) => ({
+      consumer,
+      rowsMax: options.batchRowsMax,
+      yieldMs: YIELD_MS_MIN,
+      notBeforeMs: 0,
+      broken: false,
+    }));
+  }
+
+  /** Runs until the signal aborts; throws what only a new connection can mend. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#housekeeping();
+      let progressed = false;
+      for (const turn of this.#turns) {
+        if (signal.aborted) return;
+        if (await this.#take(turn)) progressed = true;
+      }
+      if (!progressed) await this.#idle(signal);
+    }
+  }
+
+  async #housekeeping(): Promise<void> {
+    const { lane, port, stability, region, nextCommand } = this.#options;
+    for (let command = nextCommand(); command !== undefined; command = nextCommand()) await command();
+    const now = this.#nowMs();
+    if (now >= this.#nextLookMs) {
+      const settled = await this.#yielding(async () => await lane.lookAgain());
+      this.#nextLookMs = (settled ?? 0) > 0 ? now : now + LOOK_PERIOD_MS;
+    }
+    if (now >= this.#nextPruneMs) {
+      this.#nextPruneMs = now + PRUNE_PERIOD_MS;
+      const echoed = stability.promiseAt(region, lane.mark(region)?.position);
+      const watermark = stability.watermark();
+      const stable = watermark < echoed ? watermark : echoed;
+      await this.#yielding(async () => {
+        await port.prune(stable, this.#options.confirmedLsn(), PRUNE_ROWS_MAX);
+      });
+    }
+  }
+
+  /** Housekeeping that meets a lock comes back later. */
+  async #yielding<T>(work: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isYielding(error)) throw error;
+      return undefined;
+    }
+  }
+
+  /** One turn of one consumer; true if something was applied. */
+  async #take(turn: Turn): Promise<boolean> {
+    const { lane, isPaused, region } = this.#options;
+    const { consumer } = turn;
+    const now = this.#nowMs();
+    if (now < turn.notBeforeMs) return false;
+    if (!(await this.#fill(turn))) return false;
+    if (consumer.origin !== region && isPaused(consumer.origin)) return false;
+    consumer.settle(lane.mark(consumer.origin)?.position);
+    const limit = { rows_max: turn.rowsMax, transactions_max: TRANSACTIONS_MAX };
+    const due = consumer.due(lane.marks, limit, now, (origin) => this.#isDown(origin));
+    if (due.kind !== 'batch') return false;
+    const items = consumer.origin === region ? await this.#visible(due.items) : due.items;
+    if (items.length === 0) return false;
+    return await this.#apply(turn, items);
+  }
+
+  async #apply(turn: Turn, items: readonly LaneItem[]): Promise<boolean> {
+    const { lane, onBatch, onFault, batchRowsMax } = this.#options;
+    const { origin } = turn.consumer;
+    const startedMs = this.#nowMs();
+    const reading = new AbortController();
+    const ahead = this.#readAhead(reading.signal);
+    try {
+      await lane.apply(origin, items);
+    } catch (error) {
+      if (isYielding(error)) {
+        turn.rowsMax = Math.max(1, turn.rowsMax >> 1);
+        turn.notBeforeMs = this.#nowMs() + turn.yieldMs;
+        turn.yieldMs = Math.min(YIELD_MS_MAX, turn.yieldMs * 2);
+        return false;
+      }
+      if (isInfrastructure(error)) throw error;
+      this.#break(turn, error);
+      return false;
+    } finally {
+      reading.abort();
+      await ahead;
+    }
+    const durationMs = this.#nowMs() - startedMs;
+    turn.yieldMs = YIELD_MS_MIN;
+    turn.rowsMax =
+      durationMs > BATCH_MS_MAX ? Math.max(1, turn.rowsMax >> 1) : Math.min(batchRowsMax, turn.rowsMax * 2);
+    if (turn.broken) {
+      turn.broken = false;
+      onFault(origin, null);
+    }
+    turn.consumer.settle(lane.mark(origin)?.position);
+    onBatch(origin, items, durationMs);
+    return true;
+  }
+
+  /** The link stops; it is tried again now and then, because an operator may have mended the cause. */
+  #break(turn: Turn, error: unknown): void {
+    turn.broken = true;
+    turn.notBeforeMs = this.#nowMs() + BROKEN_RETRY_MS;
+    this.#options.onFault(turn.consumer.origin, error);
+  }
+
+  async #fill(turn: Turn): Promise<boolean> {
+    try {
+      return await turn.consumer.fill(0);
+    } catch (error) {
+      this.#break(turn, error);
+      return false;
+    }
+  }
+
+  /** Reads on while the database works on a batch. */
+  async #readAhead(signal: AbortSignal): Promise<void> {
+    // The batch's own statements go out first.
+    await delay(0);
+    for (let grew = true; grew && !signal.aborted; ) {
+      grew = false;
+      for (const turn of this.#turns) {
+        if (signal.aborted) return;
+        const before = turn.consumer.waiting;
+        await this.#fill(turn);
+        if (turn.consumer.waiting > before) grew = true;
+        await delay(0);
+      }
+    }
+  }
+
+  /** The longest prefix of own items that is visible here already. */
+  async #visible(items: readonly LaneItem[]): Promise<readonly LaneItem[]> {
+    const { lane } = this.#options;
+    if (await lane.areVisible(items)) return items;
+    let count = 0;
+    for (const item of items) {
+      if (!(await lane.areVisible([item]))) break;
+      count += 1;
+    }
+    return items.slice(0, count);
+  }
+
+  async #idle(signal: AbortSignal): Promise<void> {
+    const waits = this.#turns.some((turn) => turn.consumer.waiting > 0);
+    if (waits) {
+      const pausedOnly = this.#turns.every(
+        (turn) => turn.consumer.waiting === 0 || this.#options.isPaused(turn.consumer.origin) || turn.broken,
+      );
+      await delay(pausedOnly ? RECHECK_MS * 5 : RECHECK_MS);
+      return;
+    }
+    const woken = new AbortController();
+    const abort = (): void => woken.abort();
+    signal.addEventListener('abort', abort, { once: true });
+    try {
+      await Promise.all(
+        this.#turns.map(async (turn) => {
+          if (this.#nowMs() < turn.notBeforeMs) return;
+          try {
+            if (await turn.consumer.fill(IDLE_MS, woken.signal)) woken.abort();
+          } catch (error) {
+            this.#break(turn, error);
+            woken.abort();
+          }
+        }),
+      );
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  #isDown(origin: string): boolean {
+    const turn = this.#turns.find((each) => each.consumer.origin === origin);
+    return turn === undefined || turn.broken || this.#options.isPaused(origin);
+  }
+}
+
+function isYielding(error: unknown): boolean {
+  const state = sqlStateOf(error);
+  return state !== undefined && YIELDING_STATES.has(state);
+}
