@@ -15,7 +15,7 @@ test('the allowed arrows pass', () => {
     ['src/clock/a.ts', '../change/hlc.ts'],
     ['src/capture/a.ts', '../clock/marks.ts'],
     ['src/capture/a.ts', '../log/event-log.ts'],
-    ['src/apply/a.ts', '../log/stream-reader.ts'],
+    ['src/apply/a.ts', '../log/transaction-reader.ts'],
     ['src/apply/a.ts', '../resolve/fold.ts'],
     ['src/apply/a.ts', './b.ts'],
     ['src/agent.ts', './log/embedded-log.ts'],

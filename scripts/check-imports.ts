@@ -5,6 +5,9 @@
 import { importsOf } from './module-graph.ts';
 import { type Check, isTest } from './source-tree.ts';
 
+/** The log's interface, and what reads a stream through it whatever the log is. */
+const LOG_INTERFACE = /^src\/log\/(event-log|transaction-reader|stream-item|stream-tail)\.ts$/;
+
 /** What may be imported by the modules of a folder, besides the folder itself. */
 const ARROWS: Readonly<Record<string, readonly RegExp[]>> = {
   platform: [],
@@ -12,11 +15,10 @@ const ARROWS: Readonly<Record<string, readonly RegExp[]>> = {
   clock: [/^src\/(change|platform)\//],
   log: [/^src\/(change|platform)\//],
   resolve: [/^src\/(change|platform)\//],
-  capture: [/^src\/(clock|change|platform)\//, /^src\/log\/(event-log|stream-reader)\.ts$/],
-  apply: [/^src\/(clock|resolve|change|platform)\//, /^src\/log\/(event-log|stream-reader)\.ts$/],
+  capture: [/^src\/(clock|change|platform)\//, LOG_INTERFACE],
+  apply: [/^src\/(clock|resolve|change|platform)\//, LOG_INTERFACE],
 };
 
-const LOG_INTERFACE = /^src\/log\/(event-log|stream-reader)\.ts$/;
 const NAMES_A_LOG = 'src/agent.ts';
 
 export const checkImports: Check = (tree) => {

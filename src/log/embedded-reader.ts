@@ -1,0 +1,177 @@
+// Reads one stream of the embedded log, while another process writes it.
+//
+// Every query is read to its end, or to its bound, within one call: no snapshot outlives a slice of
+// about a millisecond, so readers never keep the writer from starting its WAL anew. Between two
+// slices the event loop gets its turn, also when a caller reads a long backlog at full speed.
+//
+// A stream that does not exist yet is empty; the file is looked for again until it is there.
+
+import { existsSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
+import type { Position } from '../change/position.ts';
+import { fail } from '../platform/errors.ts';
+import type { ReadLimit, StoredRecord, StreamReader } from './event-log.ts';
+import { isBusy, KINDS, openDatabase, type StreamPaths, storeError } from './stream-file.ts';
+import { WakeFile } from './wake-file.ts';
+
+/** One slice: what is read without giving the event loop its turn. */
+const SLICE_RECORDS_MAX = 500;
+const SLICE_BYTES_MAX = 512 * 1024;
+/** While another process recovers the WAL after a crash, a read is refused for a moment. */
+const BUSY_RETRY_MS = 5;
+const BUSY_LIMIT_MS = 10_000;
+
+const COLUMNS = '"offset", kind, run, "position", "index", last, value';
+type Row = [number, number, number, Position | null, number, number, string];
+
+type OpenFile = {
+  readonly database: DatabaseSync;
+  readonly forward: StatementSync;
+  readonly backward: StatementSync;
+  readonly first: StatementSync;
+  readonly last: StatementSync;
+  readonly runAt: StatementSync;
+};
+
+export class EmbeddedReader implements StreamReader {
+  readonly stream: string;
+  readonly #paths: StreamPaths;
+  readonly #wake: WakeFile;
+  #file: OpenFile | undefined;
+  #isClosed = false;
+
+  constructor(stream: string, paths: StreamPaths) {
+    this.stream = stream;
+    this.#paths = paths;
+    this.#wake = new WakeFile(paths.wake);
+  }
+
+  async read(from: number, limit: ReadLimit): Promise<StoredRecord[]> {
+    return this.#readSlices(limit, (file, taken) => {
+      const newest = taken.at(-1);
+      return [file.forward, newest === undefined ? from : newest.offset + 1];
+    });
+  }
+
+  async readBefore(before: number, limit: ReadLimit): Promise<StoredRecord[]> {
+    const descending = await this.#readSlices(limit, (file, taken) => [file.backward, taken.at(-1)?.offset ?? before]);
+    return descending.reverse();
+  }
+
+  async runBefore(before: number): Promise<number> {
+    return this.#attempt((file) => Number(file.runAt.get(before)?.run ?? -1), -1);
+  }
+
+  async waitFor(from: number, timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
+    const end = performance.now() + timeoutMs;
+    for (let hintsBefore: number | undefined; ; ) {
+      const { hints } = this.#wake;
+      if ((await this.#lastOffset()) >= from) {
+        if (hintsBefore === hints) this.#wake.missed();
+        return true;
+      }
+      const leftMs = end - performance.now();
+      if (leftMs <= 0 || this.#isClosed || signal?.aborted === true) return false;
+      await this.#wake.changed(hints, leftMs, signal);
+      hintsBefore = hints;
+    }
+  }
+
+  async bounds(): Promise<{ first: number; last: number } | null> {
+    return this.#attempt((file) => {
+      const first = file.first.get()?.offset ?? null;
+      const last = file.last.get()?.offset ?? null;
+      return first === null || last === null ? null : { first: Number(first), last: Number(last) };
+    }, null);
+  }
+
+  async sizeBytes(): Promise<number> {
+    let bytes = 0;
+    for (const path of [this.#paths.database, this.#paths.wal]) {
+      bytes += (await stat(path).catch(() => undefined))?.size ?? 0;
+    }
+    return bytes;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    this.#wake.close();
+    this.#file?.database.close();
+    this.#file = undefined;
+  }
+
+  #lastOffset(): Promise<number> {
+    return this.#attempt((file) => Number(file.last.get()?.offset ?? -1), -1);
+  }
+
+  async #readSlices(
+    limit: ReadLimit,
+    query: (file: OpenFile, taken: readonly StoredRecord[]) => [StatementSync, number],
+  ): Promise<StoredRecord[]> {
+    const taken: StoredRecord[] = [];
+    let bytes = 0;
+    for (;;) {
+      await nextTurn();
+      const recordsMax = Math.min(SLICE_RECORDS_MAX, limit.records_max - taken.length);
+      const slice = await this.#attempt((file) => readSlice(...query(file, taken), recordsMax), []);
+      for (const record of slice) {
+        bytes += record.value.length;
+        if (taken.length > 0 && bytes > limit.bytes_max) return taken;
+        taken.push(record);
+      }
+      if (slice.length === 0 || taken.length >= limit.records_max) return taken;
+    }
+  }
+
+  /** Runs a synchronous query, as soon as the file is there and nobody is in its way. */
+  async #attempt<T>(query: (file: OpenFile) => T, ifAbsent: T): Promise<T> {
+    const end = performance.now() + BUSY_LIMIT_MS;
+    for (;;) {
+      if (this.#isClosed) throw fail('SYN-L002', `the reader of stream ${this.stream} is closed`);
+      try {
+        this.#file ??= openFile(this.#paths.database);
+        return this.#file === undefined ? ifAbsent : query(this.#file);
+      } catch (error) {
+        if (!isBusy(error) || performance.now() >= end) throw storeError(error, this.#paths.database);
+      }
+      await delay(BUSY_RETRY_MS);
+    }
+  }
+}
+
+function openFile(path: string): OpenFile | undefined {
+  if (!existsSync(path)) return undefined;
+  const database = openDatabase(path, { readOnly: true, busyMs: 0 });
+  const rows = (sql: string): StatementSync => {
+    const statement = database.prepare(sql);
+    statement.setReturnArrays(true);
+    return statement;
+  };
+  return {
+    database,
+    forward: rows(`SELECT ${COLUMNS} FROM record WHERE "offset" >= ? ORDER BY "offset" LIMIT ?`),
+    backward: rows(`SELECT ${COLUMNS} FROM record WHERE "offset" < ? ORDER BY "offset" DESC LIMIT ?`),
+    first: database.prepare('SELECT min("offset") AS "offset" FROM record'),
+    last: database.prepare('SELECT max("offset") AS "offset" FROM record'),
+    runAt: database.prepare(
+      `SELECT coalesce(
+         (SELECT run_before FROM record WHERE "offset" >= ? ORDER BY "offset" LIMIT 1),
+         (SELECT max(run, run_before) FROM record ORDER BY "offset" DESC LIMIT 1)) AS run`,
+    ),
+  };
+}
+
+function readSlice(statement: StatementSync, bound: number, recordsMax: number): StoredRecord[] {
+  const slice: StoredRecord[] = [];
+  let bytes = 0;
+  // Leaving the loop resets the statement, and with it ends the snapshot.
+  for (const row of statement.iterate(bound, recordsMax) as Iterable<unknown> as Iterable<Row>) {
+    const [offset, kind, run, position, index, last, value] = row;
+    slice.push({ offset, kind: KINDS[kind] ?? 'change', run, position, index, last: last === 1, value });
+    bytes += value.length;
+    if (bytes >= SLICE_BYTES_MAX) break;
+  }
+  return slice;
+}

@@ -1,0 +1,282 @@
+// Writes one stream's database. Synchronous, since SQLite is: it runs in the writer's thread, where
+// waiting for a disk delays nothing but the stream.
+//
+// An append is one transaction with synchronous = FULL: the WAL is flushed before the records become
+// visible to any reader, so nobody ever acts on a record that a power cut could take back.
+//
+// Checkpoints are ours to time. A passive one, after every few megabytes, moves what no reader needs
+// in the WAL and waits for nobody. SQLite starts the WAL anew only at a moment when no reader is in
+// the middle of a read, which busy readers may never leave; so once the WAL has outgrown its bound,
+// one truncating checkpoint asks for that moment and waits a few milliseconds for it. Only a reader
+// that was stopped in mid-read makes it fail, and then it is tried again after the next megabytes.
+
+import * as fs from 'node:fs';
+import { dirname } from 'node:path';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import type { Position } from '../change/position.ts';
+import { fail } from '../platform/errors.ts';
+import { createDatabase, isBusy, openDatabase, pragma, type StreamPaths, storeError } from './stream-file.ts';
+
+/** Records by column, which crosses to another thread three times faster than objects do. */
+export type RecordColumns = {
+  readonly kinds: Uint8Array;
+  readonly runs: Float64Array;
+  readonly positions: readonly (Position | null)[];
+  readonly indexes: Float64Array;
+  readonly lasts: Uint8Array;
+  readonly values: readonly string[];
+};
+
+const MEGABYTE = 1024 * 1024;
+/** Appended bytes between two passive checkpoints. */
+const CHECKPOINT_BYTES = 4 * MEGABYTE;
+/** The size from which the WAL is to be truncated. */
+const WAL_BYTES_MAX = 64 * MEGABYTE;
+/** How long a truncating checkpoint waits for readers; appends wait with it. */
+const TRUNCATE_WAIT_MS = 20;
+/** How long any other statement waits for another process, such as one that recovers the WAL after a crash. */
+const BUSY_MS = 5_000;
+
+/** What a row costs beyond its value: header, offset, position and the page's share. */
+const ROW_OVERHEAD_BYTES = 96;
+/** How much one step of trimming deletes. */
+const TRIM_ROWS_STEP = 2_000;
+const TRIM_BYTES_STEP = 4 * MEGABYTE;
+/** Free pages beyond a quarter of the used ones and this much are given back to the file system. */
+const FREE_BYTES_KEPT = 4 * MEGABYTE;
+const VACUUM_PAGES_STEP = 512;
+
+export class StreamFileWriter {
+  readonly #paths: StreamPaths;
+  readonly #bytesMax: number;
+  readonly #lock: DatabaseSync;
+  readonly #database: DatabaseSync;
+  readonly #insert: StatementSync;
+  readonly #wakeFile: number;
+  readonly #inode: number;
+  #nextOffset: number;
+  #highestRun: number;
+  #uncheckpointedBytes = 0;
+
+  constructor(paths: StreamPaths, bytesMax: number) {
+    this.#paths = paths;
+    this.#bytesMax = bytesMax;
+    this.#lock = takeLock(paths);
+    try {
+      if (!fs.existsSync(paths.database)) createAtomically(paths);
+      this.#database = openDatabase(paths.database, { readOnly: false, busyMs: BUSY_MS });
+      this.#database.exec('PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0');
+      this.#inode = fs.statSync(paths.database).ino;
+      this.#insert = this.#database.prepare('INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?)');
+      const newest = this.#database
+        .prepare('SELECT "offset", max(run, run_before) AS run FROM record ORDER BY "offset" DESC LIMIT 1')
+        .get();
+      this.#nextOffset = newest === undefined ? 0 : Number(newest.offset) + 1;
+      this.#highestRun = newest === undefined ? -1 : Number(newest.run);
+      this.#wakeFile = fs.openSync(paths.wake, 'w');
+    } catch (error) {
+      this.#lock.close();
+      throw storeError(error, paths.database);
+    }
+  }
+
+  /** Makes the records durable, all or none, and returns the last one's offset. */
+  append(columns: RecordColumns): number {
+    const bytes = bytesOf(columns);
+    this.#checkBound(bytes);
+    try {
+      this.#transaction(() => this.#insertAll(columns));
+      this.#checkInPlace();
+    } catch (error) {
+      throw storeError(error, this.#paths.database);
+    }
+    this.#wakeReaders();
+    this.#checkpointAfter(bytes);
+    return this.#nextOffset - 1;
+  }
+
+  /** One step of trimming below `offset`; false when nothing is left to do. */
+  trimStep(offset: number): boolean {
+    try {
+      const end = this.#endOfStep(offset);
+      if (end !== undefined) {
+        this.#database.prepare('DELETE FROM record WHERE "offset" < ?').run(end);
+      } else if (!this.#giveBack()) {
+        return false;
+      }
+    } catch (error) {
+      throw storeError(error, this.#paths.database);
+    }
+    this.#checkpointAfter(TRIM_BYTES_STEP);
+    return true;
+  }
+
+  close(): void {
+    fs.closeSync(this.#wakeFile);
+    this.#database.close();
+    fs.rmSync(this.#paths.pid, { force: true });
+    this.#lock.close();
+  }
+
+  #insertAll(columns: RecordColumns): void {
+    const { kinds, runs, positions, indexes, lasts, values } = columns;
+    let offset = this.#nextOffset;
+    let highestRun = this.#highestRun;
+    for (const [at, value] of values.entries()) {
+      const run = runs[at] ?? 0;
+      const position = positions[at] ?? null;
+      this.#insert.run(offset, highestRun, kinds[at] ?? 0, run, position, indexes[at] ?? 0, lasts[at] ?? 0, value);
+      offset += 1;
+      if (run > highestRun) highestRun = run;
+    }
+    this.#database.exec('COMMIT');
+    this.#nextOffset = offset;
+    this.#highestRun = highestRun;
+  }
+
+  /** Runs what ends with a COMMIT of its own; rolls back if that is not reached. */
+  #transaction(work: () => void): void {
+    this.#database.exec('BEGIN IMMEDIATE');
+    try {
+      work();
+    } finally {
+      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
+    }
+  }
+
+  /** A file that was removed or replaced under us takes appends as before, and nobody would ever see them. */
+  #checkInPlace(): void {
+    const inode = fs.statSync(this.#paths.database, { throwIfNoEntry: false })?.ino;
+    if (inode === this.#inode) return;
+    throw fail('SYN-L002', `${this.#paths.database} was removed or replaced while in use`, {
+      context: { path: this.#paths.database },
+    });
+  }
+
+  #checkBound(bytes: number): void {
+    if (this.#occupiedBytes() + bytes <= this.#bytesMax) return;
+    this.#checkpoint('TRUNCATE');
+    const occupied = this.#occupiedBytes();
+    if (occupied + bytes <= this.#bytesMax) return;
+    const detail = `the stream occupies ${occupied} bytes, and ${bytes} more would pass its bound of ${this.#bytesMax}`;
+    throw fail('SYN-L007', detail, { context: { path: this.#paths.database, occupied, bytes } });
+  }
+
+  /** Pages in use, whether filled or not, and the WAL; free pages are there to be filled. */
+  #occupiedBytes(): number {
+    const used = this.#pages('page_count') - this.#pages('freelist_count');
+    return used * this.#pages('page_size') + this.#walBytes();
+  }
+
+  #pages(name: 'page_count' | 'freelist_count' | 'page_size'): number {
+    return Number(pragma(this.#database, name)[name]);
+  }
+
+  #walBytes(): number {
+    return fs.statSync(this.#paths.wal, { throwIfNoEntry: false })?.size ?? 0;
+  }
+
+  #checkpointAfter(bytes: number): void {
+    this.#uncheckpointedBytes += bytes;
+    if (this.#uncheckpointedBytes < CHECKPOINT_BYTES) return;
+    this.#uncheckpointedBytes = 0;
+    this.#checkpoint(this.#walBytes() > WAL_BYTES_MAX ? 'TRUNCATE' : 'PASSIVE');
+  }
+
+  /** What was appended is durable in the WAL already: a fault here loses nothing, and if it stays an append meets it. */
+  #checkpoint(mode: 'PASSIVE' | 'TRUNCATE'): void {
+    this.#database.exec(`PRAGMA busy_timeout = ${TRUNCATE_WAIT_MS}`);
+    try {
+      pragma(this.#database, `wal_checkpoint(${mode})`);
+    } catch (error) {
+      if (storeError(error, this.#paths.database) === error) throw error;
+    } finally {
+      this.#database.exec(`PRAGMA busy_timeout = ${BUSY_MS}`);
+    }
+  }
+
+  /** Without it readers find out by polling: that it fails is no reason to fail an append that is durable. */
+  #wakeReaders(): void {
+    try {
+      fs.writeSync(this.#wakeFile, '!', 0);
+    } catch (error) {
+      if (storeError(error, this.#paths.wake) === error) throw error;
+    }
+  }
+
+  /** The offset up to which the next step deletes: bounded, and never the newest record. */
+  #endOfStep(offset: number): number | undefined {
+    const below = Math.min(offset, this.#nextOffset - 1);
+    const oldest = this.#database
+      .prepare('SELECT "offset", octet_length(value) AS bytes FROM record WHERE "offset" < ? ORDER BY "offset" LIMIT ?')
+      .iterate(below, TRIM_ROWS_STEP);
+    let end: number | undefined;
+    let bytes = 0;
+    for (const row of oldest) {
+      end = Number(row.offset) + 1;
+      bytes += Number(row.bytes);
+      if (bytes >= TRIM_BYTES_STEP) break;
+    }
+    return end;
+  }
+
+  /** Returns free pages to the file system; false if there are too few of them to bother. */
+  #giveBack(): boolean {
+    const free = this.#pages('freelist_count');
+    const used = this.#pages('page_count') - free;
+    const excess = Math.floor(free - used / 4 - FREE_BYTES_KEPT / this.#pages('page_size'));
+    if (excess <= 0) return false;
+    this.#database.exec(`PRAGMA incremental_vacuum(${Math.min(excess, VACUUM_PAGES_STEP)})`);
+    return true;
+  }
+}
+
+function bytesOf({ values }: RecordColumns): number {
+  let bytes = 0;
+  for (const value of values) bytes += Buffer.byteLength(value) + ROW_OVERHEAD_BYTES;
+  return bytes;
+}
+
+/** A lock of SQLite on a file of its own, since Node has no file locks; it is never opened in any other way. */
+function takeLock(paths: StreamPaths): DatabaseSync {
+  let lock: DatabaseSync | undefined;
+  try {
+    if (fs.mkdirSync(paths.folder, { recursive: true }) !== undefined) syncFolder(dirname(paths.folder));
+    lock = new DatabaseSync(paths.lock);
+    lock.exec('BEGIN EXCLUSIVE');
+    fs.writeFileSync(paths.pid, `${process.pid}\n`);
+    return lock;
+  } catch (error) {
+    lock?.close();
+    if (!isBusy(error)) throw storeError(error, paths.lock);
+    const pid = holderOf(paths);
+    throw fail('SYN-L008', `process ${pid} writes ${paths.folder}`, { cause: error, context: { pid } });
+  }
+}
+
+function holderOf(paths: StreamPaths): string {
+  try {
+    return fs.readFileSync(paths.pid, 'utf8').trim();
+  } catch {
+    return '(unknown)';
+  }
+}
+
+/** Leftovers go first, since SQLite would replay the WAL of a lost database into a new one of that name. */
+function createAtomically(paths: StreamPaths): void {
+  const fresh = `${paths.database}.new`;
+  const leftovers = [fresh, `${fresh}-wal`, `${fresh}-shm`, paths.wal, `${paths.database}-shm`];
+  for (const leftover of leftovers) fs.rmSync(leftover, { force: true });
+  createDatabase(fresh);
+  fs.renameSync(fresh, paths.database);
+  syncFolder(paths.folder);
+}
+
+function syncFolder(path: string): void {
+  const folder = fs.openSync(path, 'r');
+  try {
+    fs.fsyncSync(folder);
+  } finally {
+    fs.closeSync(folder);
+  }
+}
