@@ -1,0 +1,41 @@
+/** What a link did so far and does now, kept by the target's agent in bounded memory. */
+import type { AppliedReport, LaneItem } from '../apply/lane.ts';
+import { type ErrorCode, SynclineError } from '../platform/errors.ts';
+import type { Problem } from './agent-status.ts';
+import { LagWindow } from './lag-window.ts';
+
+export class LinkActivity {
+  readonly lag = new LagWindow();
+  /** When the source was last heard of, by this machine's clock; null before the first time. */
+  lastHeardMs: number | null = null;
+  events = 0;
+  written = 0;
+  conflicts = 0;
+  readonly conflictsByTable = new Map<string, number>();
+  lastAckedEventId: string | null = null;
+  fault: Problem | null = null;
+
+  applied(report: AppliedReport): void {
+    this.events += report.events;
+    this.written += report.written;
+    for (const [table, count] of Object.entries(report.conflicts)) {
+      this.conflicts += count;
+      this.conflictsByTable.set(table, (this.conflictsByTable.get(table) ?? 0) + count);
+    }
+  }
+
+  batch(items: readonly LaneItem[], nowMs: number): void {
+    this.lastHeardMs = nowMs;
+    for (const item of items) {
+      if (item.kind === 'heartbeat') continue;
+      this.lag.record(nowMs - Date.parse(item.source.committed_at), Math.max(1, item.source.events.length));
+      this.lastAckedEventId = item.event_id;
+    }
+  }
+}
+
+/** Any error as a problem with a code; one without a code of its own is about the database. */
+export function toProblem(error: unknown, otherwise: ErrorCode = 'SYN-P009'): Problem {
+  if (error instanceof SynclineError) return { code: error.code, detail: error.detail };
+  return { code: otherwise, detail: error instanceof Error ? error.message : String(error) };
+}

@@ -1,0 +1,257 @@
+/**
+ * Several regions as users run them: a real PostgreSQL 18 and a real agent process each, over one embedded log.
+ *
+ * Agents are started by `bin/syncline agent`, so a SIGKILL hits what it would hit in production. `settle` waits until
+ * every region has applied everything that was committed anywhere before the call.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { lsnFromText, positionLsn, parsePosition } from '../../src/change/position.ts';
+import { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
+import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
+import { waitFor } from './wait-for.ts';
+
+const PROGRAM = resolve(import.meta.dirname, '../../bin/syncline');
+const SETTLE_LIMIT_MS = 120_000;
+
+export type ClusterOptions = {
+  readonly regions?: readonly string[];
+  /** Run in every region before the agents start. */
+  readonly schema: string;
+  readonly settings?: Readonly<Record<string, string>>;
+  /** Added to each agent's configuration file: YAML lines at the top level. */
+  readonly config?: string;
+  /** Whether agents start with the cluster; else each is started by the test. */
+  readonly agents?: boolean;
+};
+
+export class ClusterRegion {
+  readonly name: string;
+  readonly server: EmbeddedPostgres;
+  readonly database: string;
+  readonly configPath: string;
+  readonly port: number;
+  agent: ChildProcess | null = null;
+  #client: PostgresClient | null = null;
+
+  constructor(name: string, server: EmbeddedPostgres, database: string, configPath: string, port: number) {
+    this.name = name;
+    this.server = server;
+    this.database = database;
+    this.configPath = configPath;
+    this.port = port;
+  }
+
+  get url(): string {
+    return this.server.url(this.database);
+  }
+
+  get api(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  /** A statement as a user would send it; rows as arrays of text. */
+  async sql(text: string): Promise<(string | null)[][]> {
+    if (this.#client === null || this.#client.lost.aborted) {
+      this.#client = await connect(this.url, { applicationName: 'test', statementTimeoutMs: 600_000 });
+      await this.#client.query('set search_path = public, pg_catalog');
+    }
+    const { rows } = await this.#client.queryArrays(text);
+    return rows as (string | null)[][];
+  }
+
+  async one(text: string): Promise<string | null> {
+    return (await this.sql(text))[0]?.[0] ?? null;
+  }
+
+  /** A session of its own, for interleavings. */
+  async session(): Promise<PostgresClient> {
+    const client = await connect(this.url, { applicationName: 'test session', statementTimeoutMs: 600_000 });
+    await client.query('set search_path = public, pg_catalog');
+    return client;
+  }
+
+  startAgent(): ChildProcess {
+    const agent = spawn(PROGRAM, ['agent', '-c', this.configPath], { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.agent = agent;
+    agent.stdout.on('data', (chunk: Buffer) => this.#keep(chunk));
+    agent.stderr.on('data', (chunk: Buffer) => this.#keep(chunk));
+    return agent;
+  }
+
+  /** The end of what the agents of this region printed. */
+  output = '';
+  #keep(chunk: Buffer): void {
+    this.output = `${this.output}${chunk.toString()}`.slice(-20_000);
+  }
+
+  async agentReady(): Promise<void> {
+    await waitFor(
+      async () => {
+        if (this.agent?.exitCode != null) throw new Error(`the agent of ${this.name} ended:\n${this.output}`);
+        return await fetch(`${this.api}/readyz`).then(
+          (answer) => answer.ok,
+          () => false,
+        );
+      },
+      { what: `the agent of ${this.name} to be ready; it printed:\n${this.output}`, limitMs: 60_000 },
+    );
+  }
+
+  async killAgent(): Promise<void> {
+    const agent = this.agent;
+    this.agent = null;
+    if (agent === null || agent.exitCode !== null || agent.signalCode !== null) return;
+    const gone = once(agent, 'exit');
+    agent.kill('SIGKILL');
+    await gone;
+  }
+
+  async stopAgent(): Promise<number | null> {
+    const agent = this.agent;
+    this.agent = null;
+    if (agent === null || agent.exitCode !== null || agent.signalCode !== null) return agent?.exitCode ?? null;
+    const gone = once(agent, 'exit');
+    agent.kill('SIGTERM');
+    await gone;
+    return agent.exitCode;
+  }
+
+  async end(): Promise<void> {
+    await this.killAgent();
+    await this.#client?.end();
+    await this.server.stop('immediate');
+  }
+}
+
+export class Cluster implements AsyncDisposable {
+  readonly regions: readonly ClusterRegion[];
+  readonly #directory: string;
+
+  private constructor(regions: readonly ClusterRegion[], directory: string) {
+    this.regions = regions;
+    this.#directory = directory;
+  }
+
+  static async start(options: ClusterOptions): Promise<Cluster> {
+    const names = options.regions ?? ['eu', 'us', 'ap'];
+    const directory = await mkdtemp(join(tmpdir(), 'syncline-cluster-'));
+    await mkdir(join(directory, 'log'));
+    const ports = await freePorts(names.length);
+    const regions = await Promise.all(
+      names.map(async (name, place) => {
+        const server = await EmbeddedPostgres.start({ version: 18, settings: { ...options.settings } });
+        const database = await server.createDatabase();
+        const port = ports[place] ?? 0;
+        const path = join(directory, `${name}.yaml`);
+        const peers = names
+          .flatMap((peer, other) => (peer === name ? [] : [`  - { region: ${peer}, api: "http://127.0.0.1:${ports[other]}" }`]))
+          .join('\n');
+        await writeFile(
+          path,
+          `region: ${name}
+database: ${server.url(database)}
+log: { type: embedded, path: ${join(directory, 'log')} }
+api: { listen: "127.0.0.1:${port}" }
+peers:
+${peers}
+${options.config ?? ''}
+`,
+        );
+        return new ClusterRegion(name, server, database, path, port);
+      }),
+    );
+    const cluster = new Cluster(regions, directory);
+    try {
+      for (const region of regions) if (options.schema.trim() !== '') await region.sql(options.schema);
+      if (options.agents !== false) await cluster.startAgents();
+      return cluster;
+    } catch (error) {
+      await cluster[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  region(name: string): ClusterRegion {
+    const region = this.regions.find((each) => each.name === name);
+    if (region === undefined) throw new Error(`the cluster has no region ${name}`);
+    return region;
+  }
+
+  async startAgents(): Promise<void> {
+    for (const region of this.regions) if (region.agent === null) region.startAgent();
+    await Promise.all(this.regions.map(async (region) => await region.agentReady()));
+  }
+
+  /** Waits until every region has applied, of every region, all that is committed now. */
+  async settle(limitMs = SETTLE_LIMIT_MS): Promise<void> {
+    const ends = new Map<string, bigint>();
+    for (const region of this.regions) {
+      ends.set(region.name, lsnFromText((await region.one('select pg_current_wal_insert_lsn()')) ?? '0/0'));
+    }
+    for (const region of this.regions) {
+      await waitFor(
+        async () => {
+          const marks = await region.sql('select origin, position from syncline.applied');
+          return [...ends].every(([origin, end]) => {
+            const position = marks.find(([name]) => name === origin)?.[1];
+            return position != null && positionLsn(parsePosition(position)) >= end;
+          });
+        },
+        { what: `${region.name} to apply everything; its agent printed:\n${region.output.slice(-4_000)}`, limitMs },
+      );
+    }
+    for (const region of this.regions) {
+      await waitFor(async () => (await region.one('select count(*) from syncline.look_again')) === '0', {
+        what: `${region.name} to look again`,
+        limitMs,
+      });
+    }
+  }
+
+  /** The rows of a query in every region, which must be the same; returns them. */
+  async equal(query: string): Promise<(string | null)[][]> {
+    const [first, ...others] = await Promise.all(
+      this.regions.map(async (region) => ({ name: region.name, rows: await region.sql(query) })),
+    );
+    if (first === undefined) throw new Error('a cluster has regions');
+    for (const other of others) {
+      const a = JSON.stringify(first.rows);
+      const b = JSON.stringify(other.rows);
+      if (a !== b) {
+        throw new Error(`${first.name} and ${other.name} differ in ${query}:\n${a.slice(0, 2_000)}\n${b.slice(0, 2_000)}`);
+      }
+    }
+    return first.rows;
+  }
+
+  async configOf(name: string): Promise<string> {
+    return await readFile(this.region(name).configPath, 'utf8');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.regions.map(async (region) => await region.end()));
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer();
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      return server;
+    }),
+  );
+  const ports = servers.map((server) => {
+    const address = server.address();
+    return typeof address === 'object' && address !== null ? address.port : 0;
+  });
+  await Promise.all(servers.map(async (server) => await new Promise((done) => server.close(done))));
+  return ports;
+}
