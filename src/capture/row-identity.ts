@@ -40,6 +40,16 @@ export function rowPk(change: RowChange): Image {
   return pk;
 }
 
+/** A table, or a row whose text does not tell it from the others of its table. */
+export function tableText(schema: string, table: string): string {
+  return JSON.stringify([schema, table]);
+}
+
+/** A row, by the values of its key in index order. */
+export function rowText(schema: string, table: string, key: readonly (string | null | undefined)[]): string {
+  return JSON.stringify([schema, table, ...key]);
+}
+
 /** What a transaction touched, gathered change by change. */
 export class TouchedRows {
   readonly #limits: TouchedLimits;
@@ -97,7 +107,7 @@ export class TouchedRows {
     if (schema !== this.#schema || table !== this.#table) {
       this.#schema = schema;
       this.#table = table;
-      this.#tableText = JSON.stringify([schema, table]);
+      this.#tableText = tableText(schema, table);
     }
     return this.#tableText;
   }
@@ -150,9 +160,11 @@ function keyText(
   image: Image | null,
   otherwise: Image | null,
 ): string {
-  const parts: (string | null | undefined)[] = [schema, table];
-  for (const column of key) parts.push(image?.[column] ?? otherwise?.[column]);
-  return JSON.stringify(parts);
+  return rowText(
+    schema,
+    table,
+    key.map((column) => image?.[column] ?? otherwise?.[column]),
+  );
 }
 
 function sizeOf({ before, after }: RowChange): number {

@@ -1,0 +1,172 @@
+/**
+ * Captures one region's changes for as long as its agent runs: sessions one after the other, with what is to be told
+ * about them.
+ *
+ *   state      event                                         next
+ *   starting   the slot is held and the stream was read      streaming
+ *   starting   infrastructure fault                          retrying
+ *   streaming  infrastructure fault                          retrying
+ *   streaming  another tool's replication origin appears     starting
+ *   retrying   delay is over                                 starting
+ *   any        any other fault                               stopped, with the error
+ *   any        asked to stop                                 stopped
+ *
+ * A fault that an operator has to mend stops capture with its code. Nothing is lost by that: what is not in the log is
+ * not confirmed, so the slot keeps it.
+ */
+import { Backoff } from '../platform/backoff.ts';
+import { isInfrastructure, SynclineError } from '../platform/errors.ts';
+import { type Random, systemRandom } from '../platform/random.ts';
+import { runLoop } from '../platform/run-loop.ts';
+import { type CaptureOptions, runSession, type SessionEvents } from './capture-session.ts';
+import type { PublicationReport } from './publication.ts';
+import type { PublishedCounts } from './publisher.ts';
+
+export type CaptureState =
+  | { readonly kind: 'starting' }
+  | { readonly kind: 'streaming'; readonly run: number }
+  | { readonly kind: 'retrying'; readonly error: unknown; readonly attempt: number; readonly delayMs: number }
+  /** `error` is null where it was asked to stop. */
+  | { readonly kind: 'stopped'; readonly error: unknown };
+
+export type CaptureListeners = {
+  readonly onState?: (state: CaptureState) => void;
+  /** After each look at the publication, also one that found nothing new. */
+  readonly onPublication?: (report: PublicationReport) => void;
+  readonly onDurable?: (endLsn: bigint) => void;
+  readonly random?: Random;
+};
+
+export class Capture implements AsyncDisposable {
+  readonly #options: CaptureOptions;
+  readonly #listeners: CaptureListeners;
+  readonly #stop = new AbortController();
+  readonly #ended: Promise<void>;
+  #state: CaptureState = { kind: 'starting' };
+  #before: PublishedCounts = { transactions: 0, heartbeats: 0, rows: 0, bytes: 0 };
+  #current: Readonly<PublishedCounts> | null = null;
+  #retainedBytes: number | null = null;
+  #durableLsn: bigint | null = null;
+  #lastDurableAtMs: number | null = null;
+  #publication: PublicationReport | null = null;
+
+  private constructor(options: CaptureOptions, listeners: CaptureListeners) {
+    this.#options = options;
+    this.#listeners = listeners;
+    this.#ended = this.#run();
+  }
+
+  /** Starts at once; what becomes of it is in `state`. */
+  static start(options: CaptureOptions, listeners: CaptureListeners = {}): Capture {
+    return new Capture(options, listeners);
+  }
+
+  get state(): CaptureState {
+    return this.#state;
+  }
+
+  /** Resolves once it has stopped, whatever the reason. */
+  get ended(): Promise<void> {
+    return this.#ended;
+  }
+
+  /** What was published since this object started, durable or on its way. */
+  get counts(): PublishedCounts {
+    const { transactions, heartbeats, rows, bytes } = this.#before;
+    const now = this.#current;
+    return {
+      transactions: transactions + (now?.transactions ?? 0),
+      heartbeats: heartbeats + (now?.heartbeats ?? 0),
+      rows: rows + (now?.rows ?? 0),
+      bytes: bytes + (now?.bytes ?? 0),
+    };
+  }
+
+  /** WAL that the server keeps for the slot, as of the last heartbeat; null while unknown. */
+  get retainedBytes(): number | null {
+    return this.#retainedBytes;
+  }
+
+  /** Everything that commits below it is in the log; null while nothing was confirmed since the start. */
+  get durableLsn(): bigint | null {
+    return this.#durableLsn;
+  }
+
+  /** When something became durable last, in Unix ms. */
+  get lastDurableAtMs(): number | null {
+    return this.#lastDurableAtMs;
+  }
+
+  get publication(): PublicationReport | null {
+    return this.#publication;
+  }
+
+  /** Ends in good order: what was published becomes durable and is confirmed. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#ended;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async #run(): Promise<void> {
+    const backoff = new Backoff({ random: this.#listeners.random ?? systemRandom });
+    try {
+      await runLoop({
+        run: async (signal, healthy) => {
+          while (!signal.aborted) await this.#session(signal, healthy);
+        },
+        signal: this.#stop.signal,
+        backoff,
+        isRetryable,
+        onState: (state) => {
+          if (state.kind === 'waiting') this.#enter({ ...state, kind: 'retrying' });
+        },
+      });
+      this.#enter({ kind: 'stopped', error: null });
+    } catch (error) {
+      this.#enter({ kind: 'stopped', error });
+    }
+  }
+
+  async #session(signal: AbortSignal, healthy: () => void): Promise<void> {
+    this.#enter({ kind: 'starting' });
+    const events: SessionEvents = {
+      onStreaming: (run, counts) => {
+        this.#current = counts;
+        this.#enter({ kind: 'streaming', run });
+      },
+      onDurable: (endLsn) => {
+        healthy();
+        this.#durableLsn = endLsn;
+        this.#lastDurableAtMs = Date.now();
+        this.#listeners.onDurable?.(endLsn);
+      },
+      onSlot: ({ retainedBytes }) => {
+        this.#retainedBytes = retainedBytes;
+      },
+      onPublication: (report) => {
+        this.#publication = report;
+        this.#listeners.onPublication?.(report);
+      },
+    };
+    try {
+      await runSession(this.#options, events, signal);
+    } finally {
+      this.#before = this.counts;
+      this.#current = null;
+    }
+  }
+
+  #enter(state: CaptureState): void {
+    this.#state = state;
+    this.#listeners.onState?.(state);
+  }
+}
+
+/** The process that still writes the stream may be one that is just ending. */
+function isRetryable(error: unknown): boolean {
+  return isInfrastructure(error) || (error instanceof SynclineError && error.code === 'SYN-L008');
+}

@@ -1,0 +1,235 @@
+/**
+ * Keeps the publication as the configuration wants it: one publication that lists its tables.
+ *
+ * It lists them, rather than taking all tables, because a table without a key would refuse updates once it is
+ * published, and that must never happen to a table that Syncline cannot replicate anyway.
+ *
+ * A table is added in one transaction that holds off its writers: what they commit afterwards is in the stream, what was
+ * there before is not, and nothing can fall in between. Whether it held rows is reported, since those are not sent. The
+ * wait for the lock is short, because everybody else queues behind it; a table that is busy comes in with a later look.
+ *
+ * A look costs one small query as long as the catalog is as it was.
+ */
+import { fail, sqlStateOf } from '../platform/errors.ts';
+import { type PostgresClient, quoteIdent } from '../platform/postgres.ts';
+import {
+  lackingIdentity,
+  type PublicationPlan,
+  type PublicationSpec,
+  type PublicationState,
+  planPublication,
+  type TableProblem,
+} from './publication-plan.ts';
+import { type CatalogTable, type Leaf, readTables } from './table-catalog.ts';
+
+/** How long writers of a table may be held up by the wait for its lock. */
+const LOCK_TIMEOUT_MS = 500;
+const INSUFFICIENT_PRIVILEGE = '42501';
+const UNDEFINED_TABLE = '42P01';
+const LOCK_NOT_AVAILABLE = '55P03';
+
+export type AddedTable = {
+  readonly schema: string;
+  readonly table: string;
+  /** Rows that were there before it was published, which are not sent. */
+  readonly heldRows: boolean;
+};
+
+/** What a look found and did; the next look starts from it. */
+export type PublicationReport = {
+  /** Oids of the published tables. */
+  readonly members: ReadonlySet<number>;
+  readonly tables: readonly { readonly schema: string; readonly table: string }[];
+  readonly added: readonly AddedTable[];
+  /** Tables that are to be added or identified, and whose lock was not to be had. */
+  readonly waiting: readonly { readonly schema: string; readonly table: string }[];
+  readonly problems: readonly TableProblem[];
+  readonly fingerprint: string;
+};
+
+/** Publication and slot of a region: both share its name, in the alphabet of slots. */
+export function captureName(region: string): string {
+  return `syncline_${region.replaceAll('-', '_')}`;
+}
+
+/**
+ * Brings the publication into the wanted shape at start. It is created only where `mayCreate`: once there is a slot, a
+ * publication that is missing was dropped, and what the slot holds since then is lost.
+ */
+export async function ensurePublication(
+  client: PostgresClient,
+  spec: PublicationSpec,
+  options: { readonly mayCreate: boolean },
+): Promise<PublicationReport> {
+  const exists = (await readState(client, spec.name)) !== null;
+  if (!exists && options.mayCreate) await create(client, spec);
+  return await look(client, spec, null);
+}
+
+/** Looks whether anything has changed since the last look, and adds new tables. Throws SYN-K002 and SYN-K008. */
+export async function reconcilePublication(
+  client: PostgresClient,
+  spec: PublicationSpec,
+  last: PublicationReport,
+): Promise<PublicationReport> {
+  const isSame = last.waiting.length === 0 && (await fingerprintOf(client, spec.name)) === last.fingerprint;
+  return isSame ? { ...last, added: [] } : await look(client, spec, last.members);
+}
+
+async function look(
+  client: PostgresClient,
+  spec: PublicationSpec,
+  known: ReadonlySet<number> | null,
+): Promise<PublicationReport> {
+  // Taken first: what changes while this look works is seen by the next one.
+  const before = await fingerprintOf(client, spec.name);
+  const tables = await readTables(client);
+  const state = await readState(client, spec.name);
+  if (state === null) throw missing(spec.name);
+  const plan = planPublication(spec, tables, state, known);
+  if (plan.fault !== null) throw plan.fault;
+  const done = await carryOut(client, spec, plan);
+  const members = new Set([...state.members, ...done.added.map(({ oid }) => oid)]);
+  for (const { oid } of plan.drop) members.delete(oid);
+  const isChanged = done.added.length > 0 || plan.drop.length > 0 || plan.identify.length > 0;
+  return {
+    members,
+    tables: tables.filter(({ oid }) => members.has(oid)).map(({ schema, table }) => ({ schema, table })),
+    added: done.added.map(({ schema, table, heldRows }) => ({ schema, table, heldRows })),
+    waiting: done.waiting,
+    problems: [...plan.problems, ...done.problems],
+    // Our own changes are looked at once more, together with whatever else happened meanwhile.
+    fingerprint: isChanged ? '' : before,
+  };
+}
+
+type Done = {
+  readonly added: (AddedTable & { readonly oid: number })[];
+  readonly waiting: { readonly schema: string; readonly table: string }[];
+  readonly problems: TableProblem[];
+};
+
+async function carryOut(client: PostgresClient, spec: PublicationSpec, plan: PublicationPlan): Promise<Done> {
+  const done: Done = { added: [], waiting: [], problems: [] };
+  const attempt = async (table: { schema: string; table: string }, work: () => Promise<void>): Promise<void> => {
+    try {
+      await client.transaction(work);
+    } catch (error) {
+      const state = sqlStateOf(error);
+      const { schema, table: name } = table;
+      if (state === LOCK_NOT_AVAILABLE) done.waiting.push({ schema, table: name });
+      else if (state === INSUFFICIENT_PRIVILEGE) {
+        const detail = `${schema}.${name}: ${error instanceof Error ? error.message : String(error)}`;
+        done.problems.push({ code: 'SYN-P011', schema, table: name, detail });
+      } else if (state !== UNDEFINED_TABLE) throw error;
+    }
+  };
+  for (const table of plan.drop) {
+    await attempt(table, async () => {
+      await client.query(`alter publication ${quoteIdent(spec.name)} drop table only ${nameOf(table)}`);
+    });
+  }
+  for (const leaf of plan.identify) await attempt(leaf, () => identify(client, [leaf]));
+  for (const table of plan.add) {
+    await attempt(table, async () => {
+      done.added.push({ ...(await add(client, spec, table)), oid: table.oid });
+    });
+  }
+  return done;
+}
+
+async function add(client: PostgresClient, spec: PublicationSpec, table: CatalogTable): Promise<AddedTable> {
+  const leaves = spec.identity === 'full' ? lackingIdentity(table) : [];
+  await identify(client, leaves);
+  // Writers that are under way end first; partitions are locked with their root.
+  await client.query(`lock table ${table.kind === 'p' ? '' : 'only '}${nameOf(table)} in share row exclusive mode`);
+  await client.query(`alter publication ${quoteIdent(spec.name)} add table only ${nameOf(table)}`);
+  const only = table.kind === 'p' ? '' : 'only ';
+  const { rows } = await client.query(`select exists (select from ${only}${nameOf(table)}) as held`);
+  return { schema: table.schema, table: table.table, heldRows: rows[0]?.held === 't' };
+}
+
+/** Sets full identity, and keeps what it was, so that it can be set back when Syncline is removed. */
+async function identify(client: PostgresClient, leaves: readonly Leaf[]): Promise<void> {
+  await client.query(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
+  for (const leaf of leaves) {
+    await client.query(`lock table only ${nameOf(leaf)} in access exclusive mode`);
+    await client.query(KEEP_IDENTITY_SQL, [leaf.schema, leaf.table]);
+    await client.query(`alter table only ${nameOf(leaf)} replica identity full`);
+  }
+}
+
+/** `d`, `n`, or `i` and the name of the index, by the table's oid. */
+const KEEP_IDENTITY_SQL = `
+insert into syncline.meta (key, value)
+select 'identity_before:' || c.oid, concat_ws(' ', c.relreplident, x.relname)
+  from pg_class c
+  left join pg_index i on i.indrelid = c.oid and i.indisreplident
+  left join pg_class x on x.oid = i.indexrelid
+ where c.relnamespace = (select oid from pg_namespace where nspname = $1) and c.relname = $2
+    on conflict (key) do nothing`;
+
+async function create(client: PostgresClient, { name }: PublicationSpec): Promise<void> {
+  try {
+    await client.query(`create publication ${quoteIdent(name)} with (publish_via_partition_root = true)`);
+  } catch (cause) {
+    if (sqlStateOf(cause) !== INSUFFICIENT_PRIVILEGE) throw cause;
+    const detail = `publication ${name} cannot be created: ${cause instanceof Error ? cause.message : String(cause)}`;
+    throw fail('SYN-P011', detail, { cause });
+  }
+}
+
+const STATE_SQL = `
+select p.oid,
+       not puballtables and pubinsert and pubupdate and pubdelete and pubtruncate and pubviaroot
+         and coalesce(to_jsonb(p)->>'pubgencols', 'n') in ('n', 'false') as as_made,
+       (select json_agg(r.prrelid::bigint order by r.prrelid) from pg_publication_rel r where r.prpubid = p.oid) as members,
+       (select min(r.prrelid::regclass::text) from pg_publication_rel r where r.prpubid = p.oid
+         and (to_jsonb(r)->>'prqual' is not null or to_jsonb(r)->>'prattrs' is not null)) as filtered
+  from pg_publication p where pubname = $1`;
+
+/** The publication as it is; null where there is none. */
+async function readState(client: PostgresClient, name: string): Promise<PublicationState | null> {
+  const { rows } = await client.query(STATE_SQL, [name]);
+  const [row] = rows;
+  if (row === undefined) return null;
+  const deviations: string[] = [];
+  if (row.as_made !== 't') deviations.push('its options were changed');
+  if (row.filtered !== null) deviations.push(`it has a row filter or a column list for ${row.filtered}`);
+  if (await hasSchemas(client, row.oid ?? '0')) deviations.push('it takes in a whole schema');
+  return { deviations, members: JSON.parse(row.members ?? '[]') as number[] };
+}
+
+/** From PostgreSQL 15 on. */
+async function hasSchemas(client: PostgresClient, publication: string): Promise<boolean> {
+  const { rows } = await client.query("select to_regclass('pg_publication_namespace') is not null as known");
+  if (rows[0]?.known !== 't') return false;
+  const found = await client.query('select 1 from pg_publication_namespace where pnpubid = $1::oid limit 1', [
+    publication,
+  ]);
+  return found.rowCount > 0;
+}
+
+/** Everything that a look depends on, in one text: as long as it is the same, a look would find nothing new. */
+const FINGERPRINT_SQL = `
+select concat(
+  (select md5(string_agg(concat_ws(' ', c.oid, c.relname, c.relnamespace, c.relkind, c.relpersistence, c.relreplident,
+      c.relispartition, i.indexrelid, i.indimmediate, i.indisprimary, i.indkey), ',' order by c.oid, i.indexrelid))
+     from pg_class c left join pg_index i on i.indrelid = c.oid and i.indisunique and i.indisvalid
+    where c.relkind in ('r', 'p', 'f') and c.relpersistence <> 't' and c.oid >= 16384), ' ',
+  (select md5(string_agg(concat(p, ' ', r), ',' order by r.oid))
+     from pg_publication p left join pg_publication_rel r on r.prpubid = p.oid where p.pubname = $1), ' ',
+  (select md5(string_agg(concat_ws(' ', inhrelid, inhparent), ',' order by inhrelid)) from pg_inherits))
+  as fingerprint`;
+
+async function fingerprintOf(client: PostgresClient, name: string): Promise<string> {
+  const { rows } = await client.query(FINGERPRINT_SQL, [name], { prepare: true });
+  return rows[0]?.fingerprint ?? '';
+}
+
+function missing(name: string): Error {
+  return fail('SYN-K002', `publication ${name} does not exist any more`, { context: { publication: name } });
+}
+
+const nameOf = ({ schema, table }: { schema: string; table: string }): string =>
+  `${quoteIdent(schema)}.${quoteIdent(table)}`;
