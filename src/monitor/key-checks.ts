@@ -1,0 +1,89 @@
+// Whether a table's rows can be told apart, in every region alike. The statements that mend a key
+// are printed only where they are safe to run as they are: a key that each region fills by itself
+// would make equal rows different, so it is offered for empty tables alone.
+
+import type { CatalogTable, KeyColumn } from '../capture/table-catalog.ts';
+import { quoteIdent } from '../platform/postgres.ts';
+import { type Finding, listed, nameOf, orExclude } from './finding.ts';
+import type { ConstraintDetail, TableDetails } from './table-details.ts';
+
+export function keyFindings(table: CatalogTable, detail: TableDetails, isRoot: boolean): Finding[] {
+  const findings: Finding[] = [];
+  const name = nameOf(table);
+  if (table.key === null && isRoot) {
+    findings.push({
+      code: 'SYN-P012',
+      severity: 'error',
+      table: name,
+      what: `${name} has no primary key.`,
+      why: 'Without one nobody can say which row an update or delete of another region means.',
+      fix: `${newKey(table, detail)}\n${orExclude(table)}`,
+    });
+  }
+  if (detail.deferrables.length > 0) {
+    findings.push({
+      code: 'SYN-P013',
+      severity: 'error',
+      table: name,
+      what: `${name} has a deferrable constraint: ${listed(detail.deferrables.map((each) => each.name))}.`,
+      why: 'Its check never fires while rows are applied, so duplicates would come in silently.',
+      fix: `-- as the owner\n${detail.deferrables.map((each) => recreate(detail, each)).join('\n')}\n${orExclude(table)}`,
+    });
+  }
+  const generated = table.key?.filter((column) => column.isGenerated) ?? [];
+  const unfit = table.key?.filter((column) => column.nature === null && !column.isGenerated) ?? [];
+  if (generated.length > 0 && isRoot) {
+    findings.push({
+      code: 'SYN-P012',
+      severity: 'error',
+      table: name,
+      what: `The key of ${name} has a generated column: ${listed(generated.map((column) => column.name))}.`,
+      why: 'Values of generated columns are not in the WAL, so nobody could say which row an event means.',
+      fix: `${replacedKey(table, detail)}\n${orExclude(table)}`,
+    });
+  }
+  if (unfit.length > 0 && isRoot) {
+    findings.push({
+      code: 'SYN-P017',
+      severity: 'error',
+      table: name,
+      what: `The key of ${name} cannot be replicated: ${listed(unfit.map((column) => `${column.name} has type ${column.type}`))}.`,
+      why: 'Two values of such a column can be equal in one region and different in another.',
+      fix: `${collatedKey(detail, unfit) ?? replacedKey(table, detail)}\n${orExclude(table)}`,
+    });
+  }
+  return findings;
+}
+
+const SURROGATE = 'add column syncline_key uuid primary key default gen_random_uuid()';
+const FILLED = `-- the table has rows: a new key has to get the same value for a row in every region,
+-- so add it while writes are stopped, fill it in one region, and copy it to the others`;
+
+function newKey(table: CatalogTable, detail: TableDetails): string {
+  if (detail.keyCandidate !== null) {
+    return `-- as the owner\nalter table ${detail.name} add primary key (${detail.keyCandidate.map(quoteIdent).join(', ')});`;
+  }
+  if (!detail.isEmpty || table.kind === 'p') return FILLED;
+  return `-- as the owner, in every region\nalter table ${detail.name} ${SURROGATE};`;
+}
+
+const COLLATABLE = new Set(['pg_catalog.text', 'pg_catalog.varchar', 'pg_catalog.bpchar', 'pg_catalog.name']);
+
+/** A type that would do as a key is refused for its collation alone, which can be changed with the rows in place. */
+function collatedKey(detail: TableDetails, unfit: readonly KeyColumn[]): string | undefined {
+  if (!unfit.every((column) => COLLATABLE.has(column.type))) return undefined;
+  const changes = unfit.map(
+    ({ name, type }) => `alter column ${quoteIdent(name)} type ${type} collate pg_catalog."default"`,
+  );
+  return `-- as the owner, in every region; it rebuilds the key\nalter table ${detail.name} ${changes.join(', ')};`;
+}
+
+function replacedKey(table: CatalogTable, detail: TableDetails): string {
+  if (detail.primaryKey === null || !detail.isEmpty || detail.isReferenced || table.kind === 'p') return FILLED;
+  const columns = (table.key ?? []).map((column) => quoteIdent(column.name)).join(', ');
+  return `-- as the owner, in every region
+alter table ${detail.name} drop constraint ${quoteIdent(detail.primaryKey)}, add unique (${columns}), ${SURROGATE};`;
+}
+
+const recreate = (detail: TableDetails, { name, definition }: ConstraintDetail): string =>
+  `alter table ${detail.name} drop constraint ${quoteIdent(name)}, add constraint ${quoteIdent(name)} ${definition};`;

@@ -1,0 +1,38 @@
+// Whether a database can serve a region: the server, the role and the tables, each with what is
+// wrong, why it matters and the exact SQL that mends it. The agent asks before it starts; `syncline
+// doctor` shows everything at once.
+
+import type { Config } from '../platform/config.ts';
+import { fail } from '../platform/errors.ts';
+import type { PostgresClient } from '../platform/postgres.ts';
+import type { Finding, Severity } from './finding.ts';
+import { checkPublication } from './publication-checks.ts';
+import { checkRole } from './role-checks.ts';
+import { checkServer } from './server-checks.ts';
+import { checkTables } from './table-checks.ts';
+
+const ORDER: Readonly<Record<Severity, number>> = { error: 0, warning: 1, info: 2 };
+
+/** Everything that is found, errors first. Reads the catalog and changes nothing. */
+export async function findProblems(client: PostgresClient, config: Config): Promise<Finding[]> {
+  const server = await checkServer(client, config);
+  // An unsupported server may lack what the other checks read.
+  if (server.some(({ code }) => code === 'SYN-P007')) return server;
+  const findings = [
+    ...server,
+    ...(await checkRole(client, config)),
+    ...(await checkPublication(client, config)),
+    ...(await checkTables(client, config)),
+  ];
+  return findings.sort((a, b) => ORDER[a.severity] - ORDER[b.severity]);
+}
+
+/** Throws the first error as a SynclineError; returns the rest, for the log. */
+export async function checkPrerequisites(client: PostgresClient, config: Config): Promise<Finding[]> {
+  const findings = await findProblems(client, config);
+  const errors = findings.filter((finding) => finding.severity === 'error');
+  const [first] = errors;
+  if (first === undefined) return findings;
+  const more = errors.length > 1 ? ` (and ${errors.length - 1} more: \`syncline doctor\` lists all)` : '';
+  throw fail(first.code, `${first.what} ${first.why}\n${first.fix}${more}`, { context: { findings: errors } });
+}

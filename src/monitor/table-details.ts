@@ -1,0 +1,159 @@
+// What the catalog says of replicated tables beyond their keys: privileges, triggers, rules, unique
+// constraints, sequences. One statement for all of them, since a database may have thousands.
+
+import { arrayText, type PostgresClient } from '../platform/postgres.ts';
+
+export type TriggerDetail = {
+  readonly name: string;
+  readonly beforeRow: boolean;
+  /** Made by a constraint, such as a foreign key. */
+  readonly internal: boolean;
+};
+
+export type RuleDetail = {
+  readonly name: string;
+  /** What it rewrites. */
+  readonly event: 'update' | 'insert' | 'delete';
+  /** Whether it acts while rows are applied. */
+  readonly acts: boolean;
+};
+
+export type SequenceDetail = {
+  /** Schema-qualified and quoted. */
+  readonly name: string;
+  readonly increment: number;
+  /** The last value handed out, or the first to be; as text, since a bigint may be out of a number's range. */
+  readonly value: string;
+  /** Whether the value is known: it takes a privilege on the sequence. */
+  readonly known: boolean;
+};
+
+export type ConstraintDetail = {
+  readonly name: string;
+  /** As it would be without being deferrable. */
+  readonly definition: string;
+};
+
+export type TableDetails = {
+  readonly oid: number;
+  /** Schema-qualified and quoted. */
+  readonly name: string;
+  readonly owner: string;
+  readonly ownerIsSuperuser: boolean;
+  readonly ownerIsUs: boolean;
+  readonly schema: string;
+  readonly schemaUsable: boolean;
+  /** Whether it is a member of our publication. */
+  readonly published: boolean;
+  /** Privileges that the role lacks. */
+  readonly missing: readonly string[];
+  readonly isEmpty: boolean;
+  readonly rowSecurity: boolean;
+  readonly rowSecurityForced: boolean;
+  readonly triggers: readonly TriggerDetail[];
+  readonly rules: readonly RuleDetail[];
+  readonly otherUniques: readonly string[];
+  readonly exclusions: readonly string[];
+  readonly deferrables: readonly ConstraintDetail[];
+  readonly generated: readonly string[];
+  readonly sequences: readonly SequenceDetail[];
+  /** The name of the constraint. */
+  readonly primaryKey: string | null;
+  /** Whether another table's foreign key refers to it. */
+  readonly isReferenced: boolean;
+  /** The columns of a unique index that could be the primary key. */
+  readonly keyCandidate: readonly string[] | null;
+};
+
+const list = (inner: string): string => `coalesce((select json_agg(x) from (${inner}) as x), '[]')`;
+const names = (inner: string): string => `coalesce((select json_agg(x.name) from (${inner}) as x), '[]')`;
+
+// The trigger's type is a bit mask: 1 for each row, 2 before. What a partition inherits is told of its root only.
+const SQL = `
+select json_build_object(
+  'oid', c.oid::text,
+  'name', c.oid::regclass::text,
+  'owner', o.rolname,
+  'ownerIsSuperuser', o.rolsuper,
+  'ownerIsUs', pg_has_role(c.relowner, 'USAGE'),
+  'schema', n.nspname,
+  'schemaUsable', has_schema_privilege(n.oid, 'USAGE'),
+  'published', exists (select from pg_publication p join pg_publication_rel r on r.prpubid = p.oid
+                       where p.pubname = $2 and r.prrelid = c.oid),
+  'missing', ${names(`
+    select privilege as name from unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) as privilege
+     where not has_table_privilege(c.oid, privilege)`)},
+  'isEmpty', c.reltuples <= 0 and pg_relation_size(c.oid) = 0,
+  'rowSecurity', row_security_active(c.oid),
+  'rowSecurityForced', c.relforcerowsecurity,
+  'triggers', ${list(`
+    select tgname as name, (tgtype & 3) = 3 as "beforeRow", tgisinternal as internal from pg_trigger
+     where tgrelid = c.oid and tgenabled in ('A', 'R') and tgparentid = 0 order by tgname`)},
+  'rules', ${list(`
+    select rulename as name, case ev_type when '2' then 'update' when '3' then 'insert' else 'delete' end as event,
+           ev_enabled in ('A', 'R') as acts
+      from pg_rewrite
+     where ev_class = c.oid and ev_type in ('2', '3', '4') and (ev_enabled in ('A', 'R') or ev_type = '2')
+     order by rulename`)},
+  'otherUniques', ${names(`
+    select i.indexrelid::regclass::text as name from pg_index i
+     where i.indrelid = c.oid and i.indisunique and i.indislive
+       and i.indexrelid is distinct from (select k.indexrelid from pg_index k
+            where k.indrelid = c.oid and k.indisvalid and (k.indisprimary or k.indisreplident)
+            order by k.indisprimary desc limit 1) order by 1`)},
+  'exclusions', ${names(`
+    select conname as name from pg_constraint
+     where conrelid = c.oid and contype = 'x' and not condeferrable order by conname`)},
+  'deferrables', ${list(`
+    select conname as name, regexp_replace(pg_get_constraintdef(oid), ' DEFERRABLE.*$', '') as definition
+      from pg_constraint
+     where conrelid = c.oid and condeferrable and contype in ('p', 'u', 'x') and conparentid = 0 order by conname`)},
+  'generated', ${names(`
+    select attname as name from pg_attribute
+     where attrelid = c.oid and attgenerated <> '' and not attisdropped order by attnum`)},
+  'sequences', ${list(`
+    select s.seqrelid::regclass::text as name, s.seqincrement as increment,
+           coalesce(v.last_value, s.seqstart)::text as value,
+           v.last_value is not null or has_sequence_privilege(s.seqrelid, 'USAGE, SELECT') as known
+      from pg_sequence s
+      join pg_class sc on sc.oid = s.seqrelid
+      join pg_namespace sn on sn.oid = sc.relnamespace
+      left join pg_sequences v on v.schemaname = sn.nspname and v.sequencename = sc.relname
+     where s.seqrelid in (
+       select d.objid from pg_depend d
+        where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass
+          and d.refobjid = c.oid and d.refobjsubid > 0 and d.deptype in ('a', 'i')
+       union
+       select d.refobjid from pg_attrdef a join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = a.oid
+        where a.adrelid = c.oid and d.refclassid = 'pg_class'::regclass and d.refobjid <> c.oid)
+     order by 1`)},
+  'primaryKey', (select conname from pg_constraint where conrelid = c.oid and contype = 'p'),
+  'isReferenced', exists (select from pg_constraint where confrelid = c.oid and contype = 'f' and conrelid <> c.oid),
+  'keyCandidate', (
+    select json_agg(a.attname order by k.place)
+      from (select i.* from pg_index i
+             where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indimmediate
+               and i.indpred is null and i.indexprs is null
+             order by i.indnkeyatts, i.indexrelid) as i
+     cross join lateral unnest(i.indkey[0:i.indnkeyatts - 1]) with ordinality as k (attnum, place)
+      join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
+     group by i.indexrelid having bool_and(a.attnotnull) limit 1)
+)
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  join pg_roles o on o.oid = c.relowner
+ where c.oid = any ($1::oid[])
+ order by n.nspname, c.relname`;
+
+export async function readTableDetails(
+  client: PostgresClient,
+  oids: readonly number[],
+  publication: string,
+): Promise<TableDetails[]> {
+  if (oids.length === 0) return [];
+  const { rows } = await client.queryArrays(SQL, [arrayText(oids.map(String)), publication]);
+  return rows.map(([text]) => {
+    const raw = JSON.parse(text ?? '') as Omit<TableDetails, 'oid'> & { oid: string };
+    return { ...raw, oid: Number(raw.oid) };
+  });
+}

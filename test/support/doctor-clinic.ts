@@ -1,0 +1,109 @@
+// Databases with one fault each, for the tests of doctor: a healthy database and role are cheap copies,
+// and the statements that a finding prints are run as they are printed.
+
+import { randomBytes } from 'node:crypto';
+import { parse } from 'yaml';
+import type { Finding } from '../../src/monitor/finding.ts';
+import { findProblems } from '../../src/monitor/prerequisites.ts';
+import { type Config, parseConfig } from '../../src/platform/config.ts';
+import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
+import type { PostgresServer } from './postgres-server.ts';
+
+const NAME = { applicationName: 'syncline test' };
+const PASSWORD = 'clinic';
+const OR_CONFIG = '# or in the configuration: ';
+
+/** The grants that make a role fit, besides owning its database. */
+const healthyRole = (role: string): string[] => [
+  `create role ${role} login replication password '${PASSWORD}'`,
+  `grant set on parameter session_replication_role to ${role}`,
+];
+
+const ORIGIN_GRANTS = `
+  select format('grant execute on function %s to public', oid::regprocedure) as sql from pg_proc
+   where pronamespace = 'pg_catalog'::regnamespace and proname like 'pg\\_replication\\_origin\\_%'`;
+
+export class Clinic implements AsyncDisposable {
+  readonly #server: PostgresServer;
+  readonly #admin: PostgresClient;
+
+  private constructor(server: PostgresServer, admin: PostgresClient) {
+    this.#server = server;
+    this.#admin = admin;
+  }
+
+  static async open(server: PostgresServer): Promise<Clinic> {
+    const admin = await connect(server.url(), NAME);
+    await admin.query('create database healthy');
+    await using healthy = await connect(server.url('healthy'), NAME);
+    const { rows } = await healthy.query(ORIGIN_GRANTS);
+    for (const row of rows) await healthy.query(String(row.sql));
+    await healthy.query('grant create, usage on schema public to public');
+    return new Clinic(server, admin);
+  }
+
+  /** A patient: a database that a role of its own owns, with nothing wrong. */
+  async admit(options: { encoding?: string } = {}): Promise<Patient> {
+    const name = `p${randomBytes(5).toString('hex')}`;
+    for (const sql of healthyRole(name)) await this.#admin.query(sql);
+    const template = options.encoding === undefined ? 'healthy' : `template0 encoding '${options.encoding}' locale 'C'`;
+    await this.#admin.query(`create database ${name} owner ${name} template ${template}`);
+    const admin = await connect(this.#server.url(name), NAME);
+    return new Patient(name, this.#server.url(name, { user: name, password: PASSWORD }), admin);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#admin.end();
+  }
+}
+
+export class Patient implements AsyncDisposable {
+  /** Of the database and of its role. */
+  readonly name: string;
+  readonly url: string;
+  readonly admin: PostgresClient;
+  config: Config;
+
+  constructor(name: string, url: string, admin: PostgresClient) {
+    this.name = name;
+    this.url = url;
+    this.admin = admin;
+    this.config = parseConfig(JSON.stringify({ region: name, database: url, peers: [{ region: 'us' }] }), {});
+  }
+
+  /** Runs statements as the role, `$me` standing for its name. */
+  async asOwner(...statements: readonly string[]): Promise<void> {
+    await using client = await connect(this.url, NAME);
+    await this.#run(client, statements);
+  }
+
+  async asSuperuser(...statements: readonly string[]): Promise<void> {
+    await this.#run(this.admin, statements);
+  }
+
+  async findings(): Promise<Finding[]> {
+    await using client = await connect(this.url, NAME);
+    return await findProblems(client, this.config);
+  }
+
+  /** Runs what is printed, statement by statement, as psql does. Comments say who may; a superuser may. */
+  async mend(fix: string): Promise<void> {
+    const lines = fix.split('\n').filter((line) => !/^(--|#)/.test(line));
+    for (const statement of lines) await this.admin.query(statement);
+  }
+
+  /** Takes the alternative that a finding offers in the configuration. */
+  exclude(fix: string): void {
+    const line = fix.split('\n').find((each) => each.startsWith(OR_CONFIG));
+    const change = parse(line?.slice(OR_CONFIG.length) ?? '') as { tables: { exclude: string[] } };
+    this.config = { ...this.config, tables: { ...this.config.tables, ...change.tables } };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.admin.end();
+  }
+
+  async #run(client: PostgresClient, statements: readonly string[]): Promise<void> {
+    for (const statement of statements) await client.query(statement.replaceAll('$me', this.name));
+  }
+}
