@@ -17,6 +17,8 @@ const ARROWS: Readonly<Record<string, readonly RegExp[]>> = {
   resolve: [/^src\/(change|platform)\//],
   capture: [/^src\/(clock|change|platform)\//, LOG_INTERFACE],
   apply: [/^src\/(clock|resolve|change|platform)\//, LOG_INTERFACE],
+  verify: [/^src\/(change|platform)\//],
+  demo: [/^src\/(platform|verify)\//],
 };
 
 const NAMES_A_LOG = 'src/agent.ts';

@@ -453,6 +453,17 @@ export const ERRORS = {
     cause: 'A table has different columns or keys in two regions, so its rows cannot be compared.',
     remedy: 'Bring the definitions of the table into line.',
   },
+  'SYN-V003': {
+    class: 'operator',
+    cause: 'Rows changed for so long while verification watched them that it cannot tell whether they are equal.',
+    remedy:
+      'Verify again with a larger --give-up-ms, or when less is written; if only one region changes, look at its links.',
+  },
+  'SYN-V004': {
+    class: 'operator',
+    cause: 'There is nothing to compare: fewer than two regions, or no table that two of them replicate.',
+    remedy: 'Name at least two regions with -c or --database, and check --tables and the tables of the configurations.',
+  },
   'SYN-D001': {
     class: 'operator',
     cause: 'There are no PostgreSQL binaries for this platform among the installed packages.',

@@ -1,0 +1,412 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { arrayText, connect, type PostgresClient } from '../../src/platform/postgres.ts';
+import { type VerifyOptions, verifyRegions } from '../../src/verify/verify-regions.ts';
+import { exitCodeOf, renderReport, type TableReport, type VerifyReport } from '../../src/verify/verify-report.ts';
+import { PostgresServer } from '../support/postgres-server.ts';
+
+// Two versions, so that texts and digests of both are compared; each test has databases of its own.
+let servers: PostgresServer[] = [];
+
+before(async () => {
+  servers = await Promise.all([PostgresServer.start({ version: 18 }), PostgresServer.start({ version: 15 })]);
+});
+after(async () => {
+  await Promise.all(servers.map((server) => server[Symbol.asyncDispose]()));
+});
+
+const NAMES = ['here', 'there', 'beyond'];
+
+class Regions implements AsyncDisposable {
+  readonly urls: readonly string[];
+  readonly clients: readonly PostgresClient[];
+
+  private constructor(urls: readonly string[], clients: readonly PostgresClient[]) {
+    this.urls = urls;
+    this.clients = clients;
+  }
+
+  static async start(count: number, databaseOptions = ''): Promise<Regions> {
+    const urls: string[] = [];
+    for (let index = 0; index < count; index += 1) {
+      const server = servers[index % servers.length] as PostgresServer;
+      const name = `v_${Math.random().toString(36).slice(2)}`;
+      await using admin = await connect(server.url(), { applicationName: 'test' });
+      await admin.query(`create database ${name} ${index === count - 1 ? databaseOptions : ''}`);
+      urls.push(server.url(name));
+    }
+    return new Regions(urls, await Promise.all(urls.map((url) => connect(url, { applicationName: 'test' }))));
+  }
+
+  /** In all regions at once. */
+  async all(sql: string): Promise<void> {
+    await Promise.all(this.clients.map((client) => client.query(sql)));
+  }
+
+  async in(region: string, sql: string): Promise<void> {
+    await this.clients[NAMES.indexOf(region)]?.query(sql);
+  }
+
+  async verify(options: Partial<VerifyOptions> = {}): Promise<VerifyReport> {
+    const tables = { include: ['public.*'], exclude: ['public.left_out*'] };
+    const regions = this.urls.map((url, index) => ({ region: NAMES[index] ?? '', url, tables }));
+    return await verifyRegions({ regions, settleMs: 200, ...options });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.clients.map((client) => client.end()));
+  }
+}
+
+function tableOf(report: VerifyReport, table: string): TableReport {
+  const found = report.tables.find((each) => each.table === table);
+  assert.ok(found, `${table} is in the report`);
+  return found;
+}
+
+const SHOP = `
+create type public.mood as enum ('low', 'high');
+create domain public.code as varchar(20) check (value <> '');
+create table public.by_number (id bigint primary key, note text);
+create table public.by_uuid (id uuid primary key, note text, at timestamptz);
+create table public.by_text (id text primary key, note text);
+create table public.by_pair (tenant int, name public.code, note text, primary key (tenant, name));
+create table public.by_amount (amount numeric primary key, note text);
+create table public."By Mood" (mood public.mood, day date, "Note ""x""" jsonb, primary key (mood, day));
+create table public.only_key (a int, b text, primary key (a, b));
+create table public.parted (id int, at date, note text, primary key (id, at)) partition by range (at);
+create table public.parted_old partition of public.parted for values from (minvalue) to ('2020-01-01');
+create table public.parted_new partition of public.parted for values from ('2020-01-01') to (maxvalue);
+create table public.left_out_of_it (id int);
+create unlogged table public.no_wal (id int primary key);
+insert into public.by_number select i, 'note ' || i from generate_series(1, 3000) i;
+insert into public.by_uuid select md5(i::text)::uuid, 'n', '2024-01-01'::timestamptz + i * interval '1 s' from generate_series(1, 3000) i;
+insert into public.by_text select chr(64 + i % 60) || md5(i::text), 'n' from generate_series(1, 3000) i;
+insert into public.by_pair select i % 7, 'n' || i, 'x' from generate_series(1, 3000) i;
+insert into public.by_amount select i / 10.0, 'x' from generate_series(1, 3000) i;
+insert into public."By Mood" select case when i % 2 = 0 then 'low' else 'high' end::public.mood, '2024-01-01'::date + i, jsonb_build_object('i', i) from generate_series(1, 3000) i;
+insert into public.only_key select i, 'b' from generate_series(1, 3000) i;
+insert into public.parted select i, '2019-12-01'::date + i % 60, 'p' from generate_series(1, 3000) i`;
+
+describe('verify', () => {
+  test('tables with keys of every kind are equal, also between versions', async () => {
+    await using regions = await Regions.start(3);
+    await regions.all(SHOP);
+    await regions.in('here', 'insert into public.left_out_of_it values (1); insert into public.no_wal values (1)');
+    const report = await regions.verify();
+    assert.deepEqual(
+      report.tables.map(({ table, status, rows, settled, problem }) => [table, status, rows, settled, problem]),
+      ['By Mood', 'by_amount', 'by_number', 'by_pair', 'by_text', 'by_uuid', 'only_key', 'parted'].map((table) => [
+        `public.${table}`,
+        'equal',
+        { here: 3_000, there: 3_000, beyond: 3_000 },
+        0,
+        null,
+      ]),
+    );
+    assert.equal(exitCodeOf(report), 0);
+    assert.match(renderReport(report), /All regions are equal/);
+  });
+
+  test('finds every kind of difference, in every kind of key, and says what it is', async () => {
+    await using regions = await Regions.start(3);
+    await regions.all(SHOP);
+    await regions.in('here', 'delete from public.by_number where id = 1');
+    await regions.in('there', 'delete from public.by_number where id in (1500, 3000)');
+    await regions.in('beyond', "insert into public.by_number values (5000, 'extra')");
+    await regions.in('there', "update public.by_uuid set note = '' where id = md5('7')::uuid");
+    await regions.in('beyond', "update public.by_uuid set note = null where id = md5('7')::uuid");
+    await regions.in('here', "update public.by_uuid set at = at + interval '1 us' where id = md5('8')::uuid");
+    await regions.in('there', "insert into public.by_text values ('', 'empty'), ('it''s \"{,}\\', 'odd')");
+    await regions.in('beyond', "update public.by_pair set note = 'NULL' where (tenant, name) = (3, 'n3')");
+    await regions.in('here', "update public.by_pair set note = null where (tenant, name) = (3, 'n3')");
+    await regions.in('there', `update public."By Mood" set "Note ""x""" = '{"i": 1.0}' where day = '2024-01-02'`);
+    await regions.in('beyond', 'delete from public.only_key where a = 17');
+    await regions.in('beyond', "update public.parted set at = '2020-01-31' where id = 1");
+
+    const report = await regions.verify();
+    const found = (table: string) =>
+      tableOf(report, `public.${table}`)
+        .differences.map(({ key, kind, regions: rows }) => [Object.values(key).join(), kind, rows] as const)
+        .sort(([a], [b]) => (a < b ? -1 : 1));
+    assert.deepEqual(found('by_number'), [
+      ['1', 'missing', { here: null, there: {}, beyond: {} }],
+      ['1500', 'missing', { here: {}, there: null, beyond: {} }],
+      ['3000', 'missing', { here: {}, there: null, beyond: {} }],
+      ['5000', 'missing', { here: null, there: null, beyond: {} }],
+    ]);
+    const uuids = found('by_uuid').map(([, kind, rows]) => [kind, rows]);
+    assert.equal(uuids.length, 2);
+    assert.deepEqual(
+      uuids.find(([, rows]) => 'note' in ((rows as Record<string, object>).here ?? {})),
+      ['different', { here: { note: 'n' }, there: { note: '' }, beyond: { note: null } }],
+    );
+    assert.deepEqual(
+      uuids.find(([, rows]) => 'at' in ((rows as Record<string, object>).here ?? {})),
+      [
+        'different',
+        {
+          here: { at: '2024-01-01 00:00:08.000001+00' },
+          there: { at: '2024-01-01 00:00:08+00' },
+          beyond: { at: '2024-01-01 00:00:08+00' },
+        },
+      ],
+    );
+    assert.deepEqual(
+      found('by_text').map(([key]) => key),
+      ['', 'it\'s "{,}\\'],
+    );
+    assert.deepEqual(found('by_pair'), [
+      ['3,n3', 'different', { here: { note: null }, there: { note: 'x' }, beyond: { note: 'NULL' } }],
+    ]);
+    assert.equal(found('By Mood').length, 1);
+    assert.deepEqual(found('only_key'), [['17,b', 'missing', { here: {}, there: {}, beyond: null }]]);
+    assert.equal(found('parted').length, 2);
+    assert.equal(tableOf(report, 'public.by_amount').status, 'equal');
+    assert.equal(exitCodeOf(report), 1);
+    const text = renderReport(report);
+    assert.match(text, /SYN-V001 13 rows differ/);
+    assert.match(text, /here: note = NULL\n {4}there: note = 'x'\n {4}beyond: note = 'NULL'/);
+    assert.match(text, /here: no such row/);
+  });
+
+  test('a row is known by the equality of its key, not by its text', async () => {
+    await using regions = await Regions.start(2);
+    await regions.all('create schema ext; create extension citext schema ext');
+    await regions.all('create table public.amounts (amount numeric primary key, note text)');
+    await regions.all('create table public.names (a int, name ext.citext, note text, primary key (a, name))');
+    await regions.all('create table public.blanks (c character(5) primary key, note text)');
+    await regions.all("insert into public.names select i % 3, 'n' || i, 'x' from generate_series(1, 2000) i");
+    await regions.in('here', "insert into public.amounts values (1.0, 'x'), (2.5, 'x'), (3, 'x')");
+    await regions.in('there', "insert into public.amounts values (1.00, 'x'), (2.50, 'y'), (3, 'x')");
+    await regions.in('here', "insert into public.names values (7, 'Ada', 'x'), (8, 'Bob', 'x')");
+    await regions.in('there', "insert into public.names values (7, 'ADA', 'x'), (8, 'BOB', 'y')");
+    await regions.all("insert into public.blanks values ('a'), ('b')");
+    const report = await regions.verify();
+    const amounts = tableOf(report, 'public.amounts');
+    assert.equal(amounts.keys_spelled_differently, 2);
+    assert.deepEqual(
+      amounts.differences.map(({ key, kind }) => [key, kind]),
+      [[{ amount: '2.5' }, 'different']],
+    );
+    const names = tableOf(report, 'public.names');
+    assert.deepEqual(
+      names.differences.map(({ key }) => key),
+      [{ a: '8', name: 'Bob' }],
+    );
+    assert.equal(tableOf(report, 'public.blanks').status, 'equal');
+  });
+
+  test('regions that sort or store text in other ways are compared all the same', async () => {
+    const options = "template template0 encoding 'LATIN1' locale_provider icu icu_locale 'en' locale 'C'";
+    servers = [...servers].reverse();
+    await using regions = await Regions.start(2, options);
+    servers = [...servers].reverse();
+    await regions.all('create table public.words (word text primary key, note text)');
+    await regions.all(`insert into public.words
+      select (array['a', 'B', 'ä', 'Z', '-', '_', 'Ö', '1'])[i % 8 + 1] || md5(i::text) || i, 'ü' from generate_series(1, 20000) i`);
+    const equal = await regions.verify();
+    assert.equal(equal.equal, true, renderReport(equal));
+    assert.deepEqual(tableOf(equal, 'public.words').rows, { here: 20_000, there: 20_000 });
+    assert.equal(tableOf(equal, 'public.words').settled, 0);
+    await regions.in('here', "update public.words set note = 'u' where word like '%777'");
+    await regions.in('there', "delete from public.words where word like 'ä%99'");
+    const different = tableOf(await regions.verify(), 'public.words');
+    const changed = "select word from public.words where word like '%777' or word like 'ä%99'";
+    const expected = await regions.clients[0]?.query(changed);
+    assert.deepEqual(
+      different.differences.map(({ key }) => key.word).sort(),
+      expected?.rows.map(({ word }) => word).sort(),
+    );
+  });
+
+  test('tables that cannot be compared are named with the reason, and the others are compared', async () => {
+    await using regions = await Regions.start(2);
+    await regions.all('create table public.fine (id int primary key)');
+    await regions.all('create table public.no_key (id int)');
+    await regions.in('here', 'create table public.only_here (id int primary key)');
+    await regions.in('here', 'create table public.other_type (id int primary key, a varchar(10), b int)');
+    await regions.in('there', 'create table public.other_type (id int primary key, c int, a varchar(20))');
+    await regions.in('here', 'create table public.other_key (a int primary key, b int not null)');
+    await regions.in('there', 'create table public.other_key (a int not null, b int primary key)');
+    await regions.in('here', 'create table public.other_place (id int primary key, a int, b int)');
+    await regions.in('there', 'create table public.other_place (b int, a int, id int primary key)');
+    await regions.in('here', 'insert into public.other_place (id, a, b) values (1, 2, 3)');
+    await regions.in('there', 'insert into public.other_place (id, a, b) values (1, 2, 3)');
+    const report = await regions.verify();
+    const problems = report.tables.map(({ table, status, problem }) => [table, status, problem?.code, problem?.detail]);
+    assert.deepEqual(problems, [
+      ['public.fine', 'equal', undefined, undefined],
+      ['public.no_key', 'not-compared', 'SYN-P012', 'has no primary key and no replica identity'],
+      ['public.only_here', 'not-compared', 'SYN-V002', 'does not exist in there'],
+      ['public.other_key', 'not-compared', 'SYN-V002', 'the key is (a) in here and (b) in there'],
+      ['public.other_place', 'equal', undefined, undefined],
+      [
+        'public.other_type',
+        'not-compared',
+        'SYN-V002',
+        'column a is character varying(10) in here and character varying(20) in there; ' +
+          'column b exists in here and not in there; column c exists in there and not in here',
+      ],
+    ]);
+    assert.equal(exitCodeOf(report), 2);
+    await assert.rejects(regions.verify({ tables: ['public.nothing*'] }), { code: 'SYN-V004' });
+    const narrowed = await regions.verify({ tables: ['public.f*'] });
+    assert.equal(exitCodeOf(narrowed), 0);
+  });
+
+  test('changes in flight are told from true differences while writers go on', async () => {
+    await using regions = await Regions.start(2);
+    await regions.all('create table public.items (id int primary key, v int not null)');
+    await regions.all('insert into public.items select i, 0 from generate_series(1, 20000) i');
+    await regions.in('there', 'update public.items set v = -1 where id = 12345');
+    await using lagging = await LaggingCopy.start(regions.urls);
+    const report = await regions.verify({ settleMs: 1_000 });
+    const writes = await lagging.stop();
+    const items = tableOf(report, 'public.items');
+    assert.deepEqual(
+      items.differences.map(({ key }) => key.id),
+      ['12345'],
+    );
+    assert.deepEqual(items.in_flight, []);
+    assert.ok(writes > 0);
+    assert.equal(exitCodeOf(report), 1);
+  });
+
+  test('a row that never stops changing is reported as in flight, with an exit code of its own', async () => {
+    await using regions = await Regions.start(2);
+    await regions.all('create table public.items (id int primary key, v int not null)');
+    await regions.all('insert into public.items select i, -1 from generate_series(1, 100) i');
+    await using hot = await HotRow.start(regions.urls[0] ?? '');
+    const report = await regions.verify({ settleMs: 200, giveUpMs: 600 });
+    await hot.stop();
+    assert.deepEqual(tableOf(report, 'public.items').in_flight, [{ key: { id: '50' }, changed_in: ['here'] }]);
+    assert.equal(tableOf(report, 'public.items').status, 'in-flight');
+    assert.equal(exitCodeOf(report), 2);
+    assert.match(renderReport(report), /SYN-V003 1 rows were still changing/);
+  });
+
+  test('a region that lacks a whole table of rows is found out early', async () => {
+    await using regions = await Regions.start(2);
+    await regions.all('create table public.items (id int primary key)');
+    await regions.in('there', 'insert into public.items select generate_series(1, 60000)');
+    const report = await regions.verify({ settleMs: 50 });
+    const items = tableOf(report, 'public.items');
+    assert.ok(items.differing >= 10_000 && items.differing < 60_000);
+    assert.equal(items.differences.length, 100);
+    assert.equal(items.problem?.code, 'SYN-V001');
+  });
+
+  test('a connection that is cut in between is made again', async () => {
+    await using regions = await Regions.start(2);
+    await regions.all('create table public.items (id int primary key, v text)');
+    await regions.all("insert into public.items select i, 'x' from generate_series(1, 50000) i");
+    let cuts = 0;
+    const cut = async (): Promise<void> => {
+      for (const client of regions.clients) {
+        await client.query(
+          "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'syncline verify' and datname = current_database()",
+        );
+      }
+    };
+    let cutting: Promise<void> = Promise.resolve();
+    const report = await regions.verify({
+      onProgress: () => {
+        if (cuts === 2) return;
+        cuts += 1;
+        cutting = cutting.then(cut);
+      },
+    });
+    await cutting;
+    assert.equal(cuts, 2);
+    assert.deepEqual(tableOf(report, 'public.items').rows, { here: 50_000, there: 50_000 });
+    assert.equal(report.equal, true);
+  });
+
+  test('a server that cannot be reached is an error of its own', async () => {
+    await using regions = await Regions.start(1);
+    const tables = { include: ['*'], exclude: [] };
+    const [url = ''] = regions.urls;
+    const away = url.replace(/:\d+\//, ':1/');
+    const asked = [
+      { region: 'here', url, tables },
+      { region: 'away', url: away, tables },
+    ];
+    await assert.rejects(verifyRegions({ regions: asked }), { code: 'SYN-P009' });
+  });
+});
+
+/** Writes to the first region and carries each write over to the second one a little later. */
+class LaggingCopy implements AsyncDisposable {
+  readonly #source: PostgresClient;
+  readonly #target: PostgresClient;
+  #isStopping = false;
+  #writes = 0;
+  #running: Promise<void> = Promise.resolve();
+
+  private constructor(source: PostgresClient, target: PostgresClient) {
+    this.#source = source;
+    this.#target = target;
+  }
+
+  static async start(urls: readonly string[]): Promise<LaggingCopy> {
+    const clients = await Promise.all(urls.map((url) => connect(url, { applicationName: 'writer' })));
+    const copy = new LaggingCopy(clients[0] as PostgresClient, clients[1] as PostgresClient);
+    copy.#running = copy.#run();
+    return copy;
+  }
+
+  async #run(): Promise<void> {
+    const update = 'update public.items set v = v + 1 where id = any ($1::int[])';
+    while (!this.#isStopping) {
+      const ids = Array.from({ length: 20 }, () => 1 + Math.floor(Math.random() * 12_000));
+      await this.#source.query(update, [arrayText(ids.map(String))]);
+      await this.#source.query('select pg_sleep(0.01)');
+      await this.#target.query(update, [arrayText(ids.map(String))]);
+      this.#writes += 1;
+    }
+  }
+
+  async stop(): Promise<number> {
+    this.#isStopping = true;
+    await this.#running;
+    return this.#writes;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    await Promise.all([this.#source.end(), this.#target.end()]);
+  }
+}
+
+/** Counts up one row as fast as it can. */
+class HotRow implements AsyncDisposable {
+  readonly #client: PostgresClient;
+  #isStopping = false;
+  #running: Promise<void> = Promise.resolve();
+
+  private constructor(client: PostgresClient) {
+    this.#client = client;
+  }
+
+  static async start(url: string): Promise<HotRow> {
+    const hot = new HotRow(await connect(url, { applicationName: 'writer' }));
+    await hot.#client.query('update public.items set v = v + 2 where id = 50');
+    hot.#running = hot.#run();
+    return hot;
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#isStopping) await this.#client.query('update public.items set v = v + 1 where id = 50');
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    await this.#running;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    await this.#client.end();
+  }
+}
