@@ -133,6 +133,8 @@ create table syncline.quarantine (
   origin         text collate "C" not null,
   schema_name    text not null,
   table_name     text not null,
+  rel            text collate "C" not null generated always as
+    ('"' || replace(schema_name, '"', '""') || '"."' || replace(table_name, '"', '""') || '"') stored,
   key            text collate "C" not null,
   row_pk         json not null,
   hlc            bigint not null,
@@ -143,7 +145,7 @@ create table syncline.quarantine (
   quarantined_at timestamptz not null default clock_timestamp(),
   attempts       integer not null default 1
 );
-create index on syncline.quarantine (schema_name, table_name, key);
+create index on syncline.quarantine (rel, key);
 
 -- The links that end in this region, with their policy.
 create table syncline.link (

@@ -102,7 +102,7 @@ export function guardContract(make: MakeHarness): void {
           { rule: 0n, hlc: hlcFromMicros(1n), admits: true },
           { rule: FUTURE, hlc: PAST_HLC, admits: true },
         ]),
-      { lockWaits: 'long', unstamped: [kv(9, 'old')] },
+      { lockWaits: 'long', unstamped: true },
     ),
   );
 

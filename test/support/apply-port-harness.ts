@@ -61,8 +61,11 @@ export interface ApplyPortHarness extends AsyncDisposable {
 export type HarnessOptions = {
   /** Whether the port's lock waits last as long as a test needs, or run out within moments. */
   readonly lockWaits: 'long' | 'short';
-  /** Rows that are there from the start, and whose commit timestamps the database no longer has. */
-  readonly unstamped?: readonly KvRow[];
+  /** Whether UNSTAMPED_ROW is there from the start; else the table is empty. */
+  readonly unstamped?: boolean;
 };
+
+/** A row whose commit timestamp the database no longer has. */
+export const UNSTAMPED_ROW: KvRow = { id: 9, v: 'unstamped', u: null };
 
 export type MakeHarness = (options: HarnessOptions) => Promise<ApplyPortHarness>;

@@ -1,0 +1,218 @@
+/**
+ * The apply port on a real PostgreSQL: one connection, which is the lane.
+ *
+ * The session. It writes in replica role under the replication origin of the batch, and every transaction first sets the
+ * stamp that its tuples will carry; PostgreSQL would keep the one before through commit and rollback alike, and a batch
+ * under a wrong stamp would decide conflicts wrongly, so nothing is sent before that is confirmed. Plans are made once
+ * and are index lookups only: a plan made while a table was small would scan it for ever. Commits need not wait for the
+ * disk: what a crash takes back is applied again, mark and rows together.
+ *
+ * Locks. A lock wait is short, so that a foreground lock stalls nobody else's link, and it ends before the server looks
+ * for deadlocks: the lane gives way, never the foreground. Where the role may, the lane looks for one itself at once.
+ */
+
+import { microsToIso } from '../change/change-event.ts';
+import { type Hlc, hlcFromText, hlcMicros } from '../change/hlc.ts';
+import { lsnToText, parsePosition } from '../change/position.ts';
+import { fail, sqlStateOf } from '../platform/errors.ts';
+import { arrayText, connect, type PostgresClient, type TextRow } from '../platform/postgres.ts';
+import type { ApplyPort, ApplyTransaction, Mark, QuarantineEntry, RipeLook, TableShape } from './apply-port.ts';
+import { SqlApplyTransaction, type SqlSessionState } from './sql-apply-transaction.ts';
+import * as sql from './sql-bookkeeping.ts';
+import { loadShape } from './sql-catalog.ts';
+import { SqlOrigins } from './sql-origins.ts';
+import { SqlPipeline } from './sql-pipeline.ts';
+import { SqlRows } from './sql-rows.ts';
+import { SqlVersionCache } from './sql-version-cache.ts';
+import { fullXidNear } from './sql-xid.ts';
+
+export type SqlApplyPortOptions = {
+  /** The region's own name. */
+  readonly region: string;
+  /** Which tables are replicated here; all, by default. */
+  readonly isReplicated?: (schema: string, table: string) => boolean;
+  readonly synchronousCommit?: 'off' | 'local';
+  readonly lockTimeoutMs?: number;
+  readonly statementTimeoutMs?: number;
+  readonly applicationName?: string;
+};
+
+const LOCK_TIMEOUT_MS = 100;
+/** How soon the lane looks for a deadlock that it is part of, where it may set that. */
+const DEADLOCK_LOOK_MS = 10;
+/** Emptying a large table is one statement. */
+const STATEMENT_TIMEOUT_MS = 600_000;
+
+export class SqlApplyPort implements ApplyPort, AsyncDisposable {
+  readonly #client: PostgresClient;
+  readonly #origins: SqlOrigins;
+  readonly #state: SqlSessionState;
+  readonly #isReplicated: (schema: string, table: string) => boolean;
+  #shapes = new Map<string, TableShape | null>();
+  #mustForgetPlans = false;
+
+  private constructor(
+    client: PostgresClient,
+    origins: SqlOrigins,
+    state: SqlSessionState,
+    isReplicated: (schema: string, table: string) => boolean,
+  ) {
+    this.#client = client;
+    this.#origins = origins;
+    this.#state = state;
+    this.#isReplicated = isReplicated;
+  }
+
+  static async connect(url: string, options: SqlApplyPortOptions): Promise<SqlApplyPort> {
+    const client = await connect(url, {
+      applicationName: options.applicationName ?? 'syncline apply',
+      role: 'apply',
+      statementTimeoutMs: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS,
+    });
+    try {
+      const { rows } = await client.query(`
+        select current_setting('track_commit_timestamp') as stamps,
+          (select setting from pg_settings where name = 'deadlock_timeout') as deadlock_ms,
+          (select oid from pg_database where datname = current_database()) as database,
+          pg_snapshot_xmax(pg_current_snapshot()) as newest_xid`);
+      const server = rows[0] ?? {};
+      if (server.stamps !== 'on') throw fail('SYN-P002', 'track_commit_timestamp is off');
+      const lockTimeoutMs =
+        options.lockTimeoutMs ?? Math.min(LOCK_TIMEOUT_MS, Math.floor(Number(server.deadlock_ms) / 2));
+      await client.query(
+        `set lock_timeout = ${lockTimeoutMs}; set synchronous_commit = ${options.synchronousCommit ?? 'off'};
+         set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off;
+         set plan_cache_mode = force_generic_plan`,
+      );
+      await lookForDeadlocksSoon(client);
+      const origins = new SqlOrigins(client, options.region, String(server.database));
+      await origins.load();
+      const state = { versions: new SqlVersionCache(), newestXid: BigInt(server.newest_xid ?? 0) };
+      return new SqlApplyPort(client, origins, state, options.isReplicated ?? (() => true));
+    } catch (error) {
+      client.destroy();
+      throw error;
+    }
+  }
+
+  /** Aborted once the connection is gone; the port is of no use then. */
+  get lost(): AbortSignal {
+    return this.#client.lost;
+  }
+
+  /** The server's process for this connection, for the lease. */
+  get processId(): number | undefined {
+    return this.#client.processId;
+  }
+
+  async begin(origin: string, stampMicros: bigint): Promise<ApplyTransaction> {
+    if (this.#mustForgetPlans) {
+      this.#mustForgetPlans = false;
+      await this.#client.forgetPrepared();
+    }
+    await this.#origins.use(origin);
+    try {
+      await this.#client.query(`begin; select pg_replication_origin_xact_setup('0/1', '${microsToIso(stampMicros)}')`);
+    } catch (cause) {
+      await this.#client.query('rollback').catch(() => undefined);
+      if (sqlStateOf(cause) === '55000') throw fail('SYN-A004', `no origin is set up for ${origin}`, { cause });
+      throw cause;
+    }
+    const pipeline = new SqlPipeline(this.#client);
+    const rows = new SqlRows(pipeline, this.#origins, () => this.forgetShapes());
+    return new SqlApplyTransaction(pipeline, rows, this.#state, { origin, stampMicros });
+  }
+
+  async shape(schema: string, table: string): Promise<TableShape | null> {
+    const name = JSON.stringify([schema, table]);
+    let shape = this.#shapes.get(name);
+    if (shape === undefined) {
+      shape = this.#isReplicated(schema, table) ? await loadShape(this.#client, schema, table) : null;
+      this.#shapes.set(name, shape);
+    }
+    return shape;
+  }
+
+  forgetShapes(): void {
+    this.#shapes = new Map();
+    this.#mustForgetPlans = true;
+  }
+
+  async loadMarks(): Promise<Mark[]> {
+    const { rows } = await this.#client.query(sql.LOAD_MARKS);
+    return rows.map(({ origin, position, event_id, log_offset }) => ({
+      origin: origin ?? '',
+      position: parsePosition(position ?? ''),
+      event_id: event_id ?? '',
+      log_offset: Number(log_offset),
+    }));
+  }
+
+  async ripeLooks(limit: number): Promise<RipeLook[]> {
+    const { rows } = await this.#client.query(sql.RIPE_LOOKS, [String(limit)], { prepare: true });
+    return rows.map((row) => ({
+      look_id: row.look_id ?? '',
+      table: { schema: row.schema_name ?? '', table: row.table_name ?? '' },
+      key: row.key ?? '',
+      pk: JSON.parse(row.pk ?? '{}'),
+      version: { hlc: hlcFromText(row.hlc ?? ''), origin: row.origin ?? '' },
+    }));
+  }
+
+  /**
+   * A transaction is visible once it has left the list of those in progress, which comes after its commit record:
+   * pg_xact_status looks there first. One that rolled back, or is too old to be known, is waited for no longer.
+   */
+  async isVisible(xid: number): Promise<boolean> {
+    const full = fullXidNear(this.#state.newestXid, xid);
+    const { rows } = await this.#client.query('select pg_xact_status($1::xid8) as status', [String(full)], {
+      prepare: true,
+    });
+    return rows[0]?.status !== 'in progress';
+  }
+
+  async quarantined(eventIds: readonly string[]): Promise<QuarantineEntry[]> {
+    const { rows } = await this.#client.query(sql.QUARANTINED, [arrayText(eventIds)]);
+    return rows.map(toQuarantineEntry);
+  }
+
+  async prune(stable: Hlc, confirmedLsn: bigint, rowsMax: number): Promise<void> {
+    this.#state.versions.prune(stable);
+    const limit = String(rowsMax);
+    await Promise.all([
+      this.#client.query(sql.PRUNE_VERSIONS, [String(hlcMicros(stable)), limit], { prepare: true }),
+      this.#client.query(sql.PRUNE_TOMBSTONES, [String(stable), limit], { prepare: true }),
+      this.#client.query(sql.PRUNE_NOTES, [lsnToText(confirmedLsn), limit], { prepare: true }),
+    ]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#client.end();
+  }
+}
+
+/** With the default of a second, a foreground statement could be the first to find a deadlock, and be its victim. */
+async function lookForDeadlocksSoon(client: PostgresClient): Promise<void> {
+  try {
+    await client.query(`set deadlock_timeout = ${DEADLOCK_LOOK_MS}`);
+  } catch (error) {
+    // Only a superuser, or a role that was granted it, may; the lock timeout alone keeps to the same rule, more slowly.
+    if (sqlStateOf(error) !== '42501') throw error;
+  }
+}
+
+function toQuarantineEntry(row: TextRow): QuarantineEntry {
+  return {
+    event_id: row.event_id ?? '',
+    origin: row.origin ?? '',
+    schema_name: row.schema_name ?? '',
+    table_name: row.table_name ?? '',
+    key: row.key ?? '',
+    row_pk: JSON.parse(row.row_pk ?? '{}'),
+    hlc: hlcFromText(row.hlc ?? ''),
+    position: parsePosition(row.position ?? ''),
+    event: row.event ?? '',
+    sqlstate: row.sqlstate ?? '',
+    error: row.error ?? '',
+  };
+}

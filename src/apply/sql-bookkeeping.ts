@@ -1,0 +1,116 @@
+/**
+ * The statements on our own tables (sql/001_syncline.sql). Lists of records travel as one JSON parameter; 64-bit
+ * integers in it are strings, which PostgreSQL reads without loss.
+ */
+
+export const LOAD_MARKS = 'select origin, position, event_id, log_offset from syncline.applied order by origin';
+
+export const ADVANCE_MARK = 'select syncline.advance_mark($1::text, $2::text, $3::text, $4::uuid, $5::bigint)';
+
+/** Reads the WAL position when it runs, so it is sent last, under all locks of the batch. */
+export const NOTE = `
+insert into syncline.applied_at (xid, lsn, origin, seen, max_hlc)
+values (pg_current_xact_id(), pg_current_wal_insert_lsn(), $1::text, $2::jsonb, $3::bigint)
+returning xid, lsn`;
+
+/** $3 keys come one per line: a row key holds no line break. */
+export const RECORD_VERSIONS = `
+insert into syncline.row_version (xid, rel, stamp, origin, epoch, keys, hlcs, lsns, event_ids)
+values (pg_current_xact_id(), $1::text, $2::bigint, $4::text, $5::text,
+  string_to_array($3::text, e'\\n'), $6::bigint[], $7::bigint[], $8::uuid[])`;
+
+/** $2 xids, $3 keys: pairs. */
+export const EXACT_VERSIONS = `
+select w.key, r.epoch, r.lsns[p], r.hlcs[p], r.event_ids[p]
+from unnest($2::xid8[], $3::text[]) as w(xid, key)
+join syncline.row_version r on r.xid = w.xid and r.rel = $1::text
+cross join lateral array_position(r.keys, w.key) as p
+where p is not null`;
+
+/** The tombstones of these keys, and the table's own. */
+export const TOMBSTONES = `
+select key, hlc, origin, position, event_id from syncline.tombstone
+where rel = $1::text and key = any ($2::text[])`;
+
+export const PUT_TOMBSTONES = `
+insert into syncline.tombstone as d (rel, key, hlc, origin, position, event_id)
+select $1::text, i.key, i.hlc, $2::text, i.position, i.event_id
+from unnest($3::text[], $4::bigint[], $5::text[], $6::uuid[]) as i(key, hlc, position, event_id)
+on conflict (rel, key) do update
+set hlc = excluded.hlc, origin = excluded.origin, position = excluded.position, event_id = excluded.event_id
+where (excluded.hlc, excluded.origin) > (d.hlc, d.origin)`;
+
+export const PUT_LOOKS = `
+with h as materialized (select syncline.next_horizon() as horizon)
+insert into syncline.look_again (schema_name, table_name, rel, key, pk, hlc, origin, horizon)
+select i.schema_name, i.table_name, i.rel, i.key, i.pk, i.hlc, i.origin, h.horizon
+from h, json_to_recordset($1::json)
+  as i(schema_name text, table_name text, rel text, key text, pk json, hlc bigint, origin text)`;
+
+export const RIPE_LOOKS = `
+select look_id, schema_name, table_name, key, pk, hlc, origin from syncline.look_again
+where horizon <= pg_snapshot_xmin(pg_current_snapshot()) order by look_id limit $1::bigint`;
+
+export const REMOVE_LOOKS = 'delete from syncline.look_again where look_id = any ($1::bigint[])';
+
+export const RECORD_CONFLICTS = `
+insert into syncline.conflict_log as c (conflict_id, event_id_a, event_id_b, schema_name, table_name, row_pk,
+  resolution_strategy, winner_event_id, loser_hlc, loser_origin, winner_hlc, winner_origin,
+  image_a, image_b, base_image, result_image)
+select * from json_to_recordset($1::json) as i(conflict_id uuid, event_id_a uuid, event_id_b uuid, schema_name text,
+  table_name text, row_pk jsonb, resolution_strategy text, winner_event_id uuid, loser_hlc bigint, loser_origin text,
+  winner_hlc bigint, winner_origin text, image_a jsonb, image_b jsonb, base_image jsonb, result_image jsonb)
+on conflict (conflict_id) do update
+set event_id_a = coalesce(excluded.event_id_a, c.event_id_a), event_id_b = excluded.event_id_b,
+  resolution_strategy = excluded.resolution_strategy, winner_event_id = excluded.winner_event_id,
+  winner_hlc = excluded.winner_hlc, winner_origin = excluded.winner_origin,
+  image_a = coalesce(excluded.image_a, c.image_a), image_b = excluded.image_b,
+  base_image = coalesce(excluded.base_image, c.base_image), result_image = excluded.result_image,
+  resolved_at = clock_timestamp()
+where (excluded.winner_hlc, excluded.winner_origin) > (c.winner_hlc, c.winner_origin)`;
+
+export const RECORD_QUARANTINE = `
+insert into syncline.quarantine as q
+  (event_id, origin, schema_name, table_name, key, row_pk, hlc, position, event, sqlstate, error)
+select i.event_id, i.origin, i.schema_name, i.table_name, i.key, i.row_pk, i.hlc, i.position, i.event::json,
+  i.sqlstate, i.error
+from json_to_recordset($1::json) as i(event_id uuid, origin text, schema_name text, table_name text, key text,
+  row_pk json, hlc bigint, position text, event text, sqlstate text, error text)
+on conflict (event_id) do update
+set sqlstate = excluded.sqlstate, error = excluded.error, quarantined_at = clock_timestamp(), attempts = q.attempts + 1`;
+
+export const QUARANTINED = `
+select event_id, origin, schema_name, table_name, key, row_pk, hlc, position, event, sqlstate, error
+from syncline.quarantine where event_id = any ($1::uuid[])`;
+
+export const QUARANTINED_KEYS = 'select distinct key from syncline.quarantine where rel = $1::text';
+
+export const SUPERSEDE_QUARANTINE = `
+delete from syncline.quarantine q using unnest($3::text[], $4::bigint[]) as i(key, hlc)
+where q.rel = $1::text and q.key = i.key and (q.hlc, q.origin) < (i.hlc, $2::text)`;
+
+export const REMOVE_QUARANTINE = 'delete from syncline.quarantine where event_id = any ($1::uuid[])';
+
+/** $1 the highest stable commit timestamp in µs, $2 how many. Versions of quarantined rows stay. */
+export const PRUNE_VERSIONS = `
+delete from syncline.row_version where ctid = any (array(
+  select r.ctid from syncline.row_version r
+  where r.stamp <= $1::bigint and not exists (
+    select from syncline.quarantine q where q.rel = r.rel and q.key = any (r.keys))
+  order by r.stamp limit $2::bigint))`;
+
+/** $1 the stable HLC, $2 how many. Tombstones of quarantined rows, and those a look still needs, stay. */
+export const PRUNE_TOMBSTONES = `
+delete from syncline.tombstone where ctid = any (array(
+  select d.ctid from syncline.tombstone d
+  where d.hlc <= $1::bigint
+    and not exists (select from syncline.look_again l where l.rel = d.rel and l.key = d.key)
+    and not exists (select from syncline.quarantine q where q.rel = d.rel and q.key = d.key)
+  order by d.hlc limit $2::bigint))`;
+
+/** $1 the WAL position confirmed, $2 how many. The newest note at or below it stays. */
+export const PRUNE_NOTES = `
+delete from syncline.applied_at where ctid = any (array(
+  select ctid from syncline.applied_at
+  where lsn < (select max(lsn) from syncline.applied_at where lsn <= $1::pg_lsn)
+  order by lsn limit $2::bigint))`;

@@ -1,0 +1,52 @@
+/**
+ * The statements of one transaction, sent as they come and answered in their order.
+ *
+ * The first failure fails the transaction. The server refuses whatever was sent behind it (25P02), which says nothing;
+ * so those calls are rejected with the first failure as well, whichever of them the caller looks at first.
+ */
+import { fail, sqlStateOf } from '../platform/errors.ts';
+import type { PostgresClient, QueryOptions, TextResult, TextValue } from '../platform/postgres.ts';
+
+const REFUSED_IN_FAILED_TRANSACTION = '25P02';
+
+export type ValueRow = readonly TextValue[];
+
+export class SqlPipeline {
+  readonly #client: PostgresClient;
+  #failure: unknown = null;
+
+  constructor(client: PostgresClient) {
+    this.#client = client;
+  }
+
+  /** Sends a statement that runs again and again. */
+  async run(sql: string, values: readonly TextValue[] = []): Promise<TextResult<ValueRow>> {
+    return await this.#send(sql, values, { prepare: true });
+  }
+
+  /** Sends a statement that is rare, or whose plan must not be kept. */
+  async runOnce(sql: string, values: readonly TextValue[] = []): Promise<TextResult<ValueRow>> {
+    return await this.#send(sql, values, {});
+  }
+
+  /** SYN-A002, with the first failure as its cause, unless the server says COMMIT. */
+  async commit(): Promise<void> {
+    const { command } = await this.#send('commit', [], {});
+    if (command !== 'COMMIT') {
+      throw fail('SYN-A002', `COMMIT was answered with ${command}`, { cause: this.#failure ?? undefined });
+    }
+  }
+
+  async rollback(): Promise<void> {
+    await this.#client.query('rollback');
+  }
+
+  async #send(sql: string, values: readonly TextValue[], options: QueryOptions): Promise<TextResult<ValueRow>> {
+    try {
+      return await this.#client.queryArrays<ValueRow>(sql, values, options);
+    } catch (error) {
+      this.#failure ??= error;
+      throw sqlStateOf(error) === REFUSED_IN_FAILED_TRANSACTION ? this.#failure : error;
+    }
+  }
+}

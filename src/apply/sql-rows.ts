@@ -1,0 +1,247 @@
+/**
+ * What apply does to the rows of user tables, over the statements of `sql-statements.ts`.
+ *
+ * Rows whose images have different columns go in different statements, since a column that an image lacks must keep its
+ * value. Behind the first statement on a table the definition is asked for, under the lock that the statement took;
+ * where it is not the one that the statement was made for, the transaction fails with SYN-A009 and the table is read
+ * anew.
+ */
+import type { Image } from '../change/change-event.ts';
+import type { Hlc } from '../change/hlc.ts';
+import { rowKey } from '../change/row-key.ts';
+import { invariant } from '../platform/assert.ts';
+import { fail } from '../platform/errors.ts';
+import { arrayText, type TextValue } from '../platform/postgres.ts';
+import type { Guard, RemoveOutcome, RemoveRow, RowKey, TableShape, Tuple, UpsertRow } from './apply-port.ts';
+import { DEFINITION_SQL, type SqlTableShape } from './sql-catalog.ts';
+import type { SqlOrigins } from './sql-origins.ts';
+import type { SqlPipeline, ValueRow } from './sql-pipeline.ts';
+import * as statements from './sql-statements.ts';
+
+type Keyed = { readonly key: RowKey; readonly pk: Image };
+
+/** Rows whose images have the same columns, with their places in the call. */
+type Group = { readonly names: readonly string[]; readonly rows: UpsertRow[]; readonly places: number[] };
+
+export class SqlRows {
+  readonly #pipeline: SqlPipeline;
+  readonly #origins: SqlOrigins;
+  readonly #onChanged: (shape: SqlTableShape) => void;
+  readonly #verified = new Set<SqlTableShape>();
+
+  constructor(pipeline: SqlPipeline, origins: SqlOrigins, onChanged: (shape: SqlTableShape) => void) {
+    this.#pipeline = pipeline;
+    this.#origins = origins;
+    this.#onChanged = onChanged;
+  }
+
+  async canonicalKeys(table: TableShape, pks: readonly Image[]): Promise<RowKey[]> {
+    const shape = sqlShape(table);
+    const sql = statementOf(shape, 'canonical keys', () => statements.canonicalKeysSql(shape));
+    const { rows } = await this.#pipeline.run(sql, keyArrays(shape, pks));
+    return rows.map((texts) => JSON.stringify(texts));
+  }
+
+  async upsert(table: TableShape, rows: readonly UpsertRow[], origin: string, guard: Guard): Promise<number[]> {
+    const shape = sqlShape(table);
+    if (rows.length === 0) return [];
+    const limits = this.#origins.guard(guard, leastHlc(rows));
+    const left = groupByColumns(shape, rows).map(async (group) => {
+      const { names, places } = group;
+      const sql = statementOf(shape, `upsert ${names.join('\0')}`, () => statements.upsertSql(shape, names));
+      const answer = await this.#pipeline.run(sql, [
+        ...limits,
+        String(places.length),
+        group.rows.map((row) => row.key).join('\n'),
+        `{${group.rows.map((row) => row.hlc).join(',')}}`,
+        origin,
+        ...names.map((name) => arrayText(group.rows.map((row) => columnValue(row, name)))),
+      ]);
+      return answer.rows.map(([place]) => placeIn(places, place));
+    });
+    return (await this.#verify(shape, Promise.all(left))).flat();
+  }
+
+  async remove(table: TableShape, rows: readonly RemoveRow[], guard: Guard): Promise<RemoveOutcome[]> {
+    const shape = sqlShape(table);
+    if (rows.length === 0) return [];
+    const sql = statementOf(shape, 'remove', () => statements.removeSql(shape));
+    const limits = this.#origins.guard(guard, leastHlc(rows));
+    const keys = keyArrays(
+      shape,
+      rows.map((row) => row.pk),
+    );
+    const answer = await this.#verify(shape, this.#pipeline.run(sql, [...limits, String(rows.length), ...keys]));
+    const outcomes: RemoveOutcome[] = rows.map(() => 'removed');
+    for (const [place, isThere] of answer.rows) outcomes[Number(place) - 1] = isThere === 't' ? 'kept' : 'absent';
+    return outcomes;
+  }
+
+  async removeAll(table: TableShape, hlc: Hlc, guard: Guard): Promise<{ removed: number; left: Keyed[] }> {
+    const shape = sqlShape(table);
+    // All rows in the order of the heap: an index would only be in the way.
+    const [, removal, remaining] = await this.#verify(
+      shape,
+      Promise.all([
+        this.#pipeline.run('set local enable_seqscan = on'),
+        this.#pipeline.runOnce(statements.removeAllSql(shape), this.#origins.guard(guard, hlc)),
+        this.#pipeline.runOnce(statements.remainingSql(shape), this.#origins.laterLocal(hlc)),
+        this.#pipeline.run('set local enable_seqscan = off'),
+      ]),
+    );
+    const width = shape.key.length;
+    const left = remaining.rows.map((texts) => {
+      const pk = toImage(shape.key, texts);
+      return { key: shape.keyNeedsDatabase ? JSON.stringify(texts.slice(width)) : rowKey(shape, pk), pk };
+    });
+    return { removed: removal.rowCount, left };
+  }
+
+  async inspect(table: TableShape, rows: readonly Keyed[]): Promise<Map<RowKey, Tuple>> {
+    const shape = sqlShape(table);
+    if (rows.length === 0) return new Map();
+    const sql = statementOf(shape, 'inspect', () => statements.inspectSql(shape));
+    const keys = keyArrays(
+      shape,
+      rows.map((row) => row.pk),
+    );
+    const answer = await this.#verify(shape, this.#pipeline.run(sql, keys));
+    return new Map(
+      answer.rows.map(([place, xmin, stamp, origin, own, ...values]) => {
+        const row = rows[Number(place) - 1];
+        invariant(row !== undefined, 'a row that was asked for');
+        const tuple: Tuple = {
+          xid: Number(xmin),
+          stampMicros: typeof stamp === 'string' ? BigInt(stamp) : null,
+          ...this.#origins.writerOf(origin ?? null),
+          own: own === 't',
+          image: toImage(shape.columns, values),
+        };
+        return [row.key, tuple];
+      }),
+    );
+  }
+
+  async overwrite(table: TableShape, row: UpsertRow): Promise<void> {
+    const shape = sqlShape(table);
+    const names = writtenColumns(shape, row.image);
+    const sql = statementOf(shape, `overwrite ${names.join('\0')}`, () => statements.overwriteSql(shape, names));
+    const written = statements.overwrittenColumns(shape, names).map((name) => columnValue(row, name));
+    const values = [...keyValues(shape, row.pk), ...written];
+    const { rowCount } = await this.#verify(shape, this.#pipeline.run(sql, values));
+    invariant(rowCount === 1, 'a row that is inspected, and so locked, can be overwritten');
+  }
+
+  async insert(table: TableShape, row: UpsertRow): Promise<boolean> {
+    const shape = sqlShape(table);
+    const names = writtenColumns(shape, row.image);
+    const sql = statementOf(shape, `insert ${names.join('\0')}`, () => statements.insertSql(shape, names));
+    const values = names.map((name) => columnValue(row, name));
+    return (await this.#verify(shape, this.#pipeline.run(sql, values))).rowCount === 1;
+  }
+
+  async erase(table: TableShape, row: Keyed): Promise<void> {
+    const shape = sqlShape(table);
+    const sql = statementOf(shape, 'erase', () => statements.eraseSql(shape));
+    const { rowCount } = await this.#verify(shape, this.#pipeline.run(sql, keyValues(shape, row.pk)));
+    invariant(rowCount === 1, 'a row that is inspected, and so locked, can be erased');
+  }
+
+  /** Asks, behind the first statement on a table, whether its definition is still the one that was read. */
+  async #verify<T>(shape: SqlTableShape, work: Promise<T>): Promise<T> {
+    if (this.#verified.has(shape)) return await work;
+    this.#verified.add(shape);
+    const [result, { rows }] = await Promise.all([
+      work,
+      this.#pipeline.run(DEFINITION_SQL, [shape.oid, shape.keyIndex]),
+    ]);
+    if (rows[0]?.[0] !== shape.definition) {
+      this.#onChanged(shape);
+      throw fail('SYN-A009', shape.id, { context: { schema: shape.schema, table: shape.table } });
+    }
+    return result;
+  }
+}
+
+const statementTexts = new WeakMap<SqlTableShape, Map<string, string>>();
+
+/** The text of a statement on this table, made once per definition of it. */
+function statementOf(shape: SqlTableShape, name: string, make: () => string): string {
+  let texts = statementTexts.get(shape);
+  if (texts === undefined) {
+    texts = new Map();
+    statementTexts.set(shape, texts);
+  }
+  let text = texts.get(name);
+  if (text === undefined) {
+    text = make();
+    texts.set(name, text);
+  }
+  return text;
+}
+
+function sqlShape(shape: TableShape): SqlTableShape {
+  invariant('definition' in shape, 'the shape comes from this port');
+  return shape as SqlTableShape;
+}
+
+function leastHlc(rows: readonly { readonly hlc: Hlc }[]): Hlc {
+  let least = rows[0]?.hlc ?? 0n;
+  for (const { hlc } of rows) if (hlc < least) least = hlc;
+  return least;
+}
+
+function groupByColumns(shape: SqlTableShape, rows: readonly UpsertRow[]): Group[] {
+  const groups = new Map<string, Group>();
+  for (const [place, row] of rows.entries()) {
+    const names = writtenColumns(shape, row.image);
+    const name = names.join('\0');
+    let group = groups.get(name);
+    if (group === undefined) {
+      group = { names, rows: [], places: [] };
+      groups.set(name, group);
+    }
+    group.rows.push(row);
+    group.places.push(place);
+  }
+  return [...groups.values()];
+}
+
+/** The columns that an image sets, with the key's in any case; SYN-A003 where the table lacks one. */
+function writtenColumns(shape: SqlTableShape, image: Image): string[] {
+  let known = 0;
+  const names = shape.columns.filter((name) => {
+    const isSet = Object.hasOwn(image, name);
+    if (isSet) known += 1;
+    return isSet || shape.key.includes(name);
+  });
+  if (Object.keys(image).length !== known) {
+    const unknown = Object.keys(image).filter((name) => !shape.columnOf.has(name) && !shape.generated.has(name));
+    if (unknown.length > 0) {
+      throw fail('SYN-A003', `${shape.id} has no column ${unknown.join(', ')}`, { context: { columns: unknown } });
+    }
+  }
+  return names;
+}
+
+function columnValue(row: UpsertRow, name: string): TextValue {
+  return (Object.hasOwn(row.image, name) ? row.image[name] : row.pk[name]) ?? null;
+}
+
+function keyValues(shape: SqlTableShape, pk: Image): TextValue[] {
+  return shape.key.map((name) => pk[name] ?? null);
+}
+
+function keyArrays(shape: SqlTableShape, pks: readonly Image[]): TextValue[] {
+  return shape.key.map((name) => arrayText(pks.map((pk) => pk[name] ?? null)));
+}
+
+function placeIn(places: readonly number[], place: TextValue | undefined): number {
+  const found = places[Number(place) - 1];
+  invariant(found !== undefined, 'a row of the call');
+  return found;
+}
+
+function toImage(names: readonly string[], values: ValueRow): Image {
+  return Object.fromEntries(names.map((name, place) => [name, values[place] ?? null]));
+}
