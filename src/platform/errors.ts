@@ -280,6 +280,12 @@ export const ERRORS = {
     cause: 'The server answered a replication command, or ended the stream, with an error that has no code of its own.',
     remedy: 'Look up the SQLSTATE that the message names; nothing was confirmed, so trying again loses nothing.',
   },
+  'SYN-K011': {
+    class: 'operator',
+    cause: 'A table held rows when it came into the publication; what was there before is not in the stream.',
+    remedy:
+      'None if the other regions have the same rows (`syncline verify` tells). Else write them again, or copy them over.',
+  },
   'SYN-L001': {
     class: 'protocol',
     cause: 'A stream has a gap: a transaction names a predecessor that was never seen.',
