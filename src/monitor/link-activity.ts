@@ -6,8 +6,8 @@ import { LagWindow } from './lag-window.ts';
 
 export class LinkActivity {
   readonly lag = new LagWindow();
-  /** When the source was last heard of, by this machine's clock; null before the first time. */
-  lastHeardMs: number | null = null;
+  /** Commit time of the newest event or heartbeat that arrived; null before the first. */
+  lastHeardAt: string | null = null;
   events = 0;
   written = 0;
   conflicts = 0;
@@ -25,9 +25,12 @@ export class LinkActivity {
   }
 
   batch(items: readonly LaneItem[], nowMs: number): void {
-    this.lastHeardMs = nowMs;
     for (const item of items) {
-      if (item.kind === 'heartbeat') continue;
+      if (item.kind === 'heartbeat') {
+        this.lastHeardAt = item.heartbeat.committed_at;
+        continue;
+      }
+      this.lastHeardAt = item.source.committed_at;
       this.lag.record(nowMs - Date.parse(item.source.committed_at), Math.max(1, item.source.events.length));
       this.lastAckedEventId = item.event_id;
     }

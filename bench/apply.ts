@@ -1,0 +1,172 @@
+/**
+ * How fast a region applies a waiting log, side by side with PostgreSQL's own logical replication.
+ *
+ * Both sides get the same work: a table of accounts as pgbench has it, and single-row updates, each a transaction of its
+ * own, that were committed while the target was not applying. For Syncline they wait in the embedded log, for PostgreSQL
+ * in the slot of a disabled subscription. Measured is the time from letting go to the last row being there.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Applier } from '../src/apply/applier.ts';
+import { SqlApplyPort } from '../src/apply/sql-apply-port.ts';
+import { Publisher } from '../src/capture/publisher.ts';
+import { NotesLedger } from '../src/clock/notes-ledger.ts';
+import { SqlNoteStore } from '../src/clock/sql-note-store.ts';
+import { Stability } from '../src/clock/stability.ts';
+import { Stamper } from '../src/clock/stamper.ts';
+import { EmbeddedLog } from '../src/log/embedded-log.ts';
+import { EmbeddedPostgres } from '../src/platform/embedded-postgres.ts';
+import { migrate } from '../src/platform/migrations.ts';
+import { connect } from '../src/platform/postgres.ts';
+import type { Measured } from './run.ts';
+
+const ACCOUNTS = 100_000;
+const TABLE = `create table accounts (aid int primary key, bid int, abalance int, filler char(84))`;
+const FILL = `insert into accounts select i, 1 + i % 10, 0, '' from generate_series(1, ${ACCOUNTS}) i`;
+const START_MICROS = 1_767_225_600_000_000n;
+
+/** Row updates in a fixed pseudo-random order: the same for both sides. */
+function account(index: number): number {
+  return 1 + (((index * 48_271) % 2_147_483_647) % ACCOUNTS);
+}
+
+export async function measureApply(transactions: number, rounds: number): Promise<Measured[]> {
+  const measured: Measured[] = [];
+  await using server = await EmbeddedPostgres.start({ version: 18, settings: { shared_buffers: '256MB' } });
+  for (let round = 0; round < rounds; round += 1) {
+    const ours = await syncline(server, transactions);
+    measured.push({ side: 'syncline', metric: 'apply_transactions_per_s', value: transactions / (ours / 1000) });
+    const peers = await postgres(server, transactions);
+    measured.push({ side: 'postgresql', metric: 'apply_transactions_per_s', value: transactions / (peers / 1000) });
+  }
+  return measured;
+}
+
+/** Milliseconds that applying took. */
+async function syncline(server: EmbeddedPostgres, transactions: number): Promise<number> {
+  const directory = await mkdtemp(join(tmpdir(), 'syncline-bench-'));
+  try {
+    const url = server.url(await server.createDatabase());
+    const client = await connect(url, { applicationName: 'bench' });
+    await client.query(`${TABLE}; ${FILL}; alter table accounts replica identity full; checkpoint`);
+    await migrate(client);
+    await using log = await EmbeddedLog.open(directory);
+    await fillLog(log, transactions);
+    const stopping = new AbortController();
+    const done = Promise.withResolvers<void>();
+    let applied = 0;
+    const applier = new Applier({
+      region: 'here',
+      peers: ['there'],
+      logOf: () => log,
+      openSession: async () => {
+        const port = await SqlApplyPort.connect(url, { region: 'here', synchronousCommit: 'local' });
+        return {
+          port,
+          notes: new SqlNoteStore(client),
+          [Symbol.asyncDispose]: async () => await port[Symbol.asyncDispose](),
+        };
+      },
+      ledger: new NotesLedger(),
+      stability: new Stability('here', ['there']),
+      batchRowsMax: 5_000,
+      causalWaitMs: 2_000,
+      onError: 'stop',
+      isReplicated: () => true,
+      isPaused: () => false,
+      confirmedLsn: () => 0n,
+      onState: (state) => {
+        if (state.kind === 'failed' || state.kind === 'waiting') done.reject(state.error);
+      },
+      onApplied: (report) => {
+        applied += report.events;
+        if (applied >= transactions) done.resolve();
+      },
+      onBatch: () => {},
+      onFault: (_origin, error) => {
+        if (error !== null) done.reject(error);
+      },
+    });
+    const startedMs = performance.now();
+    const running = applier.run(stopping.signal);
+    await done.promise;
+    const tookMs = performance.now() - startedMs;
+    stopping.abort();
+    await running;
+    await client.end();
+    return tookMs;
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/** What a capture of the other region would have published. */
+async function fillLog(log: EmbeddedLog, transactions: number): Promise<void> {
+  const publisher = new Publisher({
+    region: 'there',
+    run: 1,
+    epoch: '0000000000000000001',
+    writer: await log.writer('there'),
+    ledger: new NotesLedger(),
+    stamper: new Stamper(),
+    stability: new Stability('there', ['here']),
+    resumeAfter: null,
+    confirmedLsn: 0n,
+    predecessor: null,
+    onDurable: () => {},
+  });
+  const filler = ' '.repeat(84);
+  for (let index = 0; index < transactions; index += 1) {
+    const row = { aid: String(account(index)), bid: '1', abalance: '0', filler };
+    const lsn = BigInt(1_000 + index * 100);
+    await publisher.begin({ xid: 1_000 + index, lsn, commitMicros: START_MICROS + BigInt(index * 50) });
+    await publisher.change({
+      schema: 'public',
+      table: 'accounts',
+      operation: 'UPDATE',
+      key: ['aid'],
+      before: row,
+      after: { ...row, abalance: String(index) },
+    });
+    await publisher.commit(lsn + 50n);
+  }
+  await publisher.durable();
+}
+
+async function postgres(server: EmbeddedPostgres, transactions: number): Promise<number> {
+  await using target = await EmbeddedPostgres.start({ version: 18, settings: { shared_buffers: '256MB' } });
+  const sourceName = await server.createDatabase();
+  const source = await connect(server.url(sourceName), { applicationName: 'bench', statementTimeoutMs: 600_000 });
+  const targetName = await target.createDatabase();
+  const there = await connect(target.url(targetName), { applicationName: 'bench', statementTimeoutMs: 600_000 });
+  await source.query(`${TABLE}; ${FILL}; create publication bench for table accounts`);
+  await there.query(`${TABLE}; ${FILL}; checkpoint`);
+  await there.query(
+    `create subscription bench connection '${server.url(sourceName)}' publication bench with (copy_data = false)`,
+  );
+  await there.query('alter subscription bench disable');
+  await source.query(`set synchronous_commit = off`);
+  await source.query(
+    `create procedure work(n int) language plpgsql as $$ begin
+       for i in 0 .. n - 1 loop
+         update accounts set abalance = i where aid = 1 + (i::bigint * 48271) % 2147483647 % ${ACCOUNTS};
+         commit;
+       end loop; end $$`,
+  );
+  await source.query(`call work(${transactions})`);
+  await source.query(`insert into accounts values (0, 0, 0, '')`);
+  const startedMs = performance.now();
+  await there.query('alter subscription bench enable');
+  for (;;) {
+    const { rows } = await there.query('select 1 from accounts where aid = 0');
+    if (rows.length > 0) break;
+    await delay(10);
+  }
+  const tookMs = performance.now() - startedMs;
+  await there.query('drop subscription bench');
+  await source.end();
+  await there.end();
+  return tookMs;
+}
