@@ -62,10 +62,18 @@ export type CaptureOptions = {
 
 /** What a session tells while it runs. */
 export type SessionEvents = {
-  readonly onStreaming: (run: number, counts: Readonly<PublishedCounts>) => void;
+  readonly onStreaming: (session: StreamingSession) => void;
   readonly onDurable: (endLsn: bigint) => void;
   readonly onSlot: (facts: SlotFacts) => void;
   readonly onPublication: (report: PublicationReport) => void;
+};
+
+export type StreamingSession = {
+  readonly run: number;
+  readonly counts: Readonly<PublishedCounts>;
+  readonly writer: StreamWriter;
+  /** The slot's confirmed position when the session began. */
+  readonly confirmedLsn: bigint;
 };
 
 /** How often the publication and the origins are looked at. */
@@ -171,7 +179,7 @@ async function start(
     ownOriginPrefix: await ownOriginPrefix(control),
     lookUp: (oid) => readTable(catalog, oid),
   });
-  events.onStreaming(run, publisher.counts);
+  events.onStreaming({ run, counts: publisher.counts, writer, confirmedLsn: slotFacts.confirmedLsn });
   return { stream, publisher, acker, assembler, control, catalog, report, leavesOutOrigins };
 }
 

@@ -18,7 +18,7 @@ import { Backoff } from '../platform/backoff.ts';
 import { isInfrastructure, SynclineError } from '../platform/errors.ts';
 import { type Random, systemRandom } from '../platform/random.ts';
 import { runLoop } from '../platform/run-loop.ts';
-import { type CaptureOptions, runSession, type SessionEvents } from './capture-session.ts';
+import { type CaptureOptions, runSession, type SessionEvents, type StreamingSession } from './capture-session.ts';
 import type { PublicationReport } from './publication.ts';
 import type { PublishedCounts } from './publisher.ts';
 
@@ -33,7 +33,6 @@ export type CaptureListeners = {
   readonly onState?: (state: CaptureState) => void;
   /** After each look at the publication, also one that found nothing new. */
   readonly onPublication?: (report: PublicationReport) => void;
-  readonly onDurable?: (endLsn: bigint) => void;
   readonly random?: Random;
 };
 
@@ -44,7 +43,7 @@ export class Capture implements AsyncDisposable {
   readonly #ended: Promise<void>;
   #state: CaptureState = { kind: 'starting' };
   #before: PublishedCounts = { transactions: 0, heartbeats: 0, rows: 0, bytes: 0 };
-  #current: Readonly<PublishedCounts> | null = null;
+  #session: StreamingSession | null = null;
   #retainedBytes: number | null = null;
   #durableLsn: bigint | null = null;
   #lastDurableAtMs: number | null = null;
@@ -53,7 +52,7 @@ export class Capture implements AsyncDisposable {
   private constructor(options: CaptureOptions, listeners: CaptureListeners) {
     this.#options = options;
     this.#listeners = listeners;
-    this.#ended = this.#run();
+    this.#ended = this.#captureForEver();
   }
 
   /** Starts at once; what becomes of it is in `state`. */
@@ -73,7 +72,7 @@ export class Capture implements AsyncDisposable {
   /** What was published since this object started, durable or on its way. */
   get counts(): PublishedCounts {
     const { transactions, heartbeats, rows, bytes } = this.#before;
-    const now = this.#current;
+    const now = this.#session?.counts;
     return {
       transactions: transactions + (now?.transactions ?? 0),
       heartbeats: heartbeats + (now?.heartbeats ?? 0),
@@ -87,7 +86,7 @@ export class Capture implements AsyncDisposable {
     return this.#retainedBytes;
   }
 
-  /** Everything that commits below it is in the log; null while nothing was confirmed since the start. */
+  /** Everything that commits below it is in the log, or needs not be; null until the slot was looked at. */
   get durableLsn(): bigint | null {
     return this.#durableLsn;
   }
@@ -101,6 +100,11 @@ export class Capture implements AsyncDisposable {
     return this.#publication;
   }
 
+  /** Drops records of the stream below the offset; does nothing while capture is interrupted. */
+  async trim(offset: number): Promise<void> {
+    await this.#session?.writer.trim(offset);
+  }
+
   /** Ends in good order: what was published becomes durable and is confirmed. */
   async stop(): Promise<void> {
     this.#stop.abort();
@@ -111,12 +115,12 @@ export class Capture implements AsyncDisposable {
     await this.stop();
   }
 
-  async #run(): Promise<void> {
+  async #captureForEver(): Promise<void> {
     const backoff = new Backoff({ random: this.#listeners.random ?? systemRandom });
     try {
       await runLoop({
         run: async (signal, healthy) => {
-          while (!signal.aborted) await this.#session(signal, healthy);
+          while (!signal.aborted) await this.#captureOnce(signal, healthy);
         },
         signal: this.#stop.signal,
         backoff,
@@ -131,18 +135,18 @@ export class Capture implements AsyncDisposable {
     }
   }
 
-  async #session(signal: AbortSignal, healthy: () => void): Promise<void> {
+  async #captureOnce(signal: AbortSignal, healthy: () => void): Promise<void> {
     this.#enter({ kind: 'starting' });
     const events: SessionEvents = {
-      onStreaming: (run, counts) => {
-        this.#current = counts;
-        this.#enter({ kind: 'streaming', run });
+      onStreaming: (session) => {
+        this.#session = session;
+        this.#durable(session.confirmedLsn);
+        this.#enter({ kind: 'streaming', run: session.run });
       },
       onDurable: (endLsn) => {
         healthy();
-        this.#durableLsn = endLsn;
+        this.#durable(endLsn);
         this.#lastDurableAtMs = Date.now();
-        this.#listeners.onDurable?.(endLsn);
       },
       onSlot: ({ retainedBytes }) => {
         this.#retainedBytes = retainedBytes;
@@ -156,8 +160,12 @@ export class Capture implements AsyncDisposable {
       await runSession(this.#options, events, signal);
     } finally {
       this.#before = this.counts;
-      this.#current = null;
+      this.#session = null;
     }
+  }
+
+  #durable(lsn: bigint): void {
+    if (this.#durableLsn === null || lsn > this.#durableLsn) this.#durableLsn = lsn;
   }
 
   #enter(state: CaptureState): void {

@@ -24,6 +24,7 @@ import { type CatalogTable, type Leaf, readTables } from './table-catalog.ts';
 
 /** How long writers of a table may be held up by the wait for its lock. */
 const LOCK_TIMEOUT_MS = 500;
+const UNSENT = 'SYN-K011';
 const INSUFFICIENT_PRIVILEGE = '42501';
 const UNDEFINED_TABLE = '42P01';
 const LOCK_NOT_AVAILABLE = '55P03';
@@ -63,7 +64,8 @@ export async function ensurePublication(
 ): Promise<PublicationReport> {
   const exists = (await readState(client, spec.name)) !== null;
   if (!exists && options.mayCreate) await create(client, spec);
-  return await look(client, spec, null);
+  // What tables hold before the very first start is the baseline of the region, and no surprise.
+  return await look(client, spec, { known: null, unsent: [], isBaseline: options.mayCreate });
 }
 
 /** Looks whether anything has changed since the last look, and adds new tables. Throws SYN-K002 and SYN-K008. */
@@ -73,13 +75,22 @@ export async function reconcilePublication(
   last: PublicationReport,
 ): Promise<PublicationReport> {
   const isSame = last.waiting.length === 0 && (await fingerprintOf(client, spec.name)) === last.fingerprint;
-  return isSame ? { ...last, added: [] } : await look(client, spec, last.members);
+  if (isSame) return { ...last, added: [] };
+  const unsent = last.problems.filter(({ code }) => code === UNSENT);
+  return await look(client, spec, { known: last.members, unsent, isBaseline: false });
 }
+
+type Before = {
+  readonly known: ReadonlySet<number> | null;
+  readonly unsent: readonly TableProblem[];
+  /** Whether rows that a table holds when it is published are expected. */
+  readonly isBaseline: boolean;
+};
 
 async function look(
   client: PostgresClient,
   spec: PublicationSpec,
-  known: ReadonlySet<number> | null,
+  { known, unsent, isBaseline }: Before,
 ): Promise<PublicationReport> {
   // Taken first: what changes while this look works is seen by the next one.
   const before = await fingerprintOf(client, spec.name);
@@ -97,10 +108,21 @@ async function look(
     tables: tables.filter(({ oid }) => members.has(oid)).map(({ schema, table }) => ({ schema, table })),
     added: done.added.map(({ schema, table, heldRows }) => ({ schema, table, heldRows })),
     waiting: done.waiting,
-    problems: [...plan.problems, ...done.problems],
+    problems: [
+      ...plan.problems,
+      ...done.problems,
+      ...unsent,
+      ...done.added.filter(({ heldRows }) => heldRows && !isBaseline).map(toUnsent),
+    ],
     // Our own changes are looked at once more, together with whatever else happened meanwhile.
     fingerprint: isChanged ? '' : before,
   };
+}
+
+/** Stays among the problems for as long as the agent runs: nobody else would tell. */
+function toUnsent({ schema, table }: AddedTable): TableProblem {
+  const detail = `${schema}.${table} held rows when it was published; they are not in the stream`;
+  return { code: UNSENT, schema, table, detail };
 }
 
 type Done = {

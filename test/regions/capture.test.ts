@@ -74,12 +74,16 @@ for (const version of [15, 18] as const) {
       await using region = await CapturedRegion.make(server);
       await region.sql.query('create table public.t (id int primary key, note text)');
       await using _ = await region.capture();
-      for (const statement of [
-        ...['begin', "insert into public.t values (1, 'a')", 'savepoint a', "insert into public.t values (2, 'gone')"],
-        ...['rollback to a', 'savepoint b', "update public.t set note = 'b'", 'release b', 'commit'],
-      ]) {
-        await region.sql.query(statement);
-      }
+      await region.sql.query(`
+        begin;
+        insert into public.t values (1, 'a');
+        savepoint a;
+        insert into public.t values (2, 'gone');
+        rollback to a;
+        savepoint b;
+        update public.t set note = 'b';
+        release b;
+        commit`);
       assert.deepEqual((await region.events(0)).map(brief), [
         ['INSERT', 't', { id: '1' }, null, { id: '1', note: 'a' }],
         ['UPDATE', 't', { id: '1' }, { id: '1', note: 'a' }, { id: '1', note: 'b' }],
