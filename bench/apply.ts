@@ -12,6 +12,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Applier } from '../src/apply/applier.ts';
 import { SqlApplyPort } from '../src/apply/sql-apply-port.ts';
 import { Publisher } from '../src/capture/publisher.ts';
+import { hlcFromMicros } from '../src/change/hlc.ts';
 import { NotesLedger } from '../src/clock/notes-ledger.ts';
 import { SqlNoteStore } from '../src/clock/sql-note-store.ts';
 import { Stability } from '../src/clock/stability.ts';
@@ -23,9 +24,8 @@ import { connect } from '../src/platform/postgres.ts';
 import type { Measured } from './run.ts';
 
 const ACCOUNTS = 100_000;
-const TABLE = `create table accounts (aid int primary key, bid int, abalance int, filler char(84))`;
-const FILL = `insert into accounts select i, 1 + i % 10, 0, '' from generate_series(1, ${ACCOUNTS}) i`;
-const START_MICROS = 1_767_225_600_000_000n;
+const TABLE = `create table public.accounts (aid int primary key, bid int, abalance int, filler char(84))`;
+const FILL = `insert into public.accounts select i, 1 + i % 10, 0, '' from generate_series(1, ${ACCOUNTS}) i`;
 
 /** Row updates in a fixed pseudo-random order: the same for both sides. */
 function account(index: number): number {
@@ -50,10 +50,14 @@ async function syncline(server: EmbeddedPostgres, transactions: number): Promise
   try {
     const url = server.url(await server.createDatabase());
     const client = await connect(url, { applicationName: 'bench' });
-    await client.query(`${TABLE}; ${FILL}; alter table accounts replica identity full; checkpoint`);
+    await client.query(`${TABLE}; ${FILL}; alter table public.accounts replica identity full; checkpoint`);
     await migrate(client);
     await using log = await EmbeddedLog.open(directory);
-    await fillLog(log, transactions);
+    // Later than the rows that the table begins with: they are the baseline, and every update wins.
+    const startMicros = BigInt(Date.now() + 1_000) * 1_000n;
+    await fillLog(log, transactions, startMicros);
+    const stability = new Stability('here', ['there']);
+    stability.beganAt(hlcFromMicros(startMicros));
     const stopping = new AbortController();
     const done = Promise.withResolvers<void>();
     let applied = 0;
@@ -70,7 +74,7 @@ async function syncline(server: EmbeddedPostgres, transactions: number): Promise
         };
       },
       ledger: new NotesLedger(),
-      stability: new Stability('here', ['there']),
+      stability,
       batchRowsMax: 5_000,
       causalWaitMs: 2_000,
       onError: 'stop',
@@ -103,7 +107,7 @@ async function syncline(server: EmbeddedPostgres, transactions: number): Promise
 }
 
 /** What a capture of the other region would have published. */
-async function fillLog(log: EmbeddedLog, transactions: number): Promise<void> {
+async function fillLog(log: EmbeddedLog, transactions: number, startMicros: bigint): Promise<void> {
   const publisher = new Publisher({
     region: 'there',
     run: 1,
@@ -121,7 +125,7 @@ async function fillLog(log: EmbeddedLog, transactions: number): Promise<void> {
   for (let index = 0; index < transactions; index += 1) {
     const row = { aid: String(account(index)), bid: '1', abalance: '0', filler };
     const lsn = BigInt(1_000 + index * 100);
-    await publisher.begin({ xid: 1_000 + index, lsn, commitMicros: START_MICROS + BigInt(index * 50) });
+    await publisher.begin({ xid: 1_000 + index, lsn, commitMicros: startMicros + BigInt(index * 50) });
     await publisher.change({
       schema: 'public',
       table: 'accounts',
@@ -141,7 +145,7 @@ async function postgres(server: EmbeddedPostgres, transactions: number): Promise
   const source = await connect(server.url(sourceName), { applicationName: 'bench', statementTimeoutMs: 600_000 });
   const targetName = await target.createDatabase();
   const there = await connect(target.url(targetName), { applicationName: 'bench', statementTimeoutMs: 600_000 });
-  await source.query(`${TABLE}; ${FILL}; create publication bench for table accounts`);
+  await source.query(`${TABLE}; ${FILL}; create publication bench for table public.accounts`);
   await there.query(`${TABLE}; ${FILL}; checkpoint`);
   await there.query(
     `create subscription bench connection '${server.url(sourceName)}' publication bench with (copy_data = false)`,
@@ -149,18 +153,18 @@ async function postgres(server: EmbeddedPostgres, transactions: number): Promise
   await there.query('alter subscription bench disable');
   await source.query(`set synchronous_commit = off`);
   await source.query(
-    `create procedure work(n int) language plpgsql as $$ begin
+    `create procedure public.work(n int) language plpgsql as $$ begin
        for i in 0 .. n - 1 loop
-         update accounts set abalance = i where aid = 1 + (i::bigint * 48271) % 2147483647 % ${ACCOUNTS};
+         update public.accounts set abalance = i where aid = 1 + (i::bigint * 48271) % 2147483647 % ${ACCOUNTS};
          commit;
        end loop; end $$`,
   );
-  await source.query(`call work(${transactions})`);
-  await source.query(`insert into accounts values (0, 0, 0, '')`);
+  await source.query(`call public.work(${transactions})`);
+  await source.query(`insert into public.accounts values (0, 0, 0, '')`);
   const startedMs = performance.now();
   await there.query('alter subscription bench enable');
   for (;;) {
-    const { rows } = await there.query('select 1 from accounts where aid = 0');
+    const { rows } = await there.query('select 1 from public.accounts where aid = 0');
     if (rows.length > 0) break;
     await delay(10);
   }

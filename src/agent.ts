@@ -13,6 +13,8 @@ import { SqlApplyPort } from './apply/sql-apply-port.ts';
 import { Capture, type CaptureState } from './capture/capture.ts';
 import { Lease } from './capture/lease.ts';
 import { captureName, type PublicationReport } from './capture/publication.ts';
+import { readHistory } from './capture/slot.ts';
+import { hlcFromText } from './change/hlc.ts';
 import { NotesLedger } from './clock/notes-ledger.ts';
 import { SqlNoteStore } from './clock/sql-note-store.ts';
 import { Stability } from './clock/stability.ts';
@@ -34,7 +36,7 @@ import type { Logger } from './platform/logger.ts';
 import { migrate } from './platform/migrations.ts';
 import { arrayText, connect } from './platform/postgres.ts';
 import type { RunState } from './platform/run-loop.ts';
-import { StandingConnection } from './platform/standing-connection.ts';
+import { type Queryable, StandingConnection } from './platform/standing-connection.ts';
 import { isTableIncluded } from './platform/table-filter.ts';
 import { LinkStore, linkId } from './topology/link-store.ts';
 
@@ -230,6 +232,8 @@ export class Agent implements AgentControl, AsyncDisposable {
     } else if (state.kind === 'retrying') {
       this.#logger.warn({ err: state.error, retry_ms: state.delayMs }, 'capture is interrupted');
     } else this.#logger.info({ state: state.kind }, 'capture');
+    // The very first start makes the history while apply is at work already.
+    if (state.kind === 'streaming') void this.#learnHistory(this.#control).catch((error: unknown) => this.#end(error));
   }
 
   #onPublication(report: PublicationReport): void {
@@ -316,6 +320,7 @@ export class Agent implements AgentControl, AsyncDisposable {
         if (rows.length === 0) break;
         await delay(TERMINATE_POLL_MS);
       }
+      await this.#learnHistory(client);
       const port = await SqlApplyPort.connect(database, {
         region,
         applicationName,
@@ -334,6 +339,11 @@ export class Agent implements AgentControl, AsyncDisposable {
       await client.end();
       throw error;
     }
+  }
+
+  async #learnHistory(database: Queryable): Promise<void> {
+    const history = await readHistory(database);
+    if (history !== null) this.#stability.beganAt(hlcFromText(history.epoch));
   }
 
   #onApplyState(state: RunState): void {

@@ -292,7 +292,7 @@ export class BatchWriter {
   #certainlySeen(seen: ChainLink['source']['seen'], standing: StandingSide): boolean {
     const { origin, hlc } = standing.version;
     if (standing.position !== null) return covers(seen, origin, standing.position);
-    return hlc <= this.#stability.watermark() || hlc <= this.#stability.promiseAt(origin, seen[origin]);
+    return hlc <= this.#stability.seenBy(origin, seen[origin]);
   }
 
   #record(shape: TableShape): TableRecord {

@@ -16,11 +16,7 @@ import type { ExactVersion, Guard, GuardRule, Tombstone, Tuple } from './apply-p
  */
 export function remoteGuard(origin: string, seen: Seen, stability: Stability): Guard {
   const guard: { [writer: string]: GuardRule } = {};
-  const stable = stability.watermark();
-  for (const member of stability.members) {
-    const promised = stability.promiseAt(member, seen[member]);
-    guard[member] = hlcMicros(promised > stable ? promised : stable);
-  }
+  for (const member of stability.members) guard[member] = hlcMicros(stability.seenBy(member, seen[member]));
   guard[origin] = 'always';
   return guard;
 }

@@ -11,6 +11,7 @@ import { hlcFromMicros, hlcToText } from '../change/hlc.ts';
 import { type Epoch, lsnFromText, lsnToText } from '../change/position.ts';
 import { fail } from '../platform/errors.ts';
 import type { PostgresClient } from '../platform/postgres.ts';
+import type { Queryable } from '../platform/standing-connection.ts';
 import type { ReplicationConnection } from './replication-connection.ts';
 
 const EPOCH_KEY = 'epoch';
@@ -29,7 +30,7 @@ export type SlotHistory = {
 };
 
 /** The epoch that the database holds; null before the first start. */
-export async function readHistory(control: PostgresClient): Promise<SlotHistory | null> {
+export async function readHistory(control: Queryable): Promise<SlotHistory | null> {
   const sql = 'select key, value from syncline.meta where key in ($1, $2)';
   const { rows } = await control.query(sql, [EPOCH_KEY, START_KEY]);
   const values = new Map(rows.map(({ key, value }) => [key, value]));
@@ -63,8 +64,9 @@ export async function ensureSlot(
   }
   // A first start that ended before the epoch was noted: nothing was published from the slot that it left.
   if (exists) await control.query('select pg_drop_replication_slot($1)', [slot]);
-  const { consistentPoint } = await connection.createSlot({ slot, snapshot: 'none' });
+  // Read before the slot begins, which waits for every transaction in progress: what committed by then is not sent.
   const epoch = hlcToText(hlcFromMicros(await serverMicros(control)));
+  const { consistentPoint } = await connection.createSlot({ slot, snapshot: 'none' });
   const sql = 'insert into syncline.meta (key, value) values ($1, $2), ($3, $4)';
   await control.query(sql, [EPOCH_KEY, epoch, START_KEY, lsnToText(consistentPoint)]);
   return { epoch, startLsn: consistentPoint };

@@ -22,6 +22,7 @@ export class Stability {
   readonly #members: readonly string[];
   readonly #samples = new Map<string, Sample[]>();
   readonly #floors = new Map<string, Hlc>();
+  #baseline: Hlc = 0n;
 
   constructor(self: string, peers: readonly string[]) {
     this.#self = self;
@@ -30,6 +31,25 @@ export class Stability {
 
   get members(): readonly string[] {
     return this.#members;
+  }
+
+  /**
+   * When the own stream's history began: local rows stamped well below it were there before, and are not sent. No event
+   * can be concurrent with them.
+   */
+  beganAt(hlc: Hlc): void {
+    this.#baseline = hlc > WINDOW ? hlc - WINDOW : 0n;
+  }
+
+  /**
+   * Every tuple of that writer stamped at or below it had been seen by an event that had seen this position: what was
+   * promised there, what is stable, and what was there before replication began.
+   */
+  seenBy(writer: string, position: Position | undefined): Hlc {
+    const promised = this.promiseAt(writer, position);
+    const stable = this.watermark();
+    const known = promised > stable ? promised : stable;
+    return writer === this.#self && this.#baseline > known ? this.#baseline : known;
   }
 
   /** A transaction of that origin was applied here (for the own stream: echoed). */
