@@ -7,9 +7,11 @@ import { DatabaseSync } from 'node:sqlite';
 import { describe, test } from 'node:test';
 import { eventLogContract } from '../../test/support/event-log-contract.ts';
 import { change, heartbeat, runStart, transaction } from '../../test/support/stream-records.ts';
+import { waitFor } from '../../test/support/wait-for.ts';
 import { EmbeddedLog } from './embedded-log.ts';
 import type { StoredRecord, StreamReader } from './event-log.ts';
 import { fileNameOf, nameOfFile, storeError, streamPaths } from './stream-file.ts';
+import { WakeFile } from './wake-file.ts';
 
 const ALL = { records_max: 1_000_000, bytes_max: 1_000_000_000 };
 
@@ -147,13 +149,16 @@ describe('the embedded log on disk', () => {
     await expectRefusal('SYN-L009');
   });
 
-  test('a database that is removed or replaced while in use takes no more appends', async () => {
+  test('a database that is removed while in use is noticed by its writer and its readers', async () => {
     await using directory = await temporaryDirectory();
     await using log = await EmbeddedLog.open(directory.path);
     await using writer = await log.writer('eu');
     await writer.append([runStart(1)]);
+    await using reader = await log.reader('eu');
+    assert.equal(await reader.waitFor(0, 0), true);
     await rm(streamPaths(directory.path, 'eu').database);
     await assert.rejects(writer.append([heartbeat(1, 1)]), { code: 'SYN-L002' });
+    await assert.rejects(reader.waitFor(5, 30_000), { code: 'SYN-L002' });
   });
 
   test('the WAL of a database that is gone is not replayed into a new one', async () => {
@@ -219,7 +224,31 @@ describe('the embedded log on disk', () => {
       results.map(({ status }) => status),
       ['fulfilled', 'rejected', 'rejected'],
     );
+    await assert.rejects(writer.append([heartbeat(1, 4)]), { code: 'SYN-L007' });
     assert.equal((await readAll(reader)).length, 1);
+  });
+
+  test('each append gives a hint to whoever watches', async () => {
+    await using directory = await temporaryDirectory();
+    await using log = await EmbeddedLog.open(directory.path);
+    await using writer = await log.writer('eu');
+    const wake = new WakeFile(streamPaths(directory.path, 'eu').wake);
+    for (const lsn of [1, 2, 3]) {
+      const { hints } = wake;
+      await writer.append([heartbeat(1, lsn)]);
+      await waitFor(() => wake.hints > hints, { what: `the hint of append ${lsn}` });
+    }
+    wake.close();
+  });
+
+  test('closing a log ends what waits for it', async () => {
+    await using directory = await temporaryDirectory();
+    const log = await EmbeddedLog.open(directory.path);
+    const reader = await log.reader('eu');
+    const waiting = reader.waitFor(0, 30_000);
+    await log[Symbol.asyncDispose]();
+    assert.equal(await waiting, false);
+    await assert.rejects(readAll(reader), { code: 'SYN-L002' });
   });
 
   test('names become file names that are kept apart without case, and back', () => {

@@ -45,7 +45,7 @@ export class EmbeddedLog implements EventLog {
   }
 
   async writer(stream: string): Promise<StreamWriter> {
-    this.#thread ??= new WriterThread();
+    if (this.#thread?.hasEnded !== false) this.#thread = new WriterThread();
     const thread = this.#thread;
     await thread.call(stream, { kind: 'open', directory: this.#directory, bytesMax: this.#bytesMax });
     const writer: StreamWriter = new EmbeddedWriter(stream, thread, () => this.#writers.delete(writer));

@@ -6,7 +6,7 @@
 //
 // A stream that does not exist yet is empty; the file is looked for again until it is there.
 
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
@@ -27,6 +27,7 @@ const COLUMNS = '"offset", kind, run, "position", "index", last, value';
 type Row = [number, number, number, Position | null, number, number, string];
 
 type OpenFile = {
+  readonly inode: number;
   readonly database: DatabaseSync;
   readonly forward: StatementSync;
   readonly backward: StatementSync;
@@ -67,13 +68,15 @@ export class EmbeddedReader implements StreamReader {
   async waitFor(from: number, timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
     const end = performance.now() + timeoutMs;
     for (let hintsBefore: number | undefined; ; ) {
+      if (this.#isClosed) return false;
+      this.#checkInPlace();
       const { hints } = this.#wake;
       if ((await this.#lastOffset()) >= from) {
         if (hintsBefore === hints) this.#wake.missed();
         return true;
       }
       const leftMs = end - performance.now();
-      if (leftMs <= 0 || this.#isClosed || signal?.aborted === true) return false;
+      if (leftMs <= 0 || signal?.aborted === true) return false;
       await this.#wake.changed(hints, leftMs, signal);
       hintsBefore = hints;
     }
@@ -100,6 +103,14 @@ export class EmbeddedReader implements StreamReader {
     this.#wake.close();
     this.#file?.database.close();
     this.#file = undefined;
+  }
+
+  /** A file that was removed or replaced under us would stay as it is for ever, and nobody would notice. */
+  #checkInPlace(): void {
+    if (this.#file === undefined) return;
+    const { database } = this.#paths;
+    if (statSync(database, { throwIfNoEntry: false })?.ino === this.#file.inode) return;
+    throw fail('SYN-L002', `${database} was removed or replaced while in use`, { context: { path: database } });
   }
 
   #lastOffset(): Promise<number> {
@@ -142,7 +153,8 @@ export class EmbeddedReader implements StreamReader {
 }
 
 function openFile(path: string): OpenFile | undefined {
-  if (!existsSync(path)) return undefined;
+  const inode = statSync(path, { throwIfNoEntry: false })?.ino;
+  if (inode === undefined) return undefined;
   const database = openDatabase(path, { readOnly: true, busyMs: 0 });
   const rows = (sql: string): StatementSync => {
     const statement = database.prepare(sql);
@@ -150,6 +162,7 @@ function openFile(path: string): OpenFile | undefined {
     return statement;
   };
   return {
+    inode,
     database,
     forward: rows(`SELECT ${COLUMNS} FROM record WHERE "offset" >= ? ORDER BY "offset" LIMIT ?`),
     backward: rows(`SELECT ${COLUMNS} FROM record WHERE "offset" < ? ORDER BY "offset" DESC LIMIT ?`),

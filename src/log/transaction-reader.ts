@@ -26,7 +26,7 @@ import {
 /** Bounds of what is read ahead. One read more than that may be held. */
 export type ReadAheadLimits = { readonly rows_max: number; readonly bytes_max: number };
 
-export const READ_AHEAD: ReadAheadLimits = { rows_max: 20_000, bytes_max: 32 * 1024 * 1024 };
+export const READ_AHEAD: ReadAheadLimits = { rows_max: 20_000, bytes_max: 16 * 1024 * 1024 };
 
 /** One read: what is parsed without giving the event loop its turn. */
 const READ_STEP: ReadLimit = { records_max: 500, bytes_max: 512 * 1024 };

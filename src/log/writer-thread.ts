@@ -21,6 +21,11 @@ export class WriterThread {
     this.#worker.on('exit', () => this.#end(undefined));
   }
 
+  /** After that every call fails; another thread is needed. */
+  get hasEnded(): boolean {
+    return this.#failure !== undefined;
+  }
+
   call(stream: string, request: WriterRequest): Promise<number> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     const { promise, resolve, reject } = Promise.withResolvers<number>();
