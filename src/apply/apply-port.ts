@@ -139,7 +139,7 @@ export interface ApplyTransaction {
   remove(shape: TableShape, rows: readonly RemoveRow[], guard: Guard): Promise<RemoveOutcome[]>;
   /**
    * Deletes every row that the guard admits for an event with this stamp. Returns the keys of rows left whose
-   * version may still be below the event's: all but local ones stamped at or above it.
+   * version may still be below the event's: all but local ones stamped above it (of equal stamps the origins decide).
    */
   removeAll(
     shape: TableShape,

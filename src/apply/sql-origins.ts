@@ -7,7 +7,7 @@
  */
 
 import { microsToIso } from '../change/change-event.ts';
-import { type Hlc, hlcMicros, hlcMicrosCeil } from '../change/hlc.ts';
+import { type Hlc, hlcMicros } from '../change/hlc.ts';
 import { fail, sqlStateOf } from '../platform/errors.ts';
 import { arrayText, type PostgresClient, type TextValue } from '../platform/postgres.ts';
 import type { Guard } from './apply-port.ts';
@@ -79,9 +79,9 @@ export class SqlOrigins {
     return [timestampText(lowest(limits)), arrayText(origins), arrayText(limits.map(timestampText))];
   }
 
-  /** The parameters that tell local tuples not below an event from all others. */
+  /** The parameters that tell local tuples above an event from all others. */
   laterLocal(hlc: Hlc): TextValue[] {
-    return [timestampText(hlcMicrosCeil(hlc)), arrayText([NO_ORIGIN, ...this.#regionOf.keys()])];
+    return [timestampText(hlcMicros(hlc)), arrayText([NO_ORIGIN, ...this.#regionOf.keys()])];
   }
 
   async #create(name: string): Promise<void> {
@@ -111,16 +111,14 @@ function timestampText(limit: Limit): TextValue {
   return limit < 0n ? '-infinity' : microsToIso(limit);
 }
 
+const ORIGIN_ERRORS: Readonly<Record<string, 'SYN-K004' | 'SYN-P003' | 'SYN-P006'>> = {
+  '55006': 'SYN-K004',
+  '53400': 'SYN-P003',
+  '42501': 'SYN-P006',
+};
+
 function originError(name: string, cause: unknown): unknown {
-  const detail = `replication origin ${name}: ${cause instanceof Error ? cause.message : String(cause)}`;
-  switch (sqlStateOf(cause)) {
-    case '55006':
-      return fail('SYN-K004', detail, { cause });
-    case '53400':
-      return fail('SYN-P003', detail, { cause });
-    case '42501':
-      return fail('SYN-P006', detail, { cause });
-    default:
-      return cause;
-  }
+  const code = ORIGIN_ERRORS[sqlStateOf(cause) ?? ''];
+  if (code === undefined) return cause;
+  return fail(code, `replication origin ${name}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
 }

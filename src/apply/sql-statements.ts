@@ -101,9 +101,9 @@ export function removeAllSql(shape: SqlTableShape): string {
   return `delete from ${target(shape)} as t where ${ADMITTED}`;
 }
 
-/** $2 as in a guard; $1 is the event's stamp. Returns key columns of all rows but local ones not below it. */
+/** $2 as in a guard; $1 is the event's stamp. Returns key columns of all rows but local ones above it. */
 export function remainingSql(shape: SqlTableShape): string {
-  const isLater = `coalesce(${STAMP} >= $1::timestamptz, false)`;
+  const isLater = `coalesce(${STAMP} > $1::timestamptz, false)`;
   return `select ${keyTexts(shape, (name) => `t.${quoteIdent(name)}`)}
 from ${target(shape)} as t
 where not (${WRITER_PLACE} = 1 and ${isLater})`;

@@ -6,19 +6,13 @@
  * Everything is deterministic: time comes from outside, and every statement asks `step` before it acts, which is where
  * a scheduler interleaves sessions.
  */
-
 import type { RowChange } from '../../src/capture/decoded-transaction.ts';
 import type { Image } from '../../src/change/change-event.ts';
 import { invariant } from '../../src/platform/assert.ts';
+import { type ModelTuple, type Step, sqlError, Transaction, type TransactionKind } from './model-transaction.ts';
 
-export type Step = (what: string) => Promise<void>;
-
-export type ModelTuple = {
-  readonly image: Image;
-  readonly xid: number;
-  readonly writer: Transaction;
-  readonly birth: number;
-};
+/** As in PostgreSQL: `share` is FOR KEY SHARE, `write` FOR NO KEY UPDATE, `key` FOR UPDATE. */
+export type LockStrength = 'share' | 'write' | 'key';
 
 /** A place in a table: the newest visible tuple, and what the transaction that holds it has made of it. */
 export type Slot = {
@@ -26,6 +20,7 @@ export type Slot = {
   readonly key: string;
   tuple: ModelTuple | null;
   holder: Transaction | null;
+  strength: 'write' | 'key';
   /** undefined: the holder only locked the row. */
   pending: ModelTuple | null | undefined;
   readonly sharers: Set<Transaction>;
@@ -44,58 +39,17 @@ export class ModelTable {
   slot(key: string): Slot {
     const known = this.slots.get(key);
     if (known !== undefined) return known;
-    const slot: Slot = { table: this, key, tuple: null, holder: null, pending: undefined, sharers: new Set() };
+    const slot: Slot = {
+      table: this,
+      key,
+      tuple: null,
+      holder: null,
+      strength: 'write',
+      pending: undefined,
+      sharers: new Set(),
+    };
     this.slots.set(key, slot);
     return slot;
-  }
-}
-
-type Undo = {
-  readonly slot: Slot;
-  readonly holder: Transaction | null;
-  readonly pending: ModelTuple | null | undefined;
-};
-
-export type TransactionKind = { readonly writer: string; readonly local: boolean; readonly stampMicros: bigint | null };
-
-/** A transaction of any session. */
-export class Transaction {
-  readonly xid: number;
-  readonly kind: TransactionKind;
-  state: 'open' | 'committing' | 'visible' | 'aborted' = 'open';
-  stampMicros: bigint | null;
-  /** The id that tuples get now: a subtransaction's after a savepoint. */
-  currentXid: number;
-  readonly undo: Undo[] = [];
-  changes: RowChange[] = [];
-  heartbeat: { members: readonly string[] } | null = null;
-  readonly savepoints: { name: string; undoTo: number; changesTo: number }[] = [];
-  readonly tables = new Set<ModelTable>();
-  readonly onCommit: (() => void)[] = [];
-  waitsFor: Transaction | null = null;
-  /** Ends the current lock wait with an error. */
-  expire: ((error: Error) => void) | null = null;
-  #wakers: (() => void)[] = [];
-
-  constructor(xid: number, kind: TransactionKind) {
-    this.xid = xid;
-    this.currentXid = xid;
-    this.kind = kind;
-    this.stampMicros = kind.stampMicros;
-  }
-
-  get ended(): boolean {
-    return this.state === 'visible' || this.state === 'aborted';
-  }
-
-  onEnd(wake: () => void): void {
-    this.#wakers.push(wake);
-  }
-
-  wake(): void {
-    const wakers = this.#wakers;
-    this.#wakers = [];
-    for (const wake of wakers) wake();
   }
 }
 
@@ -108,9 +62,8 @@ export type WalEntry = {
   readonly heartbeat: { members: readonly string[] } | null;
 };
 
-export function sqlError(code: string, message: string): Error {
-  return Object.assign(new Error(message), { code });
-}
+/** What a transaction made of a row, told when it becomes visible. */
+export type RowWrite = { readonly slot: Slot; readonly before: ModelTuple | null; readonly after: ModelTuple | null };
 
 export class ModelDatabase {
   readonly region: string;
@@ -119,19 +72,22 @@ export class ModelDatabase {
   /** What logical decoding would send: local commits, in WAL order. */
   readonly wal: WalEntry[] = [];
   readonly open = new Set<Transaction>();
+  /** Called as a transaction becomes visible, still under its locks. */
+  onVisible: (transaction: Transaction, writes: readonly RowWrite[]) => void = () => {};
+  /** Grows with each crash: sessions of an older generation are cut. */
+  generation = 0;
   readonly #transactions = new Map<number, Transaction>();
   #lsn = 16n;
   #xid = 700;
   #births = 0;
-  /** Grows with each crash: sessions of an older generation are cut. */
-  generation = 0;
 
   constructor(region: string, now: () => bigint) {
     this.region = region;
     this.now = now;
   }
 
-  get walPosition(): bigint {
+  /** A position of its own for each caller. */
+  nextLsn(): bigint {
     this.#lsn += 8n;
     return this.#lsn;
   }
@@ -160,29 +116,52 @@ export class ModelDatabase {
     return this.#transactions.get(xid);
   }
 
-  nextBirth(): number {
-    this.#births += 1;
-    return this.#births;
-  }
-
-  /** The newest tuple as this transaction sees it under its lock. */
+  /** The newest tuple as this transaction sees it: its own, else the visible one. */
   newest(slot: Slot, transaction: Transaction): ModelTuple | null {
     return slot.holder === transaction && slot.pending !== undefined ? slot.pending : slot.tuple;
   }
 
-  /** Waits until no other transaction holds the row; `resumed` is asked after each wait. */
-  async lock(slot: Slot, transaction: Transaction, resumed: Step, againstSharers = false): Promise<void> {
+  /** Waits until nobody else holds the row in a way that conflicts; `resumed` is asked after each wait. */
+  async free(slot: Slot, transaction: Transaction, strength: LockStrength, resumed: Step): Promise<void> {
     for (;;) {
-      const holder = this.#blocker(slot, transaction, againstSharers);
-      if (holder === null) break;
-      await this.#waitFor(holder, transaction);
+      const blocker = blockerOf(slot, transaction, strength);
+      if (blocker === null) return;
+      await this.#waitFor(blocker, transaction);
       await resumed('lock granted');
     }
-    if (slot.holder === transaction) return;
-    transaction.undo.push({ slot, holder: slot.holder, pending: slot.pending });
+  }
+
+  /** Waits until nobody else has an uncommitted version of the row; locks alone do not matter. */
+  async settled(slot: Slot, transaction: Transaction, resumed: Step): Promise<void> {
+    while (slot.holder !== null && slot.holder !== transaction && slot.pending !== undefined) {
+      await this.#waitFor(slot.holder, transaction);
+      await resumed('row settled');
+    }
+  }
+
+  /** Takes a row that is free. */
+  hold(slot: Slot, transaction: Transaction, strength: LockStrength): void {
+    invariant(blockerOf(slot, transaction, strength) === null, 'a row is free before it is held');
+    transaction.slots.add(slot);
+    if (strength === 'share') {
+      slot.sharers.add(transaction);
+      return;
+    }
+    if (slot.holder === transaction && (slot.strength === 'key' || strength === 'write')) return;
+    const { holder, strength: former, pending } = slot;
+    transaction.willUndo(() => {
+      slot.holder = holder;
+      slot.strength = former;
+      slot.pending = pending;
+    });
+    if (holder !== transaction) slot.pending = undefined;
     slot.holder = transaction;
-    slot.pending = undefined;
-    transaction.tables.add(slot.table);
+    slot.strength = strength;
+  }
+
+  async lock(slot: Slot, transaction: Transaction, strength: LockStrength, resumed: Step): Promise<void> {
+    await this.free(slot, transaction, strength, resumed);
+    this.hold(slot, transaction, strength);
   }
 
   /** Waits for every other transaction that has the table in use, then holds all of it. */
@@ -209,26 +188,25 @@ export class ModelDatabase {
   put(slot: Slot, transaction: Transaction, image: Image | null): void {
     invariant(slot.holder === transaction, 'a row is locked before it is written');
     const before = this.newest(slot, transaction);
-    transaction.undo.push({ slot, holder: transaction, pending: slot.pending });
-    slot.pending =
-      image === null
-        ? null
-        : { image, xid: transaction.currentXid, writer: transaction, birth: before?.birth ?? this.nextBirth() };
+    const { pending } = slot;
+    transaction.willUndo(() => {
+      slot.pending = pending;
+    });
+    if (image === null) slot.pending = null;
+    else {
+      if (before === null) this.#births += 1;
+      const birth = before?.birth ?? this.#births;
+      slot.pending = { image, xid: transaction.currentXid, writer: transaction, birth };
+    }
   }
 
   /** Fails where another row has this value of the unique column; waits for one that might. */
-  async checkUnique(
-    table: ModelTable,
-    slot: Slot,
-    image: Image,
-    transaction: Transaction,
-    resumed: Step,
-  ): Promise<void> {
+  async checkUnique(slot: Slot, image: Image, transaction: Transaction, resumed: Step): Promise<void> {
     const value = image.u;
     if (value === null || value === undefined) return;
     for (;;) {
       let blocker: Transaction | null = null;
-      for (const other of table.slots.values()) {
+      for (const other of slot.table.slots.values()) {
         if (other === slot) continue;
         const held = other.holder !== null && other.holder !== transaction && other.pending !== undefined;
         if (held && (other.pending?.image.u === value || other.tuple?.image.u === value)) blocker = other.holder;
@@ -242,18 +220,15 @@ export class ModelDatabase {
     }
   }
 
-  rollbackTo(transaction: Transaction, undoTo: number): void {
-    while (transaction.undo.length > undoTo) {
-      const undo = transaction.undo.pop();
-      if (undo === undefined) break;
-      undo.slot.holder = undo.holder;
-      undo.slot.pending = undo.pending;
-    }
+  /** Undoes what came after the savepoint; locks taken since are free again. */
+  rollbackTo(transaction: Transaction, depth: number): void {
+    transaction.undoTo(depth);
+    transaction.wake();
   }
 
   abort(transaction: Transaction): void {
     if (transaction.ended) return;
-    this.rollbackTo(transaction, 0);
+    transaction.undoTo(0);
     this.#finish(transaction, 'aborted');
   }
 
@@ -261,7 +236,8 @@ export class ModelDatabase {
   enterWal(transaction: Transaction): void {
     invariant(transaction.state === 'open', 'a transaction commits once');
     transaction.state = 'committing';
-    const lsn = this.walPosition;
+    const lsn = this.nextLsn();
+    transaction.lsn = lsn;
     if (transaction.kind.local && (transaction.changes.length > 0 || transaction.heartbeat !== null)) {
       const { xid, changes, heartbeat } = transaction;
       const commitMicros = transaction.stampMicros ?? 0n;
@@ -272,13 +248,13 @@ export class ModelDatabase {
   becomeVisible(transaction: Transaction): void {
     if (transaction.ended) return;
     invariant(transaction.state === 'committing', 'a transaction is in the WAL before it is visible');
-    for (const table of this.tables.values()) {
-      for (const slot of table.slots.values()) {
-        if (slot.holder !== transaction) continue;
-        if (slot.pending !== undefined) slot.tuple = slot.pending;
-      }
+    const writes: RowWrite[] = [];
+    for (const slot of transaction.slots) {
+      if (slot.holder !== transaction || slot.pending === undefined) continue;
+      writes.push({ slot, before: slot.tuple, after: slot.pending });
+      slot.tuple = slot.pending;
     }
-    for (const hook of transaction.onCommit) hook();
+    this.onVisible(transaction, writes);
     this.#finish(transaction, 'visible');
   }
 
@@ -294,23 +270,15 @@ export class ModelDatabase {
 
   #finish(transaction: Transaction, state: 'visible' | 'aborted'): void {
     transaction.state = state;
-    for (const table of this.tables.values()) {
-      if (table.exclusive === transaction) table.exclusive = null;
-      for (const slot of table.slots.values()) {
-        slot.sharers.delete(transaction);
-        if (slot.holder !== transaction) continue;
-        slot.holder = null;
-        slot.pending = undefined;
-      }
+    for (const table of transaction.tables) if (table.exclusive === transaction) table.exclusive = null;
+    for (const slot of transaction.slots) {
+      slot.sharers.delete(transaction);
+      if (slot.holder !== transaction) continue;
+      slot.holder = null;
+      slot.pending = undefined;
     }
     this.open.delete(transaction);
     transaction.wake();
-  }
-
-  #blocker(slot: Slot, transaction: Transaction, againstSharers: boolean): Transaction | null {
-    if (slot.holder !== null && slot.holder !== transaction) return slot.holder;
-    if (againstSharers) for (const sharer of slot.sharers) if (sharer !== transaction) return sharer;
-    return null;
   }
 
   async #waitFor(holder: Transaction, transaction: Transaction): Promise<void> {
@@ -328,4 +296,12 @@ export class ModelDatabase {
       transaction.expire = null;
     }
   }
+}
+
+function blockerOf(slot: Slot, transaction: Transaction, strength: LockStrength): Transaction | null {
+  const { holder } = slot;
+  const goesBeside = strength === 'share' && slot.strength === 'write';
+  if (holder !== null && holder !== transaction && !goesBeside) return holder;
+  if (strength === 'key') for (const sharer of slot.sharers) if (sharer !== transaction) return sharer;
+  return null;
 }

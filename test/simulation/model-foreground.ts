@@ -1,17 +1,8 @@
 /** A user's session on the model: statements one by one, as an application sends them. */
+import type { RowChange } from '../../src/capture/decoded-transaction.ts';
 import type { Image } from '../../src/change/change-event.ts';
-import {
-  type ModelDatabase,
-  type ModelTable,
-  type ModelTuple,
-  type Slot,
-  type Step,
-  sqlError,
-  type Transaction,
-} from './model-database.ts';
-
-/** How a commit goes on between its WAL record and its visibility. */
-export type CommitPause = () => Promise<void>;
+import type { LockStrength, ModelDatabase, ModelTable, Slot } from './model-database.ts';
+import { type CommitPause, type Step, sqlError, type Transaction } from './model-transaction.ts';
 
 export class ModelSession {
   readonly #database: ModelDatabase;
@@ -29,70 +20,54 @@ export class ModelSession {
     return this.#transaction;
   }
 
-  begin(): Transaction {
-    if (this.#generation !== this.#database.generation) throw sqlError('57P02', 'the server has ended this connection');
-    this.#transaction ??= this.#database.begin({ writer: this.#database.region, local: true, stampMicros: null });
-    return this.#transaction;
-  }
-
   async insert(table: string, key: string, image: Image): Promise<void> {
     await this.#run('insert', table, async (transaction, model) => {
       const slot = model.slot(key);
-      await this.#database.lock(slot, transaction, this.#resumed);
-      if (this.#database.newest(slot, transaction) !== null) {
-        throw sqlError('23505', `duplicate key value violates unique constraint: id = ${key}`);
-      }
-      await this.#database.checkUnique(model, slot, image, transaction, this.#resumed);
+      await this.#insertAt(slot, transaction);
+      await this.#database.checkUnique(slot, image, transaction, this.#resumed);
       this.#database.put(slot, transaction, image);
-      transaction.changes.push({
-        schema: 'public',
-        table,
-        operation: 'INSERT',
-        key: ['id'],
-        before: null,
-        after: image,
-      });
+      this.#changed(transaction, { table, operation: 'INSERT', before: null, after: image });
     });
   }
 
+  /** How many rows were updated: one, or none where the row is absent. */
   async update(table: string, key: string, change: (image: Image) => Image): Promise<number> {
     return await this.#run('update', table, async (transaction, model) => {
-      const slot = await this.#lockExisting(model, key, transaction, false);
+      const slot = await this.#lockExisting(model, key, transaction, 'write');
       if (slot === null) return 0;
       const before = this.#database.newest(slot, transaction)?.image ?? {};
       const after = change(before);
-      await this.#database.checkUnique(model, slot, after, transaction, this.#resumed);
+      await this.#database.checkUnique(slot, after, transaction, this.#resumed);
       this.#database.put(slot, transaction, after);
-      transaction.changes.push({ schema: 'public', table, operation: 'UPDATE', key: ['id'], before, after });
+      this.#changed(transaction, { table, operation: 'UPDATE', before, after });
       return 1;
     });
   }
 
   async changeKey(table: string, key: string, to: string): Promise<number> {
     return await this.#run('change key', table, async (transaction, model) => {
-      const from = await this.#lockExisting(model, key, transaction, true);
+      const from = await this.#lockExisting(model, key, transaction, 'key');
       if (from === null) return 0;
       const before = this.#database.newest(from, transaction)?.image ?? {};
       const after = { ...before, id: to };
       const target = model.slot(to);
-      await this.#database.lock(target, transaction, this.#resumed);
-      if (this.#database.newest(target, transaction) !== null) {
-        throw sqlError('23505', `duplicate key value violates unique constraint: id = ${to}`);
+      if (target !== from) {
+        await this.#insertAt(target, transaction);
+        this.#database.put(from, transaction, null);
       }
-      this.#database.put(from, transaction, null);
       this.#database.put(target, transaction, after);
-      transaction.changes.push({ schema: 'public', table, operation: 'UPDATE', key: ['id'], before, after });
+      this.#changed(transaction, { table, operation: 'UPDATE', before, after });
       return 1;
     });
   }
 
   async delete(table: string, key: string): Promise<number> {
     return await this.#run('delete', table, async (transaction, model) => {
-      const slot = await this.#lockExisting(model, key, transaction, true);
+      const slot = await this.#lockExisting(model, key, transaction, 'key');
       if (slot === null) return 0;
       const before = this.#database.newest(slot, transaction)?.image ?? {};
       this.#database.put(slot, transaction, null);
-      transaction.changes.push({ schema: 'public', table, operation: 'DELETE', key: ['id'], before, after: null });
+      this.#changed(transaction, { table, operation: 'DELETE', before, after: null });
       return 1;
     });
   }
@@ -102,45 +77,36 @@ export class ModelSession {
       await this.#database.lockTable(model, transaction, this.#resumed);
       for (const slot of model.slots.values()) {
         if (this.#database.newest(slot, transaction) === null) continue;
-        await this.#database.lock(slot, transaction, this.#resumed);
+        await this.#database.lock(slot, transaction, 'key', this.#resumed);
         this.#database.put(slot, transaction, null);
       }
-      transaction.changes.push({
-        schema: 'public',
-        table,
-        operation: 'TRUNCATE',
-        key: ['id'],
-        before: null,
-        after: null,
-      });
+      this.#changed(transaction, { table, operation: 'TRUNCATE', before: null, after: null });
     });
   }
 
   async lockRow(table: string, key: string, strength: 'update' | 'key share'): Promise<void> {
     await this.#run('lock', table, async (transaction, model) => {
-      const slot = await this.#lockExisting(model, key, transaction, strength === 'update', strength === 'key share');
-      if (slot !== null && strength === 'key share') slot.sharers.add(transaction);
+      await this.#lockExisting(model, key, transaction, strength === 'update' ? 'key' : 'share');
     });
   }
 
   savepoint(name: string): void {
-    const transaction = this.begin();
-    transaction.savepoints.push({ name, undoTo: transaction.undo.length, changesTo: transaction.changes.length });
+    const transaction = this.#begun();
+    transaction.savepoints.push({ name, undoTo: transaction.undoDepth, changesTo: transaction.changes.length });
     transaction.currentXid = this.#database.nextXid();
   }
 
   rollbackTo(name: string): void {
-    const transaction = this.begin();
+    const transaction = this.#begun();
     const savepoint = transaction.savepoints.findLast((each) => each.name === name);
     if (savepoint === undefined) throw sqlError('3B001', `no such savepoint: ${name}`);
     this.#database.rollbackTo(transaction, savepoint.undoTo);
     transaction.changes = transaction.changes.slice(0, savepoint.changesTo);
     transaction.currentXid = this.#database.nextXid();
-    transaction.wake();
   }
 
   heartbeat(members: readonly string[]): void {
-    this.begin().heartbeat = { members };
+    this.#begun().heartbeat = { members };
   }
 
   async commit(pause: CommitPause = async () => {}): Promise<void> {
@@ -168,25 +134,39 @@ export class ModelSession {
     if (this.#transaction !== null) this.#mustLive(this.#transaction);
   };
 
+  #begun(): Transaction {
+    if (this.#generation !== this.#database.generation) throw sqlError('57P02', 'the server has ended this connection');
+    this.#transaction ??= this.#database.begin({ writer: this.#database.region, local: true, stampMicros: null });
+    return this.#transaction;
+  }
+
+  /** Takes the place of a key that nobody has; the key's index waits for one who might. */
+  async #insertAt(slot: Slot, transaction: Transaction): Promise<void> {
+    await this.#database.settled(slot, transaction, this.#resumed);
+    if (this.#database.newest(slot, transaction) !== null) {
+      throw sqlError('23505', `duplicate key value violates unique constraint: id = ${slot.key}`);
+    }
+    this.#database.hold(slot, transaction, 'key');
+  }
+
+  /** Finds a row by its snapshot, waits for its lock and looks whether it is still the same row. */
   async #lockExisting(
     model: ModelTable,
     key: string,
     transaction: Transaction,
-    againstSharers: boolean,
-    share = false,
+    strength: LockStrength,
   ): Promise<Slot | null> {
     const slot = model.slot(key);
-    const seen: ModelTuple | null = this.#database.newest(slot, transaction);
+    const seen = this.#database.newest(slot, transaction);
     if (seen === null) return null;
-    if (share) {
-      // A key share lock stands beside an update that keeps the key; it waits for a deletion only.
-      if (slot.holder !== null && slot.holder !== transaction && slot.pending === null) {
-        await this.#database.lock(slot, transaction, this.#resumed);
-      }
-      return this.#database.newest(slot, transaction)?.birth === seen.birth ? slot : null;
-    }
-    await this.#database.lock(slot, transaction, this.#resumed, againstSharers);
-    return this.#database.newest(slot, transaction)?.birth === seen.birth ? slot : null;
+    await this.#database.free(slot, transaction, strength, this.#resumed);
+    if (this.#database.newest(slot, transaction)?.birth !== seen.birth) return null;
+    this.#database.hold(slot, transaction, strength);
+    return slot;
+  }
+
+  #changed(transaction: Transaction, change: Omit<RowChange, 'schema' | 'key'>): void {
+    transaction.changes.push({ schema: 'public', key: ['id'], ...change });
   }
 
   /** Runs one statement; an error aborts the whole transaction. */
@@ -196,7 +176,7 @@ export class ModelSession {
     statement: (transaction: Transaction, model: ModelTable) => Promise<T>,
   ): Promise<T> {
     await this.#step(what);
-    const transaction = this.begin();
+    const transaction = this.#begun();
     this.#mustLive(transaction);
     try {
       const model = this.#database.table(table);

@@ -16,8 +16,9 @@ import type { MemoryLog } from '../../src/log/memory-log.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
 import { sqlStateOf } from '../../src/platform/errors.ts';
 import type { Random } from '../../src/platform/random.ts';
-import { ModelApplyPort, ModelStore } from './model-apply-port.ts';
+import { ModelApplyPort } from './model-apply-port.ts';
 import { ModelDatabase } from './model-database.ts';
+import { ModelStore } from './model-store.ts';
 import type { Scheduler } from './scheduler.ts';
 
 export const EPOCH = '0000000000000000001';
@@ -139,7 +140,7 @@ export class Region {
   /** Whether everything committed is published, and everything published was applied here. */
   isSettled(tails: ReadonlyMap<string, Position | null>): boolean {
     const agent = this.#agent;
-    if (agent === null || this.store.looks.length > 0) return false;
+    if (agent === null || this.store.looks.size > 0 || agent.port.transaction?.ended === false) return false;
     for (const [origin, tail] of tails) {
       if (tail !== null && this.store.marks.get(origin)?.position !== tail) return false;
     }
@@ -243,7 +244,7 @@ export class Region {
       await scheduler.step(agent.name, 'apply', () => this.#hasWork(agent));
       try {
         if (random.chance(0.1)) await agent.port.prune(this.#prunable(agent), this.confirmedLsn, 1000);
-        if (this.store.looks.length > 0 && random.chance(0.5)) await agent.lane.lookAgain();
+        if (this.store.looks.size > 0 && random.chance(0.5)) await agent.lane.lookAgain();
         await this.#applyOnce(agent, random.pick(agent.consumers));
       } catch (error) {
         const state = sqlStateOf(error);
@@ -278,7 +279,7 @@ export class Region {
   }
 
   #hasWork(agent: Agent): boolean {
-    if (agent.filledAt < this.#world.appends() || this.store.looks.length > 0) return true;
+    if (agent.filledAt < this.#world.appends() || this.store.looks.size > 0) return true;
     return agent.consumers.some(
       (consumer) => consumer.waiting > 0 && !this.#world.isPaused(consumer.origin, this.name),
     );

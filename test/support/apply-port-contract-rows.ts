@@ -19,6 +19,7 @@ import {
   put,
   removal,
   row,
+  stampOf,
   trying,
   withHarness,
 } from './apply-port-fixtures.ts';
@@ -188,6 +189,19 @@ export function rowContract(make: MakeHarness): void {
           const sorted = [...left].sort((a, b) => (a.key < b.key ? -1 : 1));
           assert.deepEqual(sorted, [keyed(2), keyed(3), keyed(9)]);
         });
+        const stamp = hlcFromMicros(await stampOf(h, 4));
+        for (const [hlc, isLeft] of [
+          [stamp - 1n, false],
+          [stamp, true],
+          [stamp + 1n, true],
+        ] as const) {
+          const { left } = await trying(h, 'r1', (t) => t.removeAll(shape, hlc, {}));
+          assert.equal(
+            left.some(({ key }) => key === keyOf(4)),
+            isLeft,
+            'of equal stamps the origins decide',
+          );
+        }
         assert.deepEqual(
           (await h.rows()).map((each) => each.id),
           [2, 3, 4, 9],

@@ -1,0 +1,275 @@
+/** A transaction of the apply port on the model: one statement after another, and what they keep in our own tables. */
+import type {
+  ApplyTransaction,
+  ConflictEntry,
+  ExactVersion,
+  Guard,
+  LookAgain,
+  Mark,
+  Note,
+  QuarantineEntry,
+  RemoveOutcome,
+  RemoveRow,
+  RowKey,
+  TableShape,
+  Tombstone,
+  Tuple,
+  UpsertRow,
+  VersionEntry,
+} from '../../src/apply/apply-port.ts';
+import type { Image } from '../../src/change/change-event.ts';
+import type { Hlc } from '../../src/change/hlc.ts';
+import type { Position } from '../../src/change/position.ts';
+import { rowKey } from '../../src/change/row-key.ts';
+import { isAbove } from '../../src/change/version.ts';
+import { invariant } from '../../src/platform/assert.ts';
+import { fail } from '../../src/platform/errors.ts';
+import type { ModelDatabase } from './model-database.ts';
+import { ModelRows, type RemovedAll, type Told, told } from './model-rows.ts';
+import { type ModelStore, rowName, write } from './model-store.ts';
+import { type CommitPause, type Step, sqlError, type Transaction } from './model-transaction.ts';
+
+export class ModelApplyTransaction implements ApplyTransaction {
+  readonly model: Transaction;
+  readonly #database: ModelDatabase;
+  readonly #store: ModelStore;
+  readonly #step: Step;
+  readonly #pause: CommitPause;
+  readonly #generation: number;
+  readonly #rows: ModelRows;
+  #failed = false;
+  #last: Promise<void> = Promise.resolve();
+
+  constructor(database: ModelDatabase, store: ModelStore, model: Transaction, step: Step, pause: CommitPause) {
+    this.#database = database;
+    this.#store = store;
+    this.model = model;
+    this.#step = step;
+    this.#pause = pause;
+    this.#generation = database.generation;
+    this.#rows = new ModelRows(database, store, model, this.#resumed);
+  }
+
+  async canonicalKeys(shape: TableShape, pks: readonly Image[]): Promise<RowKey[]> {
+    return pks.map((pk) => rowKey(shape, pk));
+  }
+
+  async upsert(shape: TableShape, rows: readonly UpsertRow[], origin: string, guard: Guard): Promise<number[]> {
+    return await this.#onTable('upsert', shape, rows, () => this.#rows.upsert(shape, rows, origin, guard));
+  }
+
+  async remove(shape: TableShape, rows: readonly RemoveRow[], guard: Guard): Promise<RemoveOutcome[]> {
+    return await this.#onTable('remove', shape, rows, () => this.#rows.remove(shape, rows, guard));
+  }
+
+  async removeAll(shape: TableShape, hlc: Hlc, guard: Guard): Promise<RemovedAll> {
+    return await this.#onTable('remove all', shape, [], () => this.#rows.removeAll(shape, hlc, guard));
+  }
+
+  async inspect(shape: TableShape, rows: readonly { key: RowKey; pk: Image }[]): Promise<Map<RowKey, Tuple>> {
+    return await this.#onTable('inspect', shape, rows, () => this.#rows.inspect(shape, rows));
+  }
+
+  async overwrite(shape: TableShape, row: UpsertRow): Promise<void> {
+    await this.#onTable('overwrite', shape, [row], () => this.#rows.overwrite(shape, row));
+  }
+
+  async insert(shape: TableShape, row: UpsertRow): Promise<boolean> {
+    return await this.#onTable('insert', shape, [row], () => this.#rows.insert(shape, row));
+  }
+
+  async erase(shape: TableShape, row: { key: RowKey; pk: Image }): Promise<void> {
+    await this.#onTable('erase', shape, [row], () => this.#rows.erase(shape, row));
+  }
+
+  async exactVersions(
+    shape: TableShape,
+    wanted: readonly { key: RowKey; xid: number }[],
+  ): Promise<Map<RowKey, ExactVersion>> {
+    return await this.#statement('exact versions', async () => {
+      const found = new Map<RowKey, ExactVersion>();
+      for (const { key, xid } of wanted) {
+        const exact = this.#store.versions.get(xid)?.byRow.get(rowName(shape, key));
+        if (exact !== undefined) found.set(key, exact);
+      }
+      return found;
+    });
+  }
+
+  async tombstones(shape: TableShape, keys: readonly RowKey[]): Promise<Map<RowKey, Tombstone>> {
+    return await this.#statement('tombstones', async () => {
+      const found = new Map<RowKey, Tombstone>();
+      for (const key of keys) {
+        const tombstone = this.#rows.tombstone(shape, key);
+        if (tombstone !== undefined) found.set(key, tombstone);
+      }
+      return found;
+    });
+  }
+
+  async putTombstones(shape: TableShape, origin: string, entries: readonly VersionEntry[]): Promise<void> {
+    await this.#statement('tombstones', async () => {
+      for (const entry of entries) {
+        const row = rowName(shape, entry.key);
+        const known = this.#store.tombstones.get(row);
+        const tombstone: Tombstone = { ...entry, origin };
+        if (known === undefined || isAbove(tombstone, known)) {
+          write(this.#store.tombstones, row, tombstone, this.model);
+        }
+      }
+    });
+  }
+
+  async recordVersions(shape: TableShape, entries: readonly VersionEntry[]): Promise<void> {
+    await this.#statement('versions', async () => {
+      const { versions } = this.#store;
+      const { xid, stampMicros } = this.model;
+      invariant(stampMicros !== null, 'a batch has a stamp');
+      if (!versions.has(xid)) write(versions, xid, { stampMicros, byRow: new Map() }, this.model);
+      const byRow = versions.get(xid)?.byRow;
+      for (const { key, ...exact } of entries) {
+        const row = rowName(shape, key);
+        const known = byRow?.get(row);
+        if (known === undefined || exact.hlc > known.hlc) byRow?.set(row, exact);
+      }
+    });
+  }
+
+  async recordConflicts(entries: readonly ConflictEntry[]): Promise<void> {
+    await this.#statement('conflicts', async () => {
+      const { conflicts } = this.#store;
+      for (const entry of entries) {
+        const known = conflicts.get(entry.conflict_id);
+        if (known !== undefined && !isAbove(entry.winner, known.winner)) continue;
+        write(
+          conflicts,
+          entry.conflict_id,
+          { ...entry, event_id_a: entry.event_id_a ?? known?.event_id_a ?? null },
+          this.model,
+        );
+      }
+    });
+  }
+
+  async recordQuarantine(entries: readonly QuarantineEntry[]): Promise<void> {
+    await this.#statement('quarantine', async () => {
+      for (const entry of entries) write(this.#store.quarantine, entry.event_id, entry, this.model);
+    });
+  }
+
+  async supersedeQuarantine(
+    shape: TableShape,
+    origin: string,
+    rows: readonly { key: RowKey; hlc: Hlc }[],
+  ): Promise<void> {
+    await this.#statement('supersede', async () => {
+      for (const [id, entry] of this.#store.quarantine) {
+        if (entry.table_name !== shape.table) continue;
+        const above = rows.some((row) => row.key === entry.key && isAbove({ hlc: row.hlc, origin }, entry));
+        if (above) write(this.#store.quarantine, id, undefined, this.model);
+      }
+    });
+  }
+
+  async quarantinedKeys(shape: TableShape): Promise<Set<RowKey>> {
+    return await this.#statement('quarantined keys', async () => {
+      const entries = [...this.#store.quarantine.values()].filter((entry) => entry.table_name === shape.table);
+      return new Set(entries.map((entry) => entry.key));
+    });
+  }
+
+  async putLooks(looks: readonly LookAgain[]): Promise<void> {
+    await this.#statement('looks', async () => {
+      const waitsFor = [...this.#database.open].filter((transaction) => transaction !== this.model);
+      for (const look of looks) {
+        const look_id = this.#store.nextLookId();
+        write(this.#store.looks, look_id, { ...look, look_id, waitsFor }, this.model);
+      }
+    });
+  }
+
+  async removeLooks(lookIds: readonly string[]): Promise<void> {
+    await this.#statement('looks settled', async () => {
+      for (const id of lookIds) write(this.#store.looks, id, undefined, this.model);
+    });
+  }
+
+  async removeQuarantine(eventIds: readonly string[]): Promise<void> {
+    await this.#statement('quarantine settled', async () => {
+      for (const id of eventIds) write(this.#store.quarantine, id, undefined, this.model);
+    });
+  }
+
+  async advanceMark(expected: Position | null, mark: Mark): Promise<void> {
+    await this.#statement('mark', async () => {
+      const standing = this.#store.marks.get(mark.origin)?.position ?? null;
+      if (standing !== expected) {
+        throw fail('SYN-A007', `the mark of ${mark.origin} stands at ${standing}, not at ${expected}`);
+      }
+      write(this.#store.marks, mark.origin, mark, this.model);
+    });
+  }
+
+  async note(note: Note): Promise<{ readonly xid: number; readonly lsn: bigint }> {
+    return await this.#statement('note', async () => {
+      const { xid } = this.model;
+      const lsn = this.#database.nextLsn();
+      this.#store.addNote({ xid, lsn, ...note }, this.model);
+      return { xid, lsn };
+    });
+  }
+
+  async commit(): Promise<void> {
+    await this.#last;
+    await this.#step('apply commit');
+    this.#mustLive();
+    if (this.#failed) throw fail('SYN-A002', 'COMMIT was answered with ROLLBACK');
+    this.#database.enterWal(this.model);
+    await this.#pause();
+    this.#database.becomeVisible(this.model);
+    // The answer takes its way: agent or connection may be gone before it arrives.
+    await this.#step('apply committed');
+    if (this.#generation !== this.#database.generation) throw sqlError('57P02', 'the connection is gone');
+  }
+
+  async rollback(): Promise<void> {
+    this.#database.abort(this.model);
+  }
+
+  readonly #resumed: Step = async (what) => {
+    await this.#step(what);
+    this.#mustLive();
+  };
+
+  async #onTable<T>(what: string, shape: TableShape, rows: readonly Told[], run: () => Promise<T>): Promise<T> {
+    return await this.#statement(`${what} ${shape.table} ${told(rows)}`, async () => {
+      await this.#database.use(this.#database.table(shape.table), this.model, this.#resumed);
+      return await run();
+    });
+  }
+
+  /** Statements of one connection run one after another, also where the lane sends them without waiting. */
+  async #statement<T>(what: string, run: () => Promise<T>): Promise<T> {
+    const before = this.#last;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#last = promise;
+    await before;
+    try {
+      await this.#step(what);
+      this.#mustLive();
+      if (this.#failed) throw sqlError('25P02', 'current transaction is aborted');
+      return await run();
+    } catch (error) {
+      this.#failed = true;
+      throw error;
+    } finally {
+      resolve();
+    }
+  }
+
+  #mustLive(): void {
+    if (this.#generation !== this.#database.generation || this.model.ended) {
+      throw sqlError('57P02', 'the server has ended this connection');
+    }
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * Our own tables in the modelled database; they outlive an agent.
+ *
+ * Writes take effect at once and are undone with their transaction. That is as good as a snapshot here, because one
+ * connection alone reads and writes these tables, one transaction at a time.
+ */
+import type {
+  ConflictEntry,
+  ExactVersion,
+  Mark,
+  QuarantineEntry,
+  RipeLook,
+  RowKey,
+  TableShape,
+  Tombstone,
+} from '../../src/apply/apply-port.ts';
+import type { NoteRow } from '../../src/clock/note-store.ts';
+import type { Transaction } from './model-transaction.ts';
+
+/** Exact versions of what one transaction wrote, by row. */
+export type KeptVersions = { readonly stampMicros: bigint; readonly byRow: Map<string, ExactVersion> };
+export type KeptLook = RipeLook & { readonly waitsFor: readonly Transaction[] };
+
+export class ModelStore {
+  readonly marks = new Map<string, Mark>();
+  readonly notes: NoteRow[] = [];
+  /** By xid. */
+  readonly versions = new Map<number, KeptVersions>();
+  /** By row; `tombstoneName` names the one of a table. */
+  readonly tombstones = new Map<string, Tombstone>();
+  readonly looks = new Map<string, KeptLook>();
+  readonly conflicts = new Map<string, ConflictEntry>();
+  readonly quarantine = new Map<string, QuarantineEntry>();
+  #lookIds = 0;
+
+  nextLookId(): string {
+    this.#lookIds += 1;
+    return String(this.#lookIds);
+  }
+
+  addNote(note: NoteRow, transaction: Transaction): void {
+    this.notes.push(note);
+    transaction.willUndo(() => void this.notes.splice(this.notes.indexOf(note), 1));
+  }
+}
+
+/** Sets an entry, or removes it, as part of a transaction. */
+export function write<K, V>(map: Map<K, V>, key: K, value: V | undefined, transaction: Transaction): void {
+  const former = map.get(key);
+  if (value === undefined) map.delete(key);
+  else map.set(key, value);
+  transaction.willUndo(() => {
+    if (former === undefined) map.delete(key);
+    else map.set(key, former);
+  });
+}
+
+export function rowName(shape: { readonly id: string }, key: RowKey): string {
+  return `${shape.id} ${key}`;
+}
+
+export function modelShape(schema: string, table: string): TableShape {
+  return {
+    id: `"${schema}"."${table}"`,
+    schema,
+    table,
+    key: ['id'],
+    columns: ['id', 'v', 'u'],
+    keyNeedsDatabase: false,
+  };
+}

@@ -1,0 +1,82 @@
+/** A transaction of the modelled PostgreSQL: its ids, its undo log, and who waits for its end. */
+import type { RowChange } from '../../src/capture/decoded-transaction.ts';
+import type { Image } from '../../src/change/change-event.ts';
+import type { ModelTable, Slot } from './model-database.ts';
+
+/** Asked before every statement and after every lock wait: where a scheduler interleaves sessions. */
+export type Step = (what: string) => Promise<void>;
+
+/** How a commit goes on between its WAL record and its visibility. */
+export type CommitPause = () => Promise<void>;
+
+export type ModelTuple = {
+  readonly image: Image;
+  readonly xid: number;
+  readonly writer: Transaction;
+  /** Shared by all versions of a row from its insertion to its deletion. */
+  readonly birth: number;
+};
+
+/** `writer` is the region whose events the transaction applies; the region itself for local ones. */
+export type TransactionKind = { readonly writer: string; readonly local: boolean; readonly stampMicros: bigint | null };
+
+export function sqlError(code: string, message: string): Error {
+  return Object.assign(new Error(message), { code });
+}
+
+export class Transaction {
+  readonly xid: number;
+  readonly kind: TransactionKind;
+  state: 'open' | 'committing' | 'visible' | 'aborted' = 'open';
+  /** The commit timestamp: null until it is taken, and where PostgreSQL has it no more. */
+  stampMicros: bigint | null;
+  /** Where its commit record stands in the WAL. */
+  lsn: bigint | null = null;
+  /** The id that tuples get now: a subtransaction's after a savepoint. */
+  currentXid: number;
+  changes: RowChange[] = [];
+  heartbeat: { members: readonly string[] } | null = null;
+  readonly savepoints: { name: string; undoTo: number; changesTo: number }[] = [];
+  readonly tables = new Set<ModelTable>();
+  /** Rows that it holds or shares, or once did. */
+  readonly slots = new Set<Slot>();
+  waitsFor: Transaction | null = null;
+  /** Ends the current lock wait with an error. */
+  expire: ((error: Error) => void) | null = null;
+  #undo: (() => void)[] = [];
+  #wakers: (() => void)[] = [];
+
+  constructor(xid: number, kind: TransactionKind) {
+    this.xid = xid;
+    this.currentXid = xid;
+    this.kind = kind;
+    this.stampMicros = kind.stampMicros;
+  }
+
+  get ended(): boolean {
+    return this.state === 'visible' || this.state === 'aborted';
+  }
+
+  /** How many changes can be undone now: what a savepoint remembers. */
+  get undoDepth(): number {
+    return this.#undo.length;
+  }
+
+  willUndo(undo: () => void): void {
+    this.#undo.push(undo);
+  }
+
+  undoTo(depth: number): void {
+    while (this.#undo.length > depth) this.#undo.pop()?.();
+  }
+
+  onEnd(wake: () => void): void {
+    this.#wakers.push(wake);
+  }
+
+  wake(): void {
+    const wakers = this.#wakers;
+    this.#wakers = [];
+    for (const wake of wakers) wake();
+  }
+}
