@@ -31,7 +31,7 @@ import type {
 import { LinkActivity, toProblem } from './monitor/link-activity.ts';
 import { checkPrerequisites } from './monitor/prerequisites.ts';
 import type { Config } from './platform/config.ts';
-import { fail } from './platform/errors.ts';
+import { fail, SynclineError } from './platform/errors.ts';
 import type { Logger } from './platform/logger.ts';
 import { migrate } from './platform/migrations.ts';
 import { arrayText, connect } from './platform/postgres.ts';
@@ -41,6 +41,7 @@ import { isTableIncluded } from './platform/table-filter.ts';
 import { LinkStore, linkId } from './topology/link-store.ts';
 
 const TRIM_PERIOD_MS = 5_000;
+const CAPTURE_AGAIN_MS = 5_000;
 const TERMINATE_POLL_MS = 50;
 
 export class Agent implements AgentControl, AsyncDisposable {
@@ -204,36 +205,46 @@ export class Agent implements AgentControl, AsyncDisposable {
     await Promise.race([this.#applier.opened, this.#applying]);
     const members = [region, ...peers.map((peer) => peer.region)];
     const name = captureName(region);
-    this.#capture = Capture.start(
-      {
-        url: database,
-        region,
-        lease: this.#lease,
-        log: this.#log,
-        ledger,
-        stability: this.#stability,
-        publication: { name, ...tables, identity: 'full' },
-        slot: name,
-        heartbeatMs: capture.heartbeat_ms,
-        members: () => members,
-      },
-      {
-        onState: (state) => this.#onCaptureState(state),
-        onPublication: (report) => this.#onPublication(report),
-      },
-    );
+    const start = (): Capture =>
+      Capture.start(
+        {
+          url: database,
+          region,
+          lease: this.#lease,
+          log: this.#log,
+          ledger,
+          stability: this.#stability,
+          publication: { name, ...tables, identity: 'full' },
+          slot: name,
+          heartbeatMs: capture.heartbeat_ms,
+          members: () => members,
+        },
+        {
+          onState: (state) => this.#onCaptureState(state, start),
+          onPublication: (report) => this.#onPublication(report),
+        },
+      );
+    this.#capture = start();
     this.#lease.lost.addEventListener('abort', () => this.#end(this.#lease.lost.reason), { once: true });
     this.#upkeep = this.#keepUp();
   }
 
-  #onCaptureState(state: CaptureState): void {
+  #onCaptureState(state: CaptureState, start: () => Capture): void {
     if (state.kind === 'stopped' && state.error !== null) {
       this.#logger.error({ err: state.error }, 'capture has stopped');
+      // What an operator has to mend may be mended while the agent runs; until then the slot keeps everything.
+      if (state.error instanceof SynclineError && state.error.class === 'config') void this.#captureAgain(start);
     } else if (state.kind === 'retrying') {
       this.#logger.warn({ err: state.error, retry_ms: state.delayMs }, 'capture is interrupted');
     } else this.#logger.info({ state: state.kind }, 'capture');
     // The very first start makes the history while apply is at work already.
     if (state.kind === 'streaming') void this.#learnHistory(this.#control).catch((error: unknown) => this.#end(error));
+  }
+
+  async #captureAgain(start: () => Capture): Promise<void> {
+    const { signal } = this.#stopping;
+    await delay(CAPTURE_AGAIN_MS, undefined, { signal }).catch(() => undefined);
+    if (!signal.aborted) this.#capture = start();
   }
 
   #onPublication(report: PublicationReport): void {

@@ -78,7 +78,11 @@ const ConfigSchema = Type.Object(
           default: 'quarantine',
           description: 'What an event that cannot be applied does: is set aside, or stops its link.',
         }),
-        lock_timeout_ms: milliseconds(1_000, 10, 'How long a batch waits for a lock before it yields.'),
+        lock_timeout_ms: milliseconds(
+          100,
+          10,
+          'How long a batch waits for a lock before it yields; keep it well below deadlock_timeout of the server.',
+        ),
       },
       { ...closed, default: {} },
     ),
