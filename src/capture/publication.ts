@@ -23,15 +23,17 @@ import {
 import { type CatalogTable, type Leaf, readTables } from './table-catalog.ts';
 
 /** How long writers of a table may be held up by the wait for its lock. */
-const LOCK_TIMEOUT_MS = 500;
+const LOCK_TIMEOUT_MS = 300;
+/** The same where that was not enough: beyond a second the server cancels a vacuum that is in the way. */
+const LOCK_TIMEOUT_LONG_MS = 2_000;
 const UNSENT = 'SYN-K011';
 const INSUFFICIENT_PRIVILEGE = '42501';
 const UNDEFINED_TABLE = '42P01';
 const LOCK_NOT_AVAILABLE = '55P03';
 
-export type AddedTable = {
-  readonly schema: string;
-  readonly table: string;
+type TableName = { readonly schema: string; readonly table: string };
+
+export type AddedTable = TableName & {
   /** Rows that were there before it was published, which are not sent. */
   readonly heldRows: boolean;
 };
@@ -40,10 +42,10 @@ export type AddedTable = {
 export type PublicationReport = {
   /** Oids of the published tables. */
   readonly members: ReadonlySet<number>;
-  readonly tables: readonly { readonly schema: string; readonly table: string }[];
+  readonly tables: readonly TableName[];
   readonly added: readonly AddedTable[];
   /** Tables that are to be added or identified, and whose lock was not to be had. */
-  readonly waiting: readonly { readonly schema: string; readonly table: string }[];
+  readonly waiting: readonly TableName[];
   readonly problems: readonly TableProblem[];
   readonly fingerprint: string;
 };
@@ -65,7 +67,7 @@ export async function ensurePublication(
   const exists = (await readState(client, spec.name)) !== null;
   if (!exists && options.mayCreate) await create(client, spec);
   // What tables hold before the very first start is the baseline of the region, and no surprise.
-  return await look(client, spec, { known: null, unsent: [], isBaseline: options.mayCreate });
+  return await look(client, spec, { known: null, unsent: [], waited: [], isBaseline: options.mayCreate });
 }
 
 /** Looks whether anything has changed since the last look, and adds new tables. Throws SYN-K002 and SYN-K008. */
@@ -77,12 +79,14 @@ export async function reconcilePublication(
   const isSame = last.waiting.length === 0 && (await fingerprintOf(client, spec.name)) === last.fingerprint;
   if (isSame) return { ...last, added: [] };
   const unsent = last.problems.filter(({ code }) => code === UNSENT);
-  return await look(client, spec, { known: last.members, unsent, isBaseline: false });
+  return await look(client, spec, { known: last.members, unsent, waited: last.waiting, isBaseline: false });
 }
 
 type Before = {
   readonly known: ReadonlySet<number> | null;
   readonly unsent: readonly TableProblem[];
+  /** Tables whose lock was not to be had. */
+  readonly waited: readonly TableName[];
   /** Whether rows that a table holds when it is published are expected. */
   readonly isBaseline: boolean;
 };
@@ -90,7 +94,7 @@ type Before = {
 async function look(
   client: PostgresClient,
   spec: PublicationSpec,
-  { known, unsent, isBaseline }: Before,
+  { known, unsent, waited, isBaseline }: Before,
 ): Promise<PublicationReport> {
   // Taken first: what changes while this look works is seen by the next one.
   const before = await fingerprintOf(client, spec.name);
@@ -99,7 +103,7 @@ async function look(
   if (state === null) throw missing(spec.name);
   const plan = planPublication(spec, tables, state, known);
   if (plan.fault !== null) throw plan.fault;
-  const done = await carryOut(client, spec, plan);
+  const done = await carryOut(client, spec, plan, new Set(waited.map(nameOf)));
   const members = new Set([...state.members, ...done.added.map(({ oid }) => oid)]);
   for (const { oid } of plan.drop) members.delete(oid);
   const isChanged = done.added.length > 0 || plan.drop.length > 0 || plan.identify.length > 0;
@@ -127,15 +131,27 @@ function toUnsent({ schema, table }: AddedTable): TableProblem {
 
 type Done = {
   readonly added: (AddedTable & { readonly oid: number })[];
-  readonly waiting: { readonly schema: string; readonly table: string }[];
+  readonly waiting: TableName[];
   readonly problems: TableProblem[];
 };
 
-async function carryOut(client: PostgresClient, spec: PublicationSpec, plan: PublicationPlan): Promise<Done> {
+async function carryOut(
+  client: PostgresClient,
+  spec: PublicationSpec,
+  plan: PublicationPlan,
+  waited: ReadonlySet<string>,
+): Promise<Done> {
   const done: Done = { added: [], waiting: [], problems: [] };
-  const attempt = async (table: { schema: string; table: string }, work: () => Promise<void>): Promise<void> => {
+  const publication = quoteIdent(spec.name);
+  for (const table of plan.drop) {
+    await underLock(client, LOCK_TIMEOUT_LONG_MS, async () => {
+      await client.query(`alter publication ${publication} drop table only ${nameOf(table)}`);
+    });
+  }
+  const attempt = async (table: TableName, work: () => Promise<void>): Promise<void> => {
+    const timeoutMs = waited.has(nameOf(table)) ? LOCK_TIMEOUT_LONG_MS : LOCK_TIMEOUT_MS;
     try {
-      await client.transaction(work);
+      await underLock(client, timeoutMs, work);
     } catch (error) {
       const state = sqlStateOf(error);
       const { schema, table: name } = table;
@@ -146,34 +162,34 @@ async function carryOut(client: PostgresClient, spec: PublicationSpec, plan: Pub
       } else if (state !== UNDEFINED_TABLE) throw error;
     }
   };
-  for (const table of plan.drop) {
-    await attempt(table, async () => {
-      await client.query(`alter publication ${quoteIdent(spec.name)} drop table only ${nameOf(table)}`);
-    });
-  }
   for (const leaf of plan.identify) await attempt(leaf, () => identify(client, [leaf]));
   for (const table of plan.add) {
     await attempt(table, async () => {
-      done.added.push({ ...(await add(client, spec, table)), oid: table.oid });
+      if (spec.identity === 'full') await identify(client, lackingIdentity(table));
+      done.added.push({ ...(await add(client, publication, table)), oid: table.oid });
     });
   }
   return done;
 }
 
-async function add(client: PostgresClient, spec: PublicationSpec, table: CatalogTable): Promise<AddedTable> {
-  const leaves = spec.identity === 'full' ? lackingIdentity(table) : [];
-  await identify(client, leaves);
-  // Writers that are under way end first; partitions are locked with their root.
-  await client.query(`lock table ${table.kind === 'p' ? '' : 'only '}${nameOf(table)} in share row exclusive mode`);
-  await client.query(`alter publication ${quoteIdent(spec.name)} add table only ${nameOf(table)}`);
+async function underLock(client: PostgresClient, timeoutMs: number, work: () => Promise<void>): Promise<void> {
+  await client.transaction(async () => {
+    await client.query(`set local lock_timeout = ${timeoutMs}`);
+    await work();
+  });
+}
+
+async function add(client: PostgresClient, publication: string, table: CatalogTable): Promise<AddedTable> {
   const only = table.kind === 'p' ? '' : 'only ';
+  // Writers that are under way end first; partitions are locked with their root.
+  await client.query(`lock table ${only}${nameOf(table)} in share row exclusive mode`);
+  await client.query(`alter publication ${publication} add table only ${nameOf(table)}`);
   const { rows } = await client.query(`select exists (select from ${only}${nameOf(table)}) as held`);
   return { schema: table.schema, table: table.table, heldRows: rows[0]?.held === 't' };
 }
 
 /** Sets full identity, and keeps what it was, so that it can be set back when Syncline is removed. */
 async function identify(client: PostgresClient, leaves: readonly Leaf[]): Promise<void> {
-  await client.query(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
   for (const leaf of leaves) {
     await client.query(`lock table only ${nameOf(leaf)} in access exclusive mode`);
     await client.query(KEEP_IDENTITY_SQL, [leaf.schema, leaf.table]);
@@ -253,5 +269,4 @@ function missing(name: string): Error {
   return fail('SYN-K002', `publication ${name} does not exist any more`, { context: { publication: name } });
 }
 
-const nameOf = ({ schema, table }: { schema: string; table: string }): string =>
-  `${quoteIdent(schema)}.${quoteIdent(table)}`;
+const nameOf = ({ schema, table }: TableName): string => `${quoteIdent(schema)}.${quoteIdent(table)}`;

@@ -1,0 +1,242 @@
+// The publication on real servers: what it takes in, what it refuses, and what happens while it is in use.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { ensurePublication, reconcilePublication } from '../../src/capture/publication.ts';
+import type { PublicationSpec } from '../../src/capture/publication-plan.ts';
+import { connect } from '../../src/platform/postgres.ts';
+import { CapturedRegion } from '../support/captured-region.ts';
+import { PostgresServer } from '../support/postgres-server.ts';
+import { hasCode } from '../support/replication-source.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const SPEC: PublicationSpec = {
+  name: 'syncline_eu',
+  include: ['public.*'],
+  exclude: ['public.no_*'],
+  identity: 'full',
+};
+const FIRST = { mayCreate: true };
+
+for (const version of [15, 18] as const) {
+  describe(`publication on PostgreSQL ${version}`, () => {
+    let server: PostgresServer;
+    before(async () => {
+      server = await PostgresServer.start({ version });
+    });
+    after(async () => {
+      await server[Symbol.asyncDispose]();
+    });
+
+    const published = async (region: CapturedRegion): Promise<string[]> => {
+      const sql = 'select schemaname, tablename from pg_publication_tables where pubname = $1 order by 1, 2';
+      const { rows } = await region.sql.query(sql, [SPEC.name]);
+      return rows.map(({ schemaname, tablename }) => `${schemaname}.${tablename}`);
+    };
+
+    test('takes in what can be replicated, and says why not the rest', async () => {
+      await using region = await CapturedRegion.make(server);
+      const { sql } = region;
+      await sql.query(`
+        create extension citext;
+        create table public.plain (id int primary key);
+        create table public.child (extra int, primary key (id)) inherits (public.plain);
+        create table public."Quo""ted" (id citext primary key);
+        create table public.by_index (id int not null, n int);
+        create unique index by_index_id on public.by_index (id);
+        alter table public.by_index replica identity using index by_index_id;
+        create table public.parts (id int, at text, primary key (id, at)) partition by list (at);
+        create table public.parts_a partition of public.parts for values in ('a') partition by range (id);
+        create table public.parts_a1 partition of public.parts_a for values from (0) to (10);
+        create table public.no_thanks (id int primary key);
+        create table public.keyless (id int);
+        create table public.late (id int primary key deferrable);
+        create unlogged table public.unlogged (id int primary key);
+        create table public.odd (id interval primary key);
+        create temp table gone (id int primary key);
+        create view public.view as select 1 as id;
+        create foreign data wrapper nothing;
+        create server nowhere foreign data wrapper nothing;
+        create foreign table public.abroad (id int) server nowhere;
+      `);
+      const report = await ensurePublication(sql, SPEC, FIRST);
+      assert.deepEqual(await published(region), [
+        'public.Quo"ted',
+        'public.by_index',
+        'public.child',
+        'public.parts',
+        'public.plain',
+      ]);
+      assert.deepEqual(report.problems.map(({ code, table }) => `${code} ${table}`).sort(), [
+        'SYN-P012 keyless',
+        'SYN-P013 late',
+        'SYN-P017 odd',
+        'SYN-P021 unlogged',
+        'SYN-P024 abroad',
+      ]);
+      const { rows } = await sql.query(
+        `select relname, relreplident from pg_class where relkind in ('r', 'p') and relnamespace = 'public'::regnamespace
+            and relreplident <> 'd' order by 1`,
+      );
+      assert.deepEqual(
+        rows.map(({ relname, relreplident }) => `${relname} ${relreplident}`),
+        ['Quo"ted f', 'by_index i', 'child f', 'parts f', 'parts_a f', 'parts_a1 f', 'plain f'],
+      );
+      const kept = await sql.query(
+        "select value from syncline.meta where key = 'identity_before:' || 'public.plain'::regclass::oid",
+      );
+      assert.deepEqual(kept.rows, [{ value: 'd' }]);
+      const again = await reconcilePublication(sql, SPEC, report);
+      const third = await reconcilePublication(sql, SPEC, again);
+      assert.deepEqual([again.added, again.waiting, third.added], [[], [], []]);
+      assert.equal(third.problems.length, 5);
+    });
+
+    test('a table made later comes in, and rows that it held are told', async () => {
+      await using region = await CapturedRegion.make(server);
+      const { sql } = region;
+      await sql.query('create table public.before (id int primary key); insert into public.before values (1)');
+      const first = await ensurePublication(sql, SPEC, FIRST);
+      assert.deepEqual(first.added, [{ schema: 'public', table: 'before', heldRows: true }]);
+      assert.deepEqual(first.problems, [], 'the baseline is no surprise');
+      await sql.query('create table public.empty (id int primary key)');
+      await sql.query('create table public.filled (id int primary key); insert into public.filled values (1)');
+      const second = await reconcilePublication(sql, SPEC, first);
+      assert.deepEqual(
+        second.added.map(({ table, heldRows }) => [table, heldRows]),
+        [
+          ['empty', false],
+          ['filled', true],
+        ],
+      );
+      const third = await reconcilePublication(sql, SPEC, second);
+      assert.deepEqual(
+        third.problems.map(({ code, table }) => [code, table]),
+        [['SYN-K011', 'filled']],
+      );
+      await sql.query('drop table public.empty');
+      const last = await reconcilePublication(sql, SPEC, await reconcilePublication(sql, SPEC, third));
+      assert.equal(last.members.size, 2);
+    });
+
+    test('a table that is busy waits, holds nobody up for long, and comes in later', async () => {
+      await using region = await CapturedRegion.make(server);
+      await region.sql.query('create table public.busy (id int primary key)');
+      await using writer = await connect(region.url, { applicationName: 'writer' });
+      await writer.query('begin; insert into public.busy values (1)');
+      const first = await ensurePublication(region.sql, SPEC, FIRST);
+      assert.deepEqual(first.waiting, [{ schema: 'public', table: 'busy' }]);
+      assert.deepEqual(await published(region), []);
+      const second = await reconcilePublication(region.sql, SPEC, first);
+      assert.equal(second.waiting.length, 1);
+      await writer.query('commit');
+      const third = await reconcilePublication(region.sql, SPEC, second);
+      assert.deepEqual(third.added, [{ schema: 'public', table: 'busy', heldRows: true }]);
+    });
+
+    test('what someone else changes is told apart from what we do', async () => {
+      await using region = await CapturedRegion.make(server);
+      const { sql } = region;
+      await sql.query('create table public.a (id int primary key); create table public.no_b (id int primary key)');
+      const report = await ensurePublication(sql, SPEC, FIRST);
+      const changes = [
+        ['alter publication syncline_eu drop table public.a', 'alter publication syncline_eu add table public.a'],
+        ['alter publication syncline_eu add table public.no_b', 'alter publication syncline_eu drop table public.no_b'],
+        [
+          "alter publication syncline_eu set (publish = 'insert')",
+          "alter publication syncline_eu set (publish = 'insert, update, delete, truncate')",
+        ],
+        [
+          'alter publication syncline_eu set table public.a where (id > 5)',
+          'alter publication syncline_eu set table only public.a',
+        ],
+        [
+          'alter publication syncline_eu add tables in schema public',
+          'alter publication syncline_eu drop tables in schema public',
+        ],
+        ['alter publication syncline_eu rename to other', 'alter publication other rename to syncline_eu'],
+      ];
+      for (const [change = '', back = ''] of changes) {
+        await sql.query(change);
+        await assert.rejects(reconcilePublication(sql, SPEC, report), hasCode('SYN-K002'), change);
+        await sql.query(back);
+        await reconcilePublication(sql, SPEC, report);
+      }
+      await sql.query('drop publication syncline_eu');
+      await assert.rejects(ensurePublication(sql, SPEC, { mayCreate: false }), hasCode('SYN-K002'));
+    });
+
+    test('a role that owns nothing is told what it may not do', async () => {
+      await using region = await CapturedRegion.make(server);
+      const { sql, database } = region;
+      const role = `role_${database}`;
+      await sql.query(`create role ${role} login password 'secret'`);
+      await sql.query(
+        `grant usage on schema public, syncline to ${role}; grant all on all tables in schema syncline to ${role}`,
+      );
+      await sql.query('create table public.foreign_owned (id int primary key)');
+      await using session = await connect(server.url(database, { user: role, password: 'secret' }), {
+        applicationName: 'x',
+      });
+      await assert.rejects(ensurePublication(session, SPEC, FIRST), hasCode('SYN-P011'));
+      await sql.query(`grant create on database ${database} to ${role}`);
+      const report = await ensurePublication(session, SPEC, FIRST);
+      assert.deepEqual(
+        report.problems.map(({ code, table }) => [code, table]),
+        [['SYN-P011', 'foreign_owned']],
+      );
+    });
+
+    test('tables made while capture streams are in the stream from their first row on', async () => {
+      await using region = await CapturedRegion.make(server);
+      await using running = await region.capture();
+      await region.sql.query('create table public.made (id int primary key)');
+      await waitFor(() => running.reports.some(({ added }) => added.length > 0), { what: 'the table is published' });
+      await region.sql.query('insert into public.made values (1)');
+      assert.deepEqual(
+        (await region.events(0)).map(({ row_pk }) => row_pk),
+        [{ id: '1' }],
+      );
+    });
+
+    test('a table that loses its key stops capture, which goes on once the key is back', async () => {
+      await using region = await CapturedRegion.make(server);
+      await region.sql.query('create table public.t (id int primary key)');
+      {
+        await using running = await region.capture();
+        await region.sql.query('insert into public.t values (1)');
+        await region.settled();
+        await region.sql.query('alter table public.t drop constraint t_pkey; insert into public.t values (2)');
+        const error = await running.stoppedWith('SYN-K008');
+        assert.match(error.message, /public\.t/);
+      }
+      await region.sql.query('alter table public.t add primary key (id)');
+      await using _ = await region.capture();
+      const found = await region.transactions(2);
+      assert.deepEqual(
+        found.map(({ events }) => events[0]?.row_pk.id),
+        ['1', '2'],
+      );
+    });
+
+    test('a table that is dropped while capture is away leaves its rows in the stream', async () => {
+      await using region = await CapturedRegion.make(server);
+      await region.sql.query('create table public.t (id int primary key, note text)');
+      await (await region.capture())[Symbol.asyncDispose]();
+      await region.sql.query("insert into public.t values (1, 'a')");
+      await region.sql.query('drop table public.t');
+      await using _ = await region.capture();
+      assert.deepEqual(
+        (await region.events(0)).map(({ after_image }) => after_image),
+        [{ id: '1', note: 'a' }],
+      );
+    });
+
+    test('a publication that is dropped while capture streams stops it', async () => {
+      await using region = await CapturedRegion.make(server);
+      await using running = await region.capture();
+      await region.sql.query(`drop publication ${region.slot}`);
+      await running.stoppedWith('SYN-K002');
+    });
+  });
+}
