@@ -3,7 +3,7 @@
 // doctor` shows everything at once.
 
 import type { Config } from '../platform/config.ts';
-import { fail } from '../platform/errors.ts';
+import { type ErrorCode, fail } from '../platform/errors.ts';
 import type { PostgresClient } from '../platform/postgres.ts';
 import type { Finding, Severity } from './finding.ts';
 import { checkPublication } from './publication-checks.ts';
@@ -27,10 +27,16 @@ export async function findProblems(client: PostgresClient, config: Config): Prom
   return findings.sort((a, b) => ORDER[a.severity] - ORDER[b.severity]);
 }
 
+/**
+ * Faults that keep one table out of replication, and nothing else: the agent serves all others and shows these. A table
+ * is never replicated by halves.
+ */
+const LEAVES_OUT_TABLE: ReadonlySet<ErrorCode> = new Set(['SYN-P012', 'SYN-P013', 'SYN-P017', 'SYN-P021']);
+
 /** Throws the first error as a SynclineError; returns the rest, for the log. */
 export async function checkPrerequisites(client: PostgresClient, config: Config): Promise<Finding[]> {
   const findings = await findProblems(client, config);
-  const errors = findings.filter((finding) => finding.severity === 'error');
+  const errors = findings.filter(({ severity, code }) => severity === 'error' && !LEAVES_OUT_TABLE.has(code));
   const [first] = errors;
   if (first === undefined) return findings;
   const more = errors.length > 1 ? ` (and ${errors.length - 1} more: \`syncline doctor\` lists all)` : '';
