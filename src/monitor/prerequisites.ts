@@ -31,7 +31,13 @@ export async function findProblems(client: PostgresClient, config: Config): Prom
  * Faults that keep one table out of replication, and nothing else: the agent serves all others and shows these. A table
  * is never replicated by halves.
  */
-const LEAVES_OUT_TABLE: ReadonlySet<ErrorCode> = new Set(['SYN-P012', 'SYN-P013', 'SYN-P017', 'SYN-P021']);
+export const LEAVES_OUT_TABLE: ReadonlySet<ErrorCode> = new Set([
+  'SYN-P012',
+  'SYN-P013',
+  'SYN-P017',
+  'SYN-P021',
+  'SYN-P024',
+]);
 
 /** Throws the first error as a SynclineError; returns the rest, for the log. */
 export async function checkPrerequisites(client: PostgresClient, config: Config): Promise<Finding[]> {

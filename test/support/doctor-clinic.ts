@@ -11,7 +11,7 @@ import type { PostgresServer } from './postgres-server.ts';
 
 const NAME = { applicationName: 'syncline test' };
 const PASSWORD = 'clinic';
-const OR_CONFIG = '# or in the configuration: ';
+const IN_CONFIG = /^# (?:or )?in the configuration: (.*)$/m;
 
 /** The grants that make a role fit, besides owning its database. */
 const healthyRole = (role: string): string[] => [
@@ -68,7 +68,7 @@ export class Patient implements AsyncDisposable {
     this.name = name;
     this.url = url;
     this.admin = admin;
-    this.config = parseConfig(JSON.stringify({ region: name, database: url, peers: [{ region: 'us' }] }), {});
+    this.config = configOf(name, url);
   }
 
   /** Runs statements as the role, `$me` standing for its name. */
@@ -94,9 +94,9 @@ export class Patient implements AsyncDisposable {
 
   /** Takes the alternative that a finding offers in the configuration. */
   exclude(fix: string): void {
-    const line = fix.split('\n').find((each) => each.startsWith(OR_CONFIG));
-    const change = parse(line?.slice(OR_CONFIG.length) ?? '') as { tables: { exclude: string[] } };
-    this.config = { ...this.config, tables: { ...this.config.tables, ...change.tables } };
+    const change = parse(IN_CONFIG.exec(fix)?.[1] ?? '') as { tables: { exclude: string[] } };
+    const { include, exclude } = this.config.tables;
+    this.config = { ...this.config, tables: { include, exclude: [...exclude, ...change.tables.exclude] } };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -107,3 +107,9 @@ export class Patient implements AsyncDisposable {
     for (const statement of statements) await client.query(statement.replaceAll('$me', this.name));
   }
 }
+
+const configOf = (region: string, database: string): Config =>
+  parseConfig(JSON.stringify({ region, database, peers: [{ region: 'us' }] }), {});
+
+/** Of a region in the server's own database, served by the superuser. */
+export const configFor = (server: PostgresServer): Config => configOf('eu', server.url());
