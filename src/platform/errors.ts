@@ -485,6 +485,11 @@ export const ERRORS = {
     cause: 'The regions of the demo did not become equal in time.',
     remedy: 'Look at the state of the links in its last table and at the log of the agents.',
   },
+  'SYN-D004': {
+    class: 'infrastructure',
+    cause: 'An agent of the demo did not become ready, or ended by itself.',
+    remedy: 'Read the end of its log, which the message quotes, and look up the code that it names.',
+  },
 } as const satisfies Record<string, ErrorEntry>;
 
 export type ErrorCode = keyof typeof ERRORS;
