@@ -16,8 +16,13 @@
  * without a stamp is below everything; one of this very transaction is always admitted.
  *
  * Rows come as one array per column. Columns whose type cannot be unnested as itself (arrays, composites, domains) come
- * as text and are cast one by one. No condition on a user's table is anything but its key and the guard, and the
- * session allows no plans but index lookups in the order of the rows, so locks are taken in that order.
+ * as text and are cast one by one.
+ *
+ * Plans are made once, so they must suit a table of any size. Key equality is written `t.k = any (array[i.k])`: the same
+ * operator on the same index, but no clause to hash or merge by, and nothing that makes a walk along an index look
+ * useful. What is left, as the session switches sequential scans off, is one lookup per row, in the order of the rows;
+ * locks are taken in that order too. (With a plain `=`, a table that was empty when its plan was made would later be read
+ * from end to end, once per batch.)
  */
 import { invariant } from '../platform/assert.ts';
 import { quoteIdent, quoteLiteral } from '../platform/postgres.ts';
@@ -202,7 +207,7 @@ function keyValues(shape: SqlTableShape, rows: Source): string {
 
 function keyMatch(shape: SqlTableShape, rows: Source): string {
   return shape.keyColumns
-    .map(({ name, equals }) => `t.${quoteIdent(name)} ${equals} ${sourceValue(rows, name)}`)
+    .map(({ name, equals }) => `t.${quoteIdent(name)} ${equals} any (array[${sourceValue(rows, name)}])`)
     .join(' and ');
 }
 

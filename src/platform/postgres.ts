@@ -340,6 +340,10 @@ export function quoteLiteral(text: string): string {
 
 /** The text of a one-dimensional array, so that one parameter carries a whole column of a batch. */
 export function arrayText(values: readonly TextValue[]): string {
-  const elements = values.map((value) => (value === null ? 'NULL' : `"${value.replace(/["\\]/g, '\\$&')}"`));
+  const elements = values.map((value) => {
+    if (value === null) return 'NULL';
+    // Few values hold what needs escaping, and looking for it first is several times faster.
+    return `"${/["\\]/.test(value) ? value.replace(/["\\]/g, '\\$&') : value}"`;
+  });
   return `{${elements.join(',')}}`;
 }

@@ -1,0 +1,584 @@
+-- "public"."accounts": upsert of all columns
+with u as (
+  update only "public"."accounts" as t set "abalance" = i.c2, "filler" = i.c3
+  from unnest($8::integer[], $9::integer[], $10::bpchar[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, x1, x2, n)
+  where t."aid" operator(pg_catalog.=) any (array[i.c1])
+  and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."accounts"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."accounts"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  returning i.n
+), w as (
+  insert into "public"."accounts" as t ("aid", "abalance", "filler") overriding system value
+  select i.c1, i.c2, i.c3 from unnest($8::integer[], $9::integer[], $10::bpchar[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, x1, x2, n)
+  where (select count(*) from u) < $4::int and i.n not in (select n from u)
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."accounts"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."accounts"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  on conflict ("aid") do nothing
+  returning t."aid"
+)
+select i.n from unnest($8::integer[]) with ordinality as i(c1, n)
+where (select count(*) from u) + (select count(*) from w) < $4::int
+  and i.n not in (select n from u) and (i.c1) not in (select * from w);
+
+-- "public"."accounts": upsert of some columns
+with u as (
+  update only "public"."accounts" as t set "filler" = i.c2
+  from unnest($8::integer[], $9::bpchar[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, x1, x2, n)
+  where t."aid" operator(pg_catalog.=) any (array[i.c1])
+  and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."accounts"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."accounts"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  returning i.n
+), w as (
+  insert into "public"."accounts" as t ("aid", "filler") overriding system value
+  select i.c1, i.c2 from unnest($8::integer[], $9::bpchar[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, x1, x2, n)
+  where (select count(*) from u) < $4::int and i.n not in (select n from u)
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."accounts"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."accounts"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  on conflict ("aid") do nothing
+  returning t."aid"
+)
+select i.n from unnest($8::integer[]) with ordinality as i(c1, n)
+where (select count(*) from u) + (select count(*) from w) < $4::int
+  and i.n not in (select n from u) and (i.c1) not in (select * from w);
+
+-- "public"."accounts": remove
+with d as (
+  delete from only "public"."accounts" as t using unnest($5::integer[]) with ordinality as i(c1, n)
+  where t."aid" operator(pg_catalog.=) any (array[i.c1]) and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  returning i.n
+), k as (
+  select i.n from (
+    select i.* from unnest($5::integer[]) with ordinality as i(c1, n)
+    where (select count(*) from d) < $4::int and i.n not in (select n from d) offset 0
+  ) as i join only "public"."accounts" as t on t."aid" operator(pg_catalog.=) any (array[i.c1])
+  for key share of t
+)
+select i.n, i.n in (select n from k) from unnest($5::integer[]) with ordinality as i(c1, n)
+where (select count(*) from d) < $4::int and i.n not in (select n from d);
+
+-- "public"."accounts": remove all
+delete from only "public"."accounts" as t where (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)]);
+
+-- "public"."accounts": remaining
+select t."aid"
+from only "public"."accounts" as t
+where not (coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1) = 1 and coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false));
+
+-- "public"."accounts": inspect
+select i.n, t.xmin, (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
+  t."aid", t."abalance", t."filler"
+from unnest($1::integer[]) with ordinality as i(c1, n) join only "public"."accounts" as t on t."aid" operator(pg_catalog.=) any (array[i.c1])
+for no key update of t;
+
+-- "public"."accounts": overwrite
+update only "public"."accounts" as t set "abalance" = $2::integer, "filler" = $3::bpchar
+where t."aid" operator(pg_catalog.=) $1::integer;
+
+-- "public"."accounts": insert
+insert into "public"."accounts" ("aid", "abalance", "filler") overriding system value
+values ($1::integer, $2::integer, $3::bpchar)
+on conflict ("aid") do nothing;
+
+-- "public"."accounts": erase
+delete from only "public"."accounts" as t where t."aid" operator(pg_catalog.=) $1::integer;
+
+-- "public"."accounts": canonical keys
+select i.c1 from unnest($1::integer[]) with ordinality as i(c1, n) order by i.n;
+
+-- "public"."Order ""lines""'s": upsert of all columns
+with u as (
+  update only "public"."Order ""lines""'s" as t set "no" = i.c1, "code" = i.c2, "tags" = i.c3::text[], "price" = i.c4::public.euros
+  from unnest($8::numeric[], $9::ext.citext[], $10::text[], $11::text[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, c4, x1, x2, n)
+  where t."code" operator(ext.=) any (array[i.c2]) and t."no" operator(pg_catalog.=) any (array[i.c1])
+  and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."Order ""lines""''s"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."Order ""lines""''s"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  returning i.n
+), w as (
+  insert into "public"."Order ""lines""'s" as t ("no", "code", "tags", "price") overriding system value
+  select i.c1, i.c2, i.c3::text[], i.c4::public.euros from unnest($8::numeric[], $9::ext.citext[], $10::text[], $11::text[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, c4, x1, x2, n)
+  where (select count(*) from u) < $4::int and i.n not in (select n from u)
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."Order ""lines""''s"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."Order ""lines""''s"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  on conflict ("code", "no") do nothing
+  returning t."code", t."no"
+)
+select i.n from unnest($9::ext.citext[], $8::numeric[]) with ordinality as i(c2, c1, n)
+where (select count(*) from u) + (select count(*) from w) < $4::int
+  and i.n not in (select n from u) and (i.c2, i.c1) not in (select * from w);
+
+-- "public"."Order ""lines""'s": upsert of some columns
+with u as (
+  update only "public"."Order ""lines""'s" as t set "no" = i.c1, "code" = i.c2, "tags" = i.c3::text[]
+  from unnest($8::numeric[], $9::ext.citext[], $10::text[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, x1, x2, n)
+  where t."code" operator(ext.=) any (array[i.c2]) and t."no" operator(pg_catalog.=) any (array[i.c1])
+  and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."Order ""lines""''s"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."Order ""lines""''s"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  returning i.n
+), w as (
+  insert into "public"."Order ""lines""'s" as t ("no", "code", "tags") overriding system value
+  select i.c1, i.c2, i.c3::text[] from unnest($8::numeric[], $9::ext.citext[], $10::text[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, x1, x2, n)
+  where (select count(*) from u) < $4::int and i.n not in (select n from u)
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."Order ""lines""''s"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."Order ""lines""''s"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  on conflict ("code", "no") do nothing
+  returning t."code", t."no"
+)
+select i.n from unnest($9::ext.citext[], $8::numeric[]) with ordinality as i(c2, c1, n)
+where (select count(*) from u) + (select count(*) from w) < $4::int
+  and i.n not in (select n from u) and (i.c2, i.c1) not in (select * from w);
+
+-- "public"."Order ""lines""'s": remove
+with d as (
+  delete from only "public"."Order ""lines""'s" as t using unnest($5::ext.citext[], $6::numeric[]) with ordinality as i(c1, c2, n)
+  where t."code" operator(ext.=) any (array[i.c1]) and t."no" operator(pg_catalog.=) any (array[i.c2]) and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  returning i.n
+), k as (
+  select i.n from (
+    select i.* from unnest($5::ext.citext[], $6::numeric[]) with ordinality as i(c1, c2, n)
+    where (select count(*) from d) < $4::int and i.n not in (select n from d) offset 0
+  ) as i join only "public"."Order ""lines""'s" as t on t."code" operator(ext.=) any (array[i.c1]) and t."no" operator(pg_catalog.=) any (array[i.c2])
+  for key share of t
+)
+select i.n, i.n in (select n from k) from unnest($5::ext.citext[], $6::numeric[]) with ordinality as i(c1, c2, n)
+where (select count(*) from d) < $4::int and i.n not in (select n from d);
+
+-- "public"."Order ""lines""'s": remove all
+delete from only "public"."Order ""lines""'s" as t where (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)]);
+
+-- "public"."Order ""lines""'s": remaining
+select t."code", t."no", lower(t."code"::text collate "default"), trim_scale(t."no")
+from only "public"."Order ""lines""'s" as t
+where not (coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1) = 1 and coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false));
+
+-- "public"."Order ""lines""'s": inspect
+select i.n, t.xmin, (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
+  t."no", t."code", t."tags", t."price"
+from unnest($1::ext.citext[], $2::numeric[]) with ordinality as i(c1, c2, n) join only "public"."Order ""lines""'s" as t on t."code" operator(ext.=) any (array[i.c1]) and t."no" operator(pg_catalog.=) any (array[i.c2])
+for no key update of t;
+
+-- "public"."Order ""lines""'s": overwrite
+update only "public"."Order ""lines""'s" as t set "no" = $3::numeric, "code" = $4::ext.citext, "tags" = $5::text[], "price" = $6::public.euros
+where t."code" operator(ext.=) $1::ext.citext and t."no" operator(pg_catalog.=) $2::numeric;
+
+-- "public"."Order ""lines""'s": insert
+insert into "public"."Order ""lines""'s" ("no", "code", "tags", "price") overriding system value
+values ($1::numeric, $2::ext.citext, $3::text[], $4::public.euros)
+on conflict ("code", "no") do nothing;
+
+-- "public"."Order ""lines""'s": erase
+delete from only "public"."Order ""lines""'s" as t where t."code" operator(ext.=) $1::ext.citext and t."no" operator(pg_catalog.=) $2::numeric;
+
+-- "public"."Order ""lines""'s": canonical keys
+select lower(i.c1::text collate "default"), trim_scale(i.c2) from unnest($1::ext.citext[], $2::numeric[]) with ordinality as i(c1, c2, n) order by i.n;
+
+-- "public"."events": upsert of all columns
+with u as (
+  update "public"."events" as t set "note" = i.c3
+  from unnest($8::bigint[], $9::date[], $10::text[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, x1, x2, n)
+  where t."id" operator(pg_catalog.=) any (array[i.c1]) and t."at" operator(pg_catalog.=) any (array[i.c2])
+  and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."events"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."events"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  returning i.n
+), w as (
+  insert into "public"."events" as t ("id", "at", "note") overriding system value
+  select i.c1, i.c2, i.c3 from unnest($8::bigint[], $9::date[], $10::text[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, x1, x2, n)
+  where (select count(*) from u) < $4::int and i.n not in (select n from u)
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."events"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."events"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  on conflict ("id", "at") do nothing
+  returning t."id", t."at"
+)
+select i.n from unnest($8::bigint[], $9::date[]) with ordinality as i(c1, c2, n)
+where (select count(*) from u) + (select count(*) from w) < $4::int
+  and i.n not in (select n from u) and (i.c1, i.c2) not in (select * from w);
+
+-- "public"."events": upsert of some columns
+with u as (
+  update "public"."events" as t set "note" = i.c3
+  from unnest($8::bigint[], $9::date[], $10::text[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, x1, x2, n)
+  where t."id" operator(pg_catalog.=) any (array[i.c1]) and t."at" operator(pg_catalog.=) any (array[i.c2])
+  and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."events"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."events"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  returning i.n
+), w as (
+  insert into "public"."events" as t ("id", "at", "note") overriding system value
+  select i.c1, i.c2, i.c3 from unnest($8::bigint[], $9::date[], $10::text[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, x1, x2, n)
+  where (select count(*) from u) < $4::int and i.n not in (select n from u)
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."events"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."events"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  on conflict ("id", "at") do nothing
+  returning t."id", t."at"
+)
+select i.n from unnest($8::bigint[], $9::date[]) with ordinality as i(c1, c2, n)
+where (select count(*) from u) + (select count(*) from w) < $4::int
+  and i.n not in (select n from u) and (i.c1, i.c2) not in (select * from w);
+
+-- "public"."events": remove
+with d as (
+  delete from "public"."events" as t using unnest($5::bigint[], $6::date[]) with ordinality as i(c1, c2, n)
+  where t."id" operator(pg_catalog.=) any (array[i.c1]) and t."at" operator(pg_catalog.=) any (array[i.c2]) and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  returning i.n
+), k as (
+  select i.n from (
+    select i.* from unnest($5::bigint[], $6::date[]) with ordinality as i(c1, c2, n)
+    where (select count(*) from d) < $4::int and i.n not in (select n from d) offset 0
+  ) as i join "public"."events" as t on t."id" operator(pg_catalog.=) any (array[i.c1]) and t."at" operator(pg_catalog.=) any (array[i.c2])
+  for key share of t
+)
+select i.n, i.n in (select n from k) from unnest($5::bigint[], $6::date[]) with ordinality as i(c1, c2, n)
+where (select count(*) from d) < $4::int and i.n not in (select n from d);
+
+-- "public"."events": remove all
+delete from "public"."events" as t where (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)]);
+
+-- "public"."events": remaining
+select t."id", t."at"
+from "public"."events" as t
+where not (coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1) = 1 and coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false));
+
+-- "public"."events": inspect
+select i.n, t.xmin, (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
+  t."id", t."at", t."note"
+from unnest($1::bigint[], $2::date[]) with ordinality as i(c1, c2, n) join "public"."events" as t on t."id" operator(pg_catalog.=) any (array[i.c1]) and t."at" operator(pg_catalog.=) any (array[i.c2])
+for no key update of t;
+
+-- "public"."events": overwrite
+update "public"."events" as t set "note" = $3::text
+where t."id" operator(pg_catalog.=) $1::bigint and t."at" operator(pg_catalog.=) $2::date;
+
+-- "public"."events": insert
+insert into "public"."events" ("id", "at", "note") overriding system value
+values ($1::bigint, $2::date, $3::text)
+on conflict ("id", "at") do nothing;
+
+-- "public"."events": erase
+delete from "public"."events" as t where t."id" operator(pg_catalog.=) $1::bigint and t."at" operator(pg_catalog.=) $2::date;
+
+-- "public"."events": canonical keys
+select i.c1, i.c2 from unnest($1::bigint[], $2::date[]) with ordinality as i(c1, c2, n) order by i.n;
+
+-- "public"."pairs": upsert of all columns
+with u as (
+  update only "public"."pairs" as t set "a" = t."a"
+  from unnest($8::integer[], $9::integer[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, x1, x2, n)
+  where t."a" operator(pg_catalog.=) any (array[i.c1]) and t."b" operator(pg_catalog.=) any (array[i.c2])
+  and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."pairs"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."pairs"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  returning i.n
+), w as (
+  insert into "public"."pairs" as t ("a", "b") overriding system value
+  select i.c1, i.c2 from unnest($8::integer[], $9::integer[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, x1, x2, n)
+  where (select count(*) from u) < $4::int and i.n not in (select n from u)
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."pairs"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."pairs"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  on conflict ("a", "b") do nothing
+  returning t."a", t."b"
+)
+select i.n from unnest($8::integer[], $9::integer[]) with ordinality as i(c1, c2, n)
+where (select count(*) from u) + (select count(*) from w) < $4::int
+  and i.n not in (select n from u) and (i.c1, i.c2) not in (select * from w);
+
+-- "public"."pairs": upsert of some columns
+with u as (
+  update only "public"."pairs" as t set "a" = t."a"
+  from unnest($8::integer[], $9::integer[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, x1, x2, n)
+  where t."a" operator(pg_catalog.=) any (array[i.c1]) and t."b" operator(pg_catalog.=) any (array[i.c2])
+  and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."pairs"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."pairs"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  returning i.n
+), w as (
+  insert into "public"."pairs" as t ("a", "b") overriding system value
+  select i.c1, i.c2 from unnest($8::integer[], $9::integer[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, x1, x2, n)
+  where (select count(*) from u) < $4::int and i.n not in (select n from u)
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."pairs"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."pairs"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  on conflict ("a", "b") do nothing
+  returning t."a", t."b"
+)
+select i.n from unnest($8::integer[], $9::integer[]) with ordinality as i(c1, c2, n)
+where (select count(*) from u) + (select count(*) from w) < $4::int
+  and i.n not in (select n from u) and (i.c1, i.c2) not in (select * from w);
+
+-- "public"."pairs": remove
+with d as (
+  delete from only "public"."pairs" as t using unnest($5::integer[], $6::integer[]) with ordinality as i(c1, c2, n)
+  where t."a" operator(pg_catalog.=) any (array[i.c1]) and t."b" operator(pg_catalog.=) any (array[i.c2]) and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  returning i.n
+), k as (
+  select i.n from (
+    select i.* from unnest($5::integer[], $6::integer[]) with ordinality as i(c1, c2, n)
+    where (select count(*) from d) < $4::int and i.n not in (select n from d) offset 0
+  ) as i join only "public"."pairs" as t on t."a" operator(pg_catalog.=) any (array[i.c1]) and t."b" operator(pg_catalog.=) any (array[i.c2])
+  for key share of t
+)
+select i.n, i.n in (select n from k) from unnest($5::integer[], $6::integer[]) with ordinality as i(c1, c2, n)
+where (select count(*) from d) < $4::int and i.n not in (select n from d);
+
+-- "public"."pairs": remove all
+delete from only "public"."pairs" as t where (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)]);
+
+-- "public"."pairs": remaining
+select t."a", t."b"
+from only "public"."pairs" as t
+where not (coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1) = 1 and coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false));
+
+-- "public"."pairs": inspect
+select i.n, t.xmin, (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
+  t."a", t."b"
+from unnest($1::integer[], $2::integer[]) with ordinality as i(c1, c2, n) join only "public"."pairs" as t on t."a" operator(pg_catalog.=) any (array[i.c1]) and t."b" operator(pg_catalog.=) any (array[i.c2])
+for no key update of t;
+
+-- "public"."pairs": overwrite
+update only "public"."pairs" as t set "a" = t."a"
+where t."a" operator(pg_catalog.=) $1::integer and t."b" operator(pg_catalog.=) $2::integer;
+
+-- "public"."pairs": insert
+insert into "public"."pairs" ("a", "b") overriding system value
+values ($1::integer, $2::integer)
+on conflict ("a", "b") do nothing;
+
+-- "public"."pairs": erase
+delete from only "public"."pairs" as t where t."a" operator(pg_catalog.=) $1::integer and t."b" operator(pg_catalog.=) $2::integer;
+
+-- "public"."pairs": canonical keys
+select i.c1, i.c2 from unnest($1::integer[], $2::integer[]) with ordinality as i(c1, c2, n) order by i.n;
+
+-- "public"."counted": upsert of all columns
+with u as (
+  update only "public"."counted" as t set "v" = i.c3
+  from unnest($8::uuid[], $9::bigint[], $10::text[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, x1, x2, n)
+  where t."id" operator(pg_catalog.=) any (array[i.c1])
+  and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  and t."n" is not distinct from i.c2
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."counted"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."counted"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  returning i.n
+), w as (
+  insert into "public"."counted" as t ("id", "n", "v") overriding system value
+  select i.c1, i.c2, i.c3 from unnest($8::uuid[], $9::bigint[], $10::text[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, x1, x2, n)
+  where (select count(*) from u) < $4::int and i.n not in (select n from u)
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."counted"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."counted"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  on conflict ("id") do nothing
+  returning t."id"
+)
+select i.n from unnest($8::uuid[]) with ordinality as i(c1, n)
+where (select count(*) from u) + (select count(*) from w) < $4::int
+  and i.n not in (select n from u) and (i.c1) not in (select * from w);
+
+-- "public"."counted": upsert of some columns
+with u as (
+  update only "public"."counted" as t set "v" = i.c2
+  from unnest($8::uuid[], $9::text[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, x1, x2, n)
+  where t."id" operator(pg_catalog.=) any (array[i.c1])
+  and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."counted"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."counted"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  returning i.n
+), w as (
+  insert into "public"."counted" as t ("id", "v") overriding system value
+  select i.c1, i.c2 from unnest($8::uuid[], $9::text[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, x1, x2, n)
+  where (select count(*) from u) < $4::int and i.n not in (select n from u)
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."counted"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."counted"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  on conflict ("id") do nothing
+  returning t."id"
+)
+select i.n from unnest($8::uuid[]) with ordinality as i(c1, n)
+where (select count(*) from u) + (select count(*) from w) < $4::int
+  and i.n not in (select n from u) and (i.c1) not in (select * from w);
+
+-- "public"."counted": remove
+with d as (
+  delete from only "public"."counted" as t using unnest($5::uuid[]) with ordinality as i(c1, n)
+  where t."id" operator(pg_catalog.=) any (array[i.c1]) and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  returning i.n
+), k as (
+  select i.n from (
+    select i.* from unnest($5::uuid[]) with ordinality as i(c1, n)
+    where (select count(*) from d) < $4::int and i.n not in (select n from d) offset 0
+  ) as i join only "public"."counted" as t on t."id" operator(pg_catalog.=) any (array[i.c1])
+  for key share of t
+)
+select i.n, i.n in (select n from k) from unnest($5::uuid[]) with ordinality as i(c1, n)
+where (select count(*) from d) < $4::int and i.n not in (select n from d);
+
+-- "public"."counted": remove all
+delete from only "public"."counted" as t where (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)]);
+
+-- "public"."counted": remaining
+select t."id"
+from only "public"."counted" as t
+where not (coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1) = 1 and coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false));
+
+-- "public"."counted": inspect
+select i.n, t.xmin, (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
+  t."id", t."n", t."v"
+from unnest($1::uuid[]) with ordinality as i(c1, n) join only "public"."counted" as t on t."id" operator(pg_catalog.=) any (array[i.c1])
+for no key update of t;
+
+-- "public"."counted": overwrite
+with d as (delete from only "public"."counted" as t where t."id" operator(pg_catalog.=) $1::uuid returning t.*)
+insert into "public"."counted" ("id", "n", "v") overriding system value
+select $2::uuid, $3::bigint, $4::text from d;
+
+-- "public"."counted": insert
+insert into "public"."counted" ("id", "n", "v") overriding system value
+values ($1::uuid, $2::bigint, $3::text)
+on conflict ("id") do nothing;
+
+-- "public"."counted": erase
+delete from only "public"."counted" as t where t."id" operator(pg_catalog.=) $1::uuid;
+
+-- "public"."counted": canonical keys
+select i.c1 from unnest($1::uuid[]) with ordinality as i(c1, n) order by i.n;
+
+-- "public"."numbers": upsert of all columns
+with u as (
+  select 0::bigint as n where false and ($1::timestamptz, $2::oid[], $3::timestamptz[]) is null
+), w as (
+  insert into "public"."numbers" as t ("id") overriding system value
+  select i.c1 from unnest($8::bigint[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, x1, x2, n)
+  where (select count(*) from u) < $4::int and i.n not in (select n from u)
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."numbers"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."numbers"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  on conflict ("id") do nothing
+  returning t."id"
+)
+select i.n from unnest($8::bigint[]) with ordinality as i(c1, n)
+where (select count(*) from u) + (select count(*) from w) < $4::int
+  and i.n not in (select n from u) and (i.c1) not in (select * from w);
+
+-- "public"."numbers": upsert of some columns
+with u as (
+  select 0::bigint as n where false and ($1::timestamptz, $2::oid[], $3::timestamptz[]) is null
+), w as (
+  insert into "public"."numbers" as t ("id") overriding system value
+  select i.c1 from unnest($8::bigint[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, x1, x2, n)
+  where (select count(*) from u) < $4::int and i.n not in (select n from u)
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."numbers"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."numbers"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  on conflict ("id") do nothing
+  returning t."id"
+)
+select i.n from unnest($8::bigint[]) with ordinality as i(c1, n)
+where (select count(*) from u) + (select count(*) from w) < $4::int
+  and i.n not in (select n from u) and (i.c1) not in (select * from w);
+
+-- "public"."numbers": remove
+with d as (
+  delete from only "public"."numbers" as t using unnest($5::bigint[]) with ordinality as i(c1, n)
+  where t."id" operator(pg_catalog.=) any (array[i.c1]) and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  returning i.n
+), k as (
+  select i.n from (
+    select i.* from unnest($5::bigint[]) with ordinality as i(c1, n)
+    where (select count(*) from d) < $4::int and i.n not in (select n from d) offset 0
+  ) as i join only "public"."numbers" as t on t."id" operator(pg_catalog.=) any (array[i.c1])
+  for key share of t
+)
+select i.n, i.n in (select n from k) from unnest($5::bigint[]) with ordinality as i(c1, n)
+where (select count(*) from d) < $4::int and i.n not in (select n from d);
+
+-- "public"."numbers": remove all
+delete from only "public"."numbers" as t where (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)]);
+
+-- "public"."numbers": remaining
+select t."id"
+from only "public"."numbers" as t
+where not (coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1) = 1 and coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false));
+
+-- "public"."numbers": inspect
+select i.n, t.xmin, (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
+  t."id"
+from unnest($1::bigint[]) with ordinality as i(c1, n) join only "public"."numbers" as t on t."id" operator(pg_catalog.=) any (array[i.c1])
+for no key update of t;
+
+-- "public"."numbers": overwrite
+with d as (delete from only "public"."numbers" as t where t."id" operator(pg_catalog.=) $1::bigint returning t.*)
+insert into "public"."numbers" ("id") overriding system value
+select $2::bigint from d;
+
+-- "public"."numbers": insert
+insert into "public"."numbers" ("id") overriding system value
+values ($1::bigint)
+on conflict ("id") do nothing;
+
+-- "public"."numbers": erase
+delete from only "public"."numbers" as t where t."id" operator(pg_catalog.=) $1::bigint;
+
+-- "public"."numbers": canonical keys
+select i.c1 from unnest($1::bigint[]) with ordinality as i(c1, n) order by i.n;
