@@ -50,6 +50,8 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
   readonly #isReplicated: (schema: string, table: string) => boolean;
   #shapes = new Map<string, TableShape | null>();
   #mustForgetPlans = false;
+  /** Every transaction below it was seen to have ended: most answers need no question. */
+  #endedBelow = 0n;
 
   private constructor(
     client: PostgresClient,
@@ -165,9 +167,13 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
    */
   async isVisible(xid: number): Promise<boolean> {
     const full = fullXidNear(this.#state.newestXid, xid);
-    const { rows } = await this.#client.query('select pg_xact_status($1::xid8) as status', [String(full)], {
-      prepare: true,
-    });
+    if (full < this.#endedBelow) return true;
+    const { rows } = await this.#client.query(
+      'select pg_xact_status($1::xid8) as status, pg_snapshot_xmin(pg_current_snapshot()) as oldest',
+      [String(full)],
+      { prepare: true },
+    );
+    this.#endedBelow = BigInt(rows[0]?.oldest ?? 0);
     return rows[0]?.status !== 'in progress';
   }
 
