@@ -37,7 +37,6 @@ import {
   readSlot,
   type SlotFacts,
   serverMicros,
-  slotExists,
   walFlushLsn,
 } from './slot.ts';
 import { SlotAcker } from './slot-acker.ts';
@@ -141,8 +140,9 @@ async function start(
   await catalog.query('set synchronous_commit = local');
   const writer = await keep(resources, log.writer(region));
 
-  await checkFirstStart(control, log, options);
-  const report = await ensurePublication(control, publication, { mayCreate: !(await slotExists(control, slot)) });
+  const isFirst = (await readHistory(control)) === null;
+  if (isFirst) await checkNeverPublished(log, region);
+  const report = await ensurePublication(control, publication, { mayCreate: isFirst });
   events.onPublication(report);
   const applicationName = lease.applicationName('capture');
   const connection = await keep(resources, ReplicationConnection.connect({ url, applicationName }));
@@ -192,8 +192,7 @@ async function keep<T extends AsyncDisposable>(resources: AsyncDisposableStack, 
 }
 
 /** A database that knows no epoch must not go on with a stream that has one: it is not the database that wrote it. */
-async function checkFirstStart(control: PostgresClient, log: EventLog, { region }: CaptureOptions): Promise<void> {
-  if ((await readHistory(control)) !== null) return;
+async function checkNeverPublished(log: EventLog, region: string): Promise<void> {
   await using reader = await log.reader(region);
   if ((await reader.bounds()) === null) return;
   const detail = `the log holds a stream of ${region}, and this database has never published one`;

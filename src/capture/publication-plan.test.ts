@@ -15,7 +15,7 @@ const leaf = (table: string, more: Partial<Leaf> = {}): Leaf => {
 };
 
 function table(oid: number, name: string, more: Partial<CatalogTable> = {}): CatalogTable {
-  const own = leaf(name, { ...(more.identity === undefined ? {} : { identity: more.identity }) });
+  const own = leaf(name, more.identity === undefined ? {} : { identity: more.identity });
   return {
     ...own,
     oid,

@@ -40,7 +40,7 @@ export async function readHistory(control: Queryable): Promise<SlotHistory | nul
 }
 
 /** Whether the slot is there, for this database. */
-export async function slotExists(control: PostgresClient, slot: string): Promise<boolean> {
+async function slotExists(control: PostgresClient, slot: string): Promise<boolean> {
   const sql = 'select database, plugin, current_database() as here from pg_replication_slots where slot_name = $1';
   const { rows } = await control.query(sql, [slot]);
   const [row] = rows;

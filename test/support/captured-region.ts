@@ -49,14 +49,9 @@ export class RunningCapture implements AsyncDisposable {
   }
 
   async streaming(): Promise<void> {
-    await waitFor(
-      () => {
-        const { state } = this.capture;
-        if (state.kind === 'stopped') throw state.error;
-        return state.kind === 'streaming';
-      },
-      { what: 'capture streams' },
-    );
+    const isDecided = (): boolean => this.capture.state.kind === 'streaming' || this.capture.state.kind === 'stopped';
+    await waitFor(isDecided, { what: 'capture streams' });
+    if (this.capture.state.kind === 'stopped') throw this.capture.state.error;
   }
 
   /** Waits until it has stopped by itself, and checks why. */
