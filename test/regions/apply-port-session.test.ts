@@ -1,0 +1,249 @@
+// The apply port's session: origins, privileges, loss, what is kept between batches and pruned.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { SqlApplyPort } from '../../src/apply/sql-apply-port.ts';
+import { eventId } from '../../src/change/event-id.ts';
+import { hlcFromMicros } from '../../src/change/hlc.ts';
+import { makePosition, type Position } from '../../src/change/position.ts';
+import { SqlNoteStore } from '../../src/clock/sql-note-store.ts';
+import { isInfrastructure, sqlStateOf } from '../../src/platform/errors.ts';
+import { migrate } from '../../src/platform/migrations.ts';
+import { connect } from '../../src/platform/postgres.ts';
+import { ApplyTarget, rowOf } from '../support/apply-target.ts';
+import { PostgresServer } from '../support/postgres-server.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const ALL = { home: 'always', r1: 'always', r2: 'always' } as const;
+const STAMP = 1_700_000_000_000_000n;
+const HLC = hlcFromMicros(STAMP);
+
+function at(lsn: number): Position {
+  return makePosition('0000000000000000001', BigInt(lsn));
+}
+
+function idOf(lsn: number): string {
+  return eventId(HLC, 'r1', at(lsn), 0);
+}
+
+describe('the session of the apply port', () => {
+  let server: PostgresServer;
+  before(async () => {
+    // Every database of the cluster has its own origins.
+    server = await PostgresServer.start({ version: 18, settings: { max_active_replication_origins: '60' } });
+  });
+  after(() => server[Symbol.asyncDispose]());
+
+  async function start(): Promise<ApplyTarget> {
+    const target = await ApplyTarget.start(server);
+    await target.client.query('create table public.kv (id int primary key, v text)');
+    return target;
+  }
+
+  test('an origin that another backend holds is told with its code, and free again once that is gone', async () => {
+    await using target = await start();
+    const zombie = await SqlApplyPort.connect(target.url, { region: 'home' });
+    await (await zombie.begin('r1', STAMP)).commit();
+    const refused = target.port.begin('r1', STAMP);
+    await assert.rejects(refused, (error) => isInfrastructure(error) && sqlStateOf(error) === '55006');
+    await assert.rejects(target.port.begin('r1', STAMP), { code: 'SYN-K004' });
+    await target.client.query('select pg_terminate_backend($1::int)', [String(zombie.processId)]);
+    await waitFor(
+      async () => {
+        await (await target.port.begin('r1', STAMP)).rollback();
+        return zombie.lost.aborted;
+      },
+      { what: 'the origin is free' },
+    );
+  });
+
+  test('what another tool applies here is a local write', async () => {
+    await using target = await start();
+    await using tool = await connect(target.url, { applicationName: 'tool' });
+    await tool.query(
+      "select pg_replication_origin_create('other_tool'), pg_replication_origin_session_setup('other_tool')",
+    );
+    await tool.query(
+      `begin; select pg_replication_origin_xact_setup('0/1', '2001-02-03');
+       insert into public.kv values (1, 'tool'); commit`,
+    );
+    const shape = await target.shape('kv');
+    const row = rowOf(shape, { id: '1', v: 'new' });
+    await target.apply(async (t) => {
+      const tuple = (await t.inspect(shape, [row])).get(row.key);
+      assert.deepEqual([tuple?.writer, tuple?.local], ['home', true]);
+      assert.equal(tuple?.stampMicros, BigInt(Date.UTC(2001, 1, 3)) * 1000n);
+      assert.deepEqual(await t.upsert(shape, [row], 'r1', { r1: 'always', home: 'never' }), [0]);
+      assert.deepEqual(await t.upsert(shape, [row], 'r1', { r1: 'never', home: 'always' }), []);
+    });
+    await tool.query("select pg_replication_origin_session_reset(), pg_replication_origin_drop('other_tool')");
+  });
+
+  test('origins of another database of the cluster are none of ours', async () => {
+    await using one = await start();
+    await using two = await start();
+    for (const target of [one, two]) {
+      const shape = await target.shape('kv');
+      const row = rowOf(shape, { id: '1', v: 'x' });
+      await target.apply(async (t) => {
+        await t.upsert(shape, [row], 'r1', ALL);
+      });
+      await target.apply(async (t) => {
+        assert.equal((await t.inspect(shape, [row])).get(row.key)?.writer, 'r1');
+      });
+    }
+    const names = await one.column("select roname from pg_replication_origin where roname ~ '^syncline_\\d+_r1$'");
+    assert.ok(names.length >= 2);
+  });
+
+  test('a role needs no superuser, and what it lacks is told by a code each', async () => {
+    await using target = await start();
+    await target.client.query(
+      `create role agent login replication password 'agent'; grant create on database ${
+        (await target.column('select quote_ident(current_database())'))[0]
+      } to agent; grant select, insert, update, delete, truncate on public.kv to agent`,
+    );
+    const url = new URL(target.url);
+    url.username = 'agent';
+    url.password = 'agent';
+    await target.client.query('drop schema syncline cascade');
+    await using own = await connect(url.href, { applicationName: 'agent' });
+    await migrate(own);
+    const refused = SqlApplyPort.connect(url.href, { region: 'home' });
+    await assert.rejects(refused, { code: 'SYN-P005' });
+    await target.client.query('grant set on parameter session_replication_role to agent');
+    await using port = await SqlApplyPort.connect(url.href, { region: 'home' });
+    await assert.rejects(port.begin('r1', STAMP), { code: 'SYN-P006' });
+    for (const call of ['create(text)', 'session_setup(text)', 'session_reset()', 'xact_setup(pg_lsn, timestamptz)']) {
+      await target.client.query(`grant execute on function pg_replication_origin_${call} to agent`);
+    }
+    const shape = await port.shape('public', 'kv');
+    assert.ok(shape !== null);
+    const transaction = await port.begin('r1', STAMP);
+    const row = rowOf(shape, { id: '1', v: 'x' });
+    const noted = { origin: 'r1', seen: { r1: at(1) }, max_hlc: HLC };
+    const mark = { origin: 'r1', position: at(1), event_id: idOf(1), log_offset: 1 };
+    await Promise.all([
+      transaction.upsert(shape, [row], 'r1', ALL),
+      transaction.putLooks([{ table: shape, key: row.key, pk: row.pk, version: { hlc: HLC, origin: 'r1' } }]),
+      transaction.recordVersions(shape, [{ key: row.key, hlc: HLC, position: at(1), event_id: idOf(1) }]),
+      transaction.advanceMark(null, mark),
+      transaction.note(noted),
+      transaction.commit(),
+    ]);
+    assert.deepEqual(await target.column('select v from public.kv'), ['x']);
+  });
+
+  test('commit timestamps that are not kept are told at once', async () => {
+    await using other = await PostgresServer.start({ version: 18, settings: { track_commit_timestamp: 'off' } });
+    await assert.rejects(SqlApplyPort.connect(other.url(), { region: 'home' }), { code: 'SYN-P002' });
+  });
+
+  test('a connection that is lost fails what is on its way, and takes nothing of it', async () => {
+    await using target = await start();
+    const shape = await target.shape('kv');
+    const transaction = await target.port.begin('r1', STAMP);
+    await transaction.upsert(shape, [rowOf(shape, { id: '1', v: 'x' })], 'r1', ALL);
+    await target.client.query('select pg_terminate_backend($1::int)', [String(target.port.processId)]);
+    await waitFor(() => target.port.lost.aborted, { what: 'the loss is noticed' });
+    await assert.rejects(transaction.commit(), isInfrastructure);
+    await assert.rejects(target.port.begin('r1', STAMP), isInfrastructure);
+    assert.deepEqual(await target.column('select * from public.kv'), []);
+  });
+
+  test('exact versions are the same from memory and from the database', async () => {
+    await using target = await start();
+    const shape = await target.shape('kv');
+    const rows = Array.from({ length: 300 }, (_, id) => rowOf(shape, { id: String(id), v: 'x' }));
+    const entries = rows.map(({ key }, place) => ({
+      key,
+      hlc: HLC + BigInt(place),
+      position: at(place + 1),
+      event_id: idOf(place + 1),
+    }));
+    const { xid } = await target.apply(async (t) => {
+      await t.upsert(shape, rows, 'r1', ALL);
+      await t.recordVersions(shape, entries);
+      return await t.note({ origin: 'r1', seen: {}, max_hlc: HLC });
+    });
+    const wanted = rows.map(({ key }) => ({ key, xid }));
+    await using fresh = await SqlApplyPort.connect(target.url, { region: 'home' });
+    const answers = [target.port, fresh].map(async (port, place) => {
+      const t = await port.begin(place === 0 ? 'r1' : 'r2', STAMP);
+      const found = await t.exactVersions(shape, wanted);
+      await t.rollback();
+      return entries.map(({ key }) => {
+        const { hlc, position, event_id } = found.get(key) ?? assert.fail(key);
+        return { key, hlc, position, event_id };
+      });
+    });
+    for (const answer of await Promise.all(answers)) assert.deepEqual(answer, entries);
+    assert.equal((await target.column('select count(*) from syncline.row_version'))[0], '1');
+  });
+
+  test('notes are read back in WAL order from the newest one that counts, and pruned behind it', async () => {
+    await using target = await start();
+    const store = new SqlNoteStore(target.client);
+    assert.deepEqual(await store.notesAbove(0n), []);
+    const notes: { xid: number; lsn: bigint }[] = [];
+    for (const n of [1, 2, 3, 4]) {
+      const note = { origin: `r${n}`, seen: { r1: at(n) }, max_hlc: HLC + BigInt(n) };
+      notes.push(await target.apply((t) => t.note(note)));
+    }
+    const expected = notes.map((note, place) => ({
+      ...note,
+      origin: `r${place + 1}`,
+      seen: { r1: at(place + 1) },
+      max_hlc: HLC + BigInt(place + 1),
+    }));
+    const [, second, , last] = notes;
+    assert.ok(second !== undefined && last !== undefined);
+    assert.deepEqual(await store.notesAbove(0n), expected);
+    assert.deepEqual(await store.notesAbove(second.lsn), expected.slice(1));
+    assert.deepEqual(await store.notesAbove(second.lsn - 1n), expected);
+    assert.deepEqual(await store.notesAbove(last.lsn + 1n), expected.slice(3));
+    await target.port.prune(0n, second.lsn - 1n, 10);
+    assert.deepEqual(await store.notesAbove(0n), expected);
+    await target.port.prune(0n, last.lsn + 1n, 2);
+    assert.deepEqual(await store.notesAbove(0n), expected.slice(2), 'a step is bounded');
+    await target.port.prune(0n, last.lsn + 1n, 2);
+    assert.deepEqual(await store.notesAbove(0n), expected.slice(3), 'the newest stays');
+  });
+
+  test('a step of pruning is bounded', async () => {
+    await using target = await start();
+    const shape = await target.shape('kv');
+    for (const n of [1, 2, 3]) {
+      await target.apply(async (t) => {
+        const entry = { key: `["${n}"]`, hlc: HLC, position: at(n), event_id: idOf(n) };
+        await Promise.all([t.putTombstones(shape, 'r1', [entry]), t.recordVersions(shape, [entry])]);
+      });
+    }
+    const counts = async (): Promise<unknown[]> => [
+      ...(await target.column('select count(*) from syncline.tombstone')),
+      ...(await target.column('select count(*) from syncline.row_version')),
+    ];
+    await target.port.prune(HLC, 0n, 2);
+    assert.deepEqual(await counts(), ['1', '1']);
+    await target.port.prune(HLC, 0n, 2);
+    assert.deepEqual(await counts(), ['0', '0']);
+  });
+
+  test('the lane looks for deadlocks soon, writes as a replica and does not wait for the disk', async () => {
+    await using target = await start();
+    await target.client.query(
+      `create function public.tell() returns trigger language plpgsql as $$
+       begin raise exception 'fired'; end $$;
+       create trigger tell before insert on public.kv for each row execute function public.tell();
+       create table public.settings (id int primary key, v text default concat_ws(' ',
+         current_setting('session_replication_role'), current_setting('synchronous_commit'),
+         current_setting('lock_timeout'), current_setting('deadlock_timeout')))`,
+    );
+    const [kv, settings] = [await target.shape('kv'), await target.shape('settings')];
+    await target.apply(async (t) => {
+      await t.upsert(kv, [rowOf(kv, { id: '1', v: 'x' })], 'r1', ALL);
+      await t.upsert(settings, [rowOf(settings, { id: '1' })], 'r1', ALL);
+    });
+    assert.deepEqual(await target.column('select v from public.settings'), ['replica off 100ms 10ms']);
+  });
+});
