@@ -41,7 +41,11 @@ class HeldLog implements EventLog {
         return await writer.append(records);
       },
       trim: async (offset) => await writer.trim(offset),
-      [Symbol.asyncDispose]: async () => await writer[Symbol.asyncDispose](),
+      [Symbol.asyncDispose]: async () => {
+        // What is on its way cannot be called back.
+        if (this.isHeld) await this.#release.promise;
+        await writer[Symbol.asyncDispose]();
+      },
     };
   }
 
