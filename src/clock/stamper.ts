@@ -19,6 +19,9 @@ import { type Hlc, hlcFromMicros, hlcNext } from '../change/hlc.ts';
 /** 100 ms of stamps. */
 export const WINDOW: Hlc = hlcFromMicros(100_000n);
 
+/** Rows below which no sweep is worth its cost; a map whose head is deleted over and over is slow to iterate. */
+const FORGET_MIN = 1_024;
+
 export type StampedRows =
   | { readonly kind: 'rows'; readonly keys: readonly string[]; readonly tables: readonly string[] }
   /** Too many rows to name: compared with, and remembered for, whole tables. */
@@ -30,6 +33,7 @@ export class Stamper {
   readonly #rows = new Map<string, Hlc>();
   /** Highest stamp per table of changes to all of its rows (TRUNCATE, giant transactions). */
   readonly #wholeTables = new Map<string, Hlc>();
+  #forgetAt = FORGET_MIN;
 
   /** Nothing later in the stream is stamped at or below it. */
   get promise(): Hlc {
@@ -68,12 +72,15 @@ export class Stamper {
     this.#forget();
   }
 
+  /** What lies below the promise raises nothing any more, so it may stay until a sweep over all pays. */
   #forget(): void {
+    if (this.#rows.size + this.#wholeTables.size < this.#forgetAt) return;
     const promise = this.promise;
     for (const [key, stamp] of this.#rows) {
       if (stamp > promise) break;
       this.#rows.delete(key);
     }
     for (const [table, stamp] of this.#wholeTables) if (stamp <= promise) this.#wholeTables.delete(table);
+    this.#forgetAt = FORGET_MIN + 2 * (this.#rows.size + this.#wholeTables.size);
   }
 }
