@@ -30,11 +30,13 @@ import type {
 } from './monitor/agent-status.ts';
 import { LinkActivity, toProblem } from './monitor/link-activity.ts';
 import { checkPrerequisites } from './monitor/prerequisites.ts';
+import { Backoff } from './platform/backoff.ts';
 import type { Config } from './platform/config.ts';
 import { fail, SynclineError } from './platform/errors.ts';
 import type { Logger } from './platform/logger.ts';
 import { migrate } from './platform/migrations.ts';
 import { arrayText, connect } from './platform/postgres.ts';
+import { systemRandom } from './platform/random.ts';
 import type { RunState } from './platform/run-loop.ts';
 import { type Queryable, StandingConnection } from './platform/standing-connection.ts';
 import { isTableIncluded } from './platform/table-filter.ts';
@@ -83,8 +85,25 @@ export class Agent implements AgentControl, AsyncDisposable {
     this.#applier = this.#makeApplier(peers, parts.ledger);
   }
 
-  /** Resolves once the agent captures and applies; rejects with what the operator has to mend. */
-  static async start(config: Config, logger: Logger): Promise<Agent> {
+  /**
+   * Resolves once the agent captures and applies; rejects with what the operator has to mend. A database that is away is
+   * waited for, since machines start their services in any order; the signal ends that.
+   */
+  static async start(config: Config, logger: Logger, signal?: AbortSignal): Promise<Agent> {
+    const backoff = new Backoff({ random: systemRandom });
+    for (;;) {
+      try {
+        return await Agent.#startOnce(config, logger);
+      } catch (error) {
+        if (!(error instanceof SynclineError && error.code === 'SYN-P009') || signal?.aborted === true) throw error;
+        const retry_ms = backoff.nextMs();
+        logger.warn({ err: error, retry_ms }, 'the agent cannot start yet');
+        await delay(retry_ms, undefined, { signal }).catch(() => undefined);
+      }
+    }
+  }
+
+  static async #startOnce(config: Config, logger: Logger): Promise<Agent> {
     const client = await connect(config.database, { applicationName: `syncline ${config.region} start` });
     try {
       await checkPrerequisites(client, config);
@@ -92,26 +111,25 @@ export class Agent implements AgentControl, AsyncDisposable {
     } finally {
       await client.end();
     }
+    await using resources = new AsyncDisposableStack();
     const slot = captureName(config.region);
-    const lease = await Lease.acquire({ url: config.database, region: config.region, slot });
-    try {
-      const control = new StandingConnection(config.database, { applicationName: lease.applicationName('control') });
-      const links = new LinkStore(control, config.region);
-      await links.open(config.peers.map((peer) => peer.region));
-      const log = await EmbeddedLog.open(config.log.path, { max_bytes: config.log.max_bytes });
-      const peerLogs = new Map<string, EmbeddedLog>();
-      for (const { log: peerLog } of config.peers) {
-        if (peerLog === undefined || peerLog.path === config.log.path || peerLogs.has(peerLog.path)) continue;
-        peerLogs.set(peerLog.path, await EmbeddedLog.open(peerLog.path));
-      }
-      const ledger = new NotesLedger();
-      const agent = new Agent(config, logger, { lease, control, links, log, peerLogs, ledger });
-      await agent.#run(ledger);
-      return agent;
-    } catch (error) {
-      await lease[Symbol.asyncDispose]();
-      throw error;
+    const lease = resources.use(await Lease.acquire({ url: config.database, region: config.region, slot }));
+    const applicationName = lease.applicationName('control');
+    const control = resources.use(new StandingConnection(config.database, { applicationName }));
+    const links = resources.use(new LinkStore(control, config.region));
+    await links.open(config.peers.map((peer) => peer.region));
+    const log = resources.use(await EmbeddedLog.open(config.log.path, { max_bytes: config.log.max_bytes }));
+    const peerLogs = new Map<string, EmbeddedLog>();
+    for (const { log: peerLog } of config.peers) {
+      if (peerLog === undefined || peerLog.path === config.log.path || peerLogs.has(peerLog.path)) continue;
+      peerLogs.set(peerLog.path, resources.use(await EmbeddedLog.open(peerLog.path)));
     }
+    const ledger = new NotesLedger();
+    const agent = new Agent(config, logger, { lease, control, links, log, peerLogs, ledger });
+    await agent.#run(ledger);
+    // From here on the agent gives them back.
+    resources.move();
+    return agent;
   }
 
   /** Resolves when the agent was stopped; rejects when it cannot go on. */
