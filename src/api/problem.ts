@@ -1,14 +1,28 @@
-/** Errors on the wire: RFC 9457 problem+json with the code of the error table. */
-import type { ErrorCode, SynclineError } from '../platform/errors.ts';
+// Errors as RFC 9457 problem+json, with the code of our table.
+//
+// `detail` is for people and goes out scrubbed; of an error's context only what a client can act on
+// does. An error without a code is a fault of ours: its message may hold anything, so it stays in the
+// agent's log.
+
+import { ERRORS, type ErrorCode, type SynclineError } from '../platform/errors.ts';
+import { scrub } from '../platform/logger.ts';
+
+export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
 
 export type ProblemBody = {
   readonly type: string;
   readonly title: string;
   readonly status: number;
-  readonly code: string;
   readonly detail: string;
+  readonly instance: string;
+  readonly code: ErrorCode;
   readonly remedy: string;
-  readonly [extra: string]: unknown;
+  /** SYN-T005: each field that is wrong. */
+  readonly problems?: unknown;
+  /** SYN-T002: whose link it is, and the address of that agent where it is known. */
+  readonly owner?: unknown;
+  /** SYN-T011: what the region waits for. */
+  readonly reasons?: unknown;
 };
 
 const STATUS: Partial<Record<ErrorCode, number>> = {
@@ -18,22 +32,27 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   'SYN-T004': 403,
   'SYN-T005': 400,
   'SYN-T008': 404,
-  'SYN-T009': 503,
-  'SYN-T011': 503,
+  'SYN-T010': 500,
 };
 
 export function statusOf(error: SynclineError): number {
-  return STATUS[error.code] ?? (error.class === 'infrastructure' ? 503 : 500);
+  const { status } = error.context;
+  if (typeof status === 'number') return status;
+  return STATUS[error.code] ?? (error.class === 'infrastructure' ? 503 : error.class === 'data' ? 422 : 500);
 }
 
-export function problemBody(error: SynclineError, extra: Readonly<Record<string, unknown>> = {}): ProblemBody {
+export function problemOf(error: SynclineError, instance: string): ProblemBody {
+  const { problems, owner, reasons } = error.context;
   return {
     type: `urn:syncline:error:${error.code}`,
-    title: error.code,
+    title: ERRORS[error.code].cause,
     status: statusOf(error),
+    detail: String(scrub(error.detail)),
+    instance,
     code: error.code,
-    detail: error.detail,
     remedy: error.remedy,
-    ...extra,
+    ...(problems === undefined ? {} : { problems }),
+    ...(owner === undefined ? {} : { owner }),
+    ...(reasons === undefined ? {} : { reasons }),
   };
 }

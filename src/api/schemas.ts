@@ -1,87 +1,203 @@
-/** One schema per body: validation, types and the OpenAPI document come from here. */
+// What the API takes and gives, each shape once: the schema checks requests, gives the types and
+// becomes /openapi.json.
+
 import Type, { type Static } from 'typebox';
 
-const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
-const Image = Type.Record(Type.String(), nullable(Type.String()));
-
-export const LinkPatch = Type.Object(
-  {
-    status: Type.Optional(Type.Union([Type.Literal('paused'), Type.Literal('active')])),
-    mode: Type.Optional(Type.Union([Type.Literal('async'), Type.Literal('sync')])),
-    lag_slo_ms: Type.Optional(Type.Integer({ minimum: 1, maximum: 86_400_000 })),
-    bandwidth_limit_bytes_per_s: Type.Optional(nullable(Type.Integer({ minimum: 1 }))),
-    failover_priority: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000 })),
-    tables: Type.Optional(nullable(Type.Array(Type.String(), { maxItems: 1_000 }))),
-  },
-  { additionalProperties: false, minProperties: 1 },
+const closed = { additionalProperties: false } as const;
+const nullable = <T extends Parameters<typeof Type.Union>[0][number]>(type: T) => Type.Union([type, Type.Null()]);
+const Time = Type.String({ description: 'ISO 8601, UTC, in microseconds where they are known' });
+const Uuid = Type.String({ pattern: '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' });
+const Count = Type.Integer({ minimum: 0 });
+const Region = Type.String({ pattern: '^[a-z0-9-]{1,32}$' });
+const Image = nullable(
+  Type.Record(Type.String(), nullable(Type.String()), { description: "Column to value, in PostgreSQL's own text" }),
 );
+const NAME_MAX = 300;
+
+export const LIMIT_MAX = 1_000;
+const LIMIT_DEFAULT = 100;
+
+const Paging = {
+  limit: Type.Integer({ minimum: 1, maximum: LIMIT_MAX, default: LIMIT_DEFAULT }),
+  cursor: Type.Optional(Type.String({ maxLength: 200, description: 'next_cursor of the page before' })),
+};
+const page = <T extends Parameters<typeof Type.Array>[0]>(item: T) =>
+  Type.Object({ items: Type.Array(item), next_cursor: nullable(Type.String()) });
+
+export const Problem = Type.Object({ code: Type.String(), detail: Type.String(), table: Type.Optional(Type.String()) });
+
+const Policy = {
+  mode: Type.Enum(['async', 'sync']),
+  lag_slo_ms: Type.Integer({ minimum: 1, maximum: 86_400_000 }),
+  bandwidth_limit_bytes_per_s: nullable(Type.Integer({ minimum: 1_024, maximum: 1_000_000_000_000 })),
+  failover_priority: Type.Integer({ minimum: -1_000, maximum: 1_000 }),
+  tables: nullable(
+    Type.Array(Type.String({ pattern: '^[^.]+\\..+$', maxLength: NAME_MAX }), { minItems: 1, maxItems: 1_000 }),
+  ),
+};
+
+export const Link = Type.Object({
+  link_id: Type.String(),
+  source_region: Region,
+  target_region: Region,
+  status: Type.Enum(['active', 'paused', 'degraded', 'decommissioned']),
+  reason: nullable(Problem),
+  last_acked_event_id: nullable(Uuid),
+  lag_ms: Type.Number({ minimum: 0 }),
+  lag_p50_ms: nullable(Type.Number()),
+  lag_p99_ms: nullable(Type.Number()),
+  updated_at: Time,
+  last_heard_at: nullable(Time),
+  events_applied: Count,
+  events_waiting: Count,
+  conflicts: Count,
+  quarantined: Count,
+  ...Policy,
+});
+
+export const Topology = Type.Object({
+  regions: Type.Array(
+    Type.Object({
+      region_id: Region,
+      is_self: Type.Boolean(),
+      api: nullable(Type.String({ description: 'Address of the agent of that region, where it is known' })),
+      last_heard_at: nullable(Time),
+    }),
+  ),
+  links: Type.Array(Link, { description: 'The links that end in this region' }),
+});
+
+export const LinkParams = Type.Object({ link_id: Type.String({ maxLength: 65, description: 'source:target' }) });
+
+export const LinkPatch = Type.Partial(Type.Object({ status: Type.Enum(['paused', 'active']), ...Policy }), {
+  ...closed,
+  minProperties: 1,
+});
 export type LinkPatch = Static<typeof LinkPatch>;
 
-export const LinkParams = Type.Object({ link_id: Type.String({ maxLength: 80 }) });
-
-export const ConflictsQuery = Type.Object(
+export const ConflictQuery = Type.Object(
   {
-    table: Type.Optional(Type.String({ maxLength: 200, description: 'schema.table, or a table of any schema.' })),
-    from: Type.Optional(Type.String({ maxLength: 40, description: 'ISO 8601; resolved at or after.' })),
-    to: Type.Optional(Type.String({ maxLength: 40, description: 'ISO 8601; resolved before.' })),
-    strategy: Type.Optional(Type.String({ maxLength: 40 })),
-    region: Type.Optional(Type.String({ maxLength: 32, description: 'Region of the loser or of the winner.' })),
-    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 100 })),
-    cursor: Type.Optional(Type.String({ maxLength: 200, description: 'next_cursor of the page before.' })),
+    table: Type.Optional(Type.String({ minLength: 1, maxLength: NAME_MAX, description: 'table or schema.table' })),
+    from: Type.Optional(Type.String({ maxLength: 40, description: 'Resolved at or after this time, ISO 8601' })),
+    to: Type.Optional(Type.String({ maxLength: 40, description: 'Resolved before this time, ISO 8601' })),
+    strategy: Type.Optional(Type.String({ minLength: 1, maxLength: NAME_MAX })),
+    region: Type.Optional(Region),
+    ...Paging,
   },
-  { additionalProperties: false },
+  closed,
 );
-export type ConflictsQuery = Static<typeof ConflictsQuery>;
+export type ConflictQuery = Static<typeof ConflictQuery>;
 
 export const Conflict = Type.Object({
-  conflict_id: Type.String(),
-  event_id_a: nullable(Type.String()),
-  event_id_b: nullable(Type.String()),
+  conflict_id: Uuid,
+  event_id_a: nullable(Uuid),
+  event_id_b: nullable(Uuid),
   schema_name: Type.String(),
   table_name: Type.String(),
   row_pk: Image,
   resolution_strategy: Type.String(),
-  winner_event_id: nullable(Type.String()),
-  resolved_at: Type.String(),
-  provisional: Type.Boolean(),
-  region_a: Type.String({ description: 'Origin of the event that lost.' }),
-  region_b: Type.String({ description: 'Origin of the event that won.' }),
-  image_a: nullable(Image),
-  image_b: nullable(Image),
-  base_image: nullable(Image),
-  result_image: nullable(Image),
+  winner_event_id: nullable(Uuid),
+  resolved_at: Time,
+  image_a: Image,
+  image_b: Image,
+  base_image: Image,
+  result_image: Image,
+  provisional: Type.Boolean({ description: 'A higher winner may still come' }),
+  loser_region: Type.String({ description: 'Origin of event a, which lost' }),
+  winner_region: Type.String({ description: 'Origin of event b, which won' }),
+  loser_hlc: Type.String(),
+  winner_hlc: Type.String(),
 });
 export type Conflict = Static<typeof Conflict>;
-
-export const ConflictList = Type.Object({ items: Type.Array(Conflict), next_cursor: nullable(Type.String()) });
+export const ConflictPage = page(Conflict);
 
 export const QuarantineQuery = Type.Object(
   {
-    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: 100 })),
-    cursor: Type.Optional(Type.String({ maxLength: 200 })),
+    table: Type.Optional(Type.String({ minLength: 1, maxLength: NAME_MAX, description: 'table or schema.table' })),
+    region: Type.Optional(Region),
+    ...Paging,
   },
-  { additionalProperties: false },
+  closed,
 );
 export type QuarantineQuery = Static<typeof QuarantineQuery>;
 
-export const QuarantineItem = Type.Object({
-  event_id: Type.String(),
-  region_id: Type.String(),
+export const Quarantined = Type.Object({
+  event_id: Uuid,
+  region_id: Type.String({ description: 'Origin of the event' }),
   schema_name: Type.String(),
   table_name: Type.String(),
   row_pk: Image,
   operation: Type.String(),
   sqlstate: Type.String(),
   error: Type.String(),
-  quarantined_at: Type.String(),
-  attempts: Type.Integer(),
+  quarantined_at: Time,
+  attempts: Count,
+  event: nullable(Type.Unknown({ description: 'The whole ChangeEvent; null where it is too large to be listed' })),
+  event_bytes: Count,
 });
-export type QuarantineItem = Static<typeof QuarantineItem>;
+export type Quarantined = Static<typeof Quarantined>;
+export const QuarantinePage = page(Quarantined);
 
-export const QuarantineList = Type.Object({ items: Type.Array(QuarantineItem), next_cursor: nullable(Type.String()) });
-
-export const EventIds = Type.Object(
-  { event_ids: Type.Array(Type.String({ pattern: '^[0-9a-f-]{36}$' }), { minItems: 1, maxItems: 1_000 }) },
-  { additionalProperties: false },
-);
+export const EventIds = Type.Object({ event_ids: Type.Array(Uuid, { minItems: 1, maxItems: LIMIT_MAX }) }, closed);
 export type EventIds = Static<typeof EventIds>;
+
+export const Retried = Type.Object({
+  items: Type.Array(Type.Object({ event_id: Uuid, applied: Type.Boolean(), error: nullable(Type.String()) })),
+});
+export const Discarded = Type.Object({ discarded: Count });
+
+export const LagPage = page(
+  Type.Object({
+    link_id: Type.String(),
+    source_region: Region,
+    target_region: Region,
+    status: Link.properties.status,
+    lag_ms: Type.Number({ minimum: 0, description: 'Age of the oldest event that is not acknowledged' }),
+    lag_p50_ms: nullable(Type.Number({ description: 'From the commit at the source to the commit here' })),
+    lag_p99_ms: nullable(Type.Number()),
+    window_ms: Count,
+    lag_slo_ms: Policy.lag_slo_ms,
+    events_waiting: Count,
+    last_acked_event_id: nullable(Uuid),
+    last_heard_at: nullable(Time),
+  }),
+);
+
+export const Health = Type.Object({ status: Type.String(), region: Region });
+
+const State = Type.Enum(['starting', 'streaming', 'running', 'retrying', 'stopped']);
+export const Status = Type.Object({
+  region: Region,
+  run: Count,
+  started_at: Time,
+  ready: Type.Boolean(),
+  capture: Type.Object({
+    state: State,
+    problem: nullable(Problem),
+    transactions: Count,
+    events: Count,
+    slot_retained_bytes: nullable(Count),
+    last_published_at: nullable(Time),
+  }),
+  apply: Type.Object({ state: State, problem: nullable(Problem), batches: Count, restarts: Count }),
+  links: Type.Array(Link),
+  conflicts_by_table: Type.Record(Type.String(), Count),
+  log: Type.Object({ bytes: Count, bytes_max: nullable(Count) }),
+  problems: Type.Array(Problem),
+});
+
+export const ProblemDocument = Type.Object(
+  {
+    type: Type.String(),
+    title: Type.String(),
+    status: Type.Integer(),
+    detail: Type.String(),
+    instance: Type.String(),
+    code: Type.String({ description: 'A code of the table of errors' }),
+    remedy: Type.String(),
+    problems: Type.Optional(Type.Array(Type.Unknown())),
+    owner: Type.Optional(Type.Object({ region: Type.String(), api: nullable(Type.String()) })),
+    reasons: Type.Optional(Type.Array(Type.String())),
+  },
+  { description: 'RFC 9457' },
+);

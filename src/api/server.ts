@@ -1,153 +1,168 @@
-/**
- * The HTTP API of an agent. Every answer is about this region; links are answered by the agent of their target, so a
- * PATCH of another's link is refused with the address of its owner.
- */
+// The HTTP API of an agent.
+//
+// It listens before the agent starts, so that a taken address is found before a slot is, and so that
+// probes get an answer while a long start goes on; until then everything but /healthz answers that
+// the region is not ready. A database connection of its own reads lists, so that no request ever
+// stands in the way of apply.
+//
+// Everything is bounded: connections, the size and the time of a request, the length of a list, and
+// the number of statements that wait for the database.
+
 import swagger from '@fastify/swagger';
-import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
-import type { AgentControl, AgentStatus } from '../monitor/agent-status.ts';
-import { AgentMetrics } from '../monitor/metrics.ts';
+import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
+import type { TSchema } from 'typebox';
+import { Convert, Default } from 'typebox/value';
+import type { AgentControl } from '../monitor/agent-status.ts';
 import { type Config, parseListen } from '../platform/config.ts';
-import { fail, isInfrastructure, SynclineError } from '../platform/errors.ts';
+import { fail, SynclineError } from '../platform/errors.ts';
 import type { Logger } from '../platform/logger.ts';
+import { problemsOf } from '../platform/schema-problems.ts';
 import { StandingConnection } from '../platform/standing-connection.ts';
-import { listConflicts, listQuarantine } from './lists.ts';
-import { problemBody, statusOf } from './problem.ts';
-import * as schema from './schemas.ts';
-import { authorize, type Role } from './tokens.ts';
+import { Access, type Role } from './access.ts';
+import { addHealthRoutes } from './health-routes.ts';
+import { addListRoutes } from './list-routes.ts';
+import { PROBLEM_TYPE, problemOf } from './problem.ts';
+import { addTopologyRoutes } from './topology-routes.ts';
 
-const BODY_BYTES_MAX = 256 * 1024;
-const REQUEST_TIMEOUT_MS = 30_000;
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Who may call the route; everybody where it is left out. */
+    role?: Role;
+  }
+}
 
-/** Starts listening; SYN-T006 where the address cannot be had. */
-export async function startApi(agent: AgentControl, config: Config, logger: Logger): Promise<FastifyInstance> {
-  const api = fastify({
+/** What the routes know of their surroundings. */
+export type ApiContext = {
+  readonly config: Config;
+  readonly database: StandingConnection;
+  /** SYN-T011 while the agent starts. */
+  agent(): AgentControl;
+};
+
+const BODY_BYTES_MAX = 128 * 1024;
+const REQUEST_TIMEOUT_MS = 10_000;
+const CONNECTIONS_MAX = 256;
+const STATEMENT_TIMEOUT_MS = 10_000;
+const KEEP_ALIVE_MS = 30_000;
+const PARAMETER_LENGTH_MAX = 200;
+
+export class ApiServer implements AsyncDisposable {
+  readonly #app: FastifyInstance;
+  readonly #database: StandingConnection;
+  #agent: AgentControl | undefined;
+
+  private constructor(config: Config, logger: Logger | undefined) {
+    this.#database = new StandingConnection(config.database, {
+      applicationName: `syncline api ${config.region}`,
+      statementTimeoutMs: STATEMENT_TIMEOUT_MS,
+    });
+    this.#app = makeApp(config, logger);
+    const context: ApiContext = {
+      config,
+      database: this.#database,
+      agent: () => {
+        if (this.#agent === undefined) {
+          throw fail('SYN-T011', 'the agent is starting', { context: { reasons: ['the agent is starting'] } });
+        }
+        return this.#agent;
+      },
+    };
+    // Behind the registration of the plugin, which collects the routes that come after it.
+    this.#app.after(() => {
+      addTopologyRoutes(this.#app, context);
+      addListRoutes(this.#app, context);
+      addHealthRoutes(this.#app, context);
+    });
+  }
+
+  /** Listens at `api.listen`; SYN-T006 where that is not possible. */
+  static async start(config: Config, logger?: Logger): Promise<ApiServer> {
+    const api = new ApiServer(config, logger);
+    const { host, port } = parseListen(config.api.listen);
+    try {
+      await api.#app.listen({ host, port });
+      api.#app.server.maxConnections = CONNECTIONS_MAX;
+      return api;
+    } catch (cause) {
+      await api[Symbol.asyncDispose]();
+      const why = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
+      throw fail('SYN-T006', `${config.api.listen}: ${why}`, { cause });
+    }
+  }
+
+  /** From here on the routes answer for this agent. */
+  serve(agent: AgentControl): void {
+    this.#agent = agent;
+  }
+
+  get url(): string {
+    const address = this.#app.server.address();
+    if (address === null || typeof address === 'string') return '';
+    return `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`;
+  }
+
+  /** Takes no more requests, and ends the connections that are open. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#app.close();
+    await this.#database[Symbol.asyncDispose]();
+  }
+}
+
+function makeApp(config: Config, logger: Logger | undefined): FastifyInstance {
+  const access = new Access(config.api.tokens);
+  const app = fastify({
     bodyLimit: BODY_BYTES_MAX,
     requestTimeout: REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    routerOptions: { maxParamLength: PARAMETER_LENGTH_MAX },
     forceCloseConnections: true,
-    ajv: { customOptions: { coerceTypes: true, removeAdditional: false } },
   });
-  const database = new StandingConnection(config.database, { applicationName: `syncline ${config.region} api` });
-  api.addHook('onClose', async () => await database[Symbol.asyncDispose]());
-  await api.register(swagger, { openapi: { info: { title: 'Syncline agent', version: '0.1.0' } } });
-  handleErrors(api, config, logger);
-  const needs = (role: Role) => ({
-    onRequest: async (request: { headers: { authorization?: string | undefined } }): Promise<void> => {
-      authorize(config.api.tokens, request.headers.authorization, role);
+  // The library would take text/plain too, which a page of another site may send without asking first.
+  app.removeContentTypeParser('text/plain');
+  app.setValidatorCompiler<TSchema>(({ schema, httpPart }) => {
+    return (data: unknown) => {
+      // Texts of a URL become numbers where the schema says so; a body says what it means.
+      const value = httpPart === 'body' ? data : Convert(schema, data);
+      const filled = Default(schema, value);
+      const problems = problemsOf(schema, filled);
+      if (problems.length === 0) return { value: filled };
+      const detail = problems.map(({ path, message }) => `${path === '' ? (httpPart ?? 'request') : path}: ${message}`);
+      return { error: fail('SYN-T005', detail.join('; '), { context: { problems } }) };
+    };
+  });
+  app.setSerializerCompiler(() => (data) => JSON.stringify(data));
+  app.addHook('onRequest', async (request) => {
+    const { role } = request.routeOptions.config;
+    if (role !== undefined) access.check(request.headers, role);
+  });
+  app.setNotFoundHandler(async (request) => {
+    throw fail('SYN-T008', `${request.method} ${request.url.slice(0, 200)}`);
+  });
+  app.setErrorHandler<FastifyError>(async (error, request, reply) => {
+    const known = withCode(error);
+    if (known.code === 'SYN-T010')
+      logger?.error({ err: error, method: request.method, url: request.url }, 'a request failed');
+    if (known.code === 'SYN-T003') reply.header('www-authenticate', 'Bearer realm="syncline"');
+    const problem = problemOf(known, request.url.slice(0, 200));
+    return await reply.code(problem.status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
+  });
+  app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: { title: 'Syncline agent', version: '1', description: 'The API of the agent of one region.' },
+      components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } },
+      security: [{ token: [] }],
     },
   });
+  return app;
+}
 
-  api.get('/healthz', async () => ({ status: 'ok' }));
-  api.get('/readyz', async (_request, reply) => await answerReady(agent.status(), reply));
-  api.get('/openapi.json', { schema: { hide: true } }, async () => api.swagger());
-  api.get('/status', needs('viewer'), async () => agent.status());
-  api.get('/topology', needs('viewer'), async () => topology(agent.status(), config));
-  api.get('/lag', needs('viewer'), async () => ({ items: agent.status().links.map(lagOf), next_cursor: null }));
-  const metrics = new AgentMetrics(agent);
-  api.get('/metrics', needs('viewer'), async (_request, reply) => {
-    return await reply.type(metrics.contentType).send(await metrics.text());
-  });
-  api.patch<{ Params: { link_id: string }; Body: schema.LinkPatch }>(
-    '/topology/links/:link_id',
-    { ...needs('operator'), schema: { params: schema.LinkParams, body: schema.LinkPatch } },
-    async (request) => await agent.patchLink(request.params.link_id, definedOnly(request.body)),
-  );
-  api.get<{ Querystring: schema.ConflictsQuery }>(
-    '/conflicts',
-    { ...needs('viewer'), schema: { querystring: schema.ConflictsQuery, response: { 200: schema.ConflictList } } },
-    async (request) => await listConflicts(database, request.query),
-  );
-  api.get<{ Querystring: schema.QuarantineQuery }>(
-    '/quarantine',
-    { ...needs('viewer'), schema: { querystring: schema.QuarantineQuery, response: { 200: schema.QuarantineList } } },
-    async (request) => await listQuarantine(database, request.query),
-  );
-  api.post<{ Body: schema.EventIds }>(
-    '/quarantine/retry',
-    { ...needs('operator'), schema: { body: schema.EventIds } },
-    async (request) => ({ items: await agent.retryQuarantined(request.body.event_ids), next_cursor: null }),
-  );
-  api.post<{ Body: schema.EventIds }>(
-    '/quarantine/discard',
-    { ...needs('operator'), schema: { body: schema.EventIds } },
-    async (request) => ({ discarded: await agent.discardQuarantined(request.body.event_ids) }),
-  );
-
-  const { host, port } = parseListen(config.api.listen);
-  try {
-    await api.listen({ host, port });
-  } catch (cause) {
-    await api.close();
-    throw fail('SYN-T006', `the API cannot listen on ${config.api.listen}`, { cause, context: { host, port } });
+/** Every error as one of the table. */
+function withCode(error: FastifyError | SynclineError): SynclineError {
+  if (error instanceof SynclineError) return error;
+  const { statusCode } = error;
+  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
+    return fail('SYN-T005', error.message, { cause: error, context: { status: statusCode } });
   }
-  return api;
-}
-
-function handleErrors(api: FastifyInstance, config: Config, logger: Logger): void {
-  api.setErrorHandler(async (cause: Error & { validation?: unknown; statusCode?: number }, _request, reply) => {
-    const error = toSynclineError(cause);
-    const owner = config.peers.find((peer) => peer.region === error.context.owner);
-    const extra = error.code === 'SYN-T002' ? { owner: error.context.owner, owner_api: owner?.api ?? null } : {};
-    if (statusOf(error) >= 500) logger.error({ err: cause }, 'a request failed');
-    return await reply.code(statusOf(error)).type('application/problem+json').send(problemBody(error, extra));
-  });
-  api.setNotFoundHandler(async (request, reply) => {
-    const error = fail('SYN-T008', `there is nothing at ${request.method} ${request.url}`);
-    return await reply.code(404).type('application/problem+json').send(problemBody(error));
-  });
-}
-
-function toSynclineError(cause: Error & { validation?: unknown; statusCode?: number }): SynclineError {
-  if (cause instanceof SynclineError) return cause;
-  if (cause.validation !== undefined || (cause.statusCode ?? 500) < 500)
-    return fail('SYN-T005', cause.message, { cause });
-  if (isInfrastructure(cause)) return fail('SYN-P009', 'the database did not answer this request', { cause });
-  return fail('SYN-T010', cause.message, { cause });
-}
-
-async function answerReady(status: AgentStatus, reply: FastifyReply): Promise<FastifyReply> {
-  if (status.ready) return await reply.code(200).send({ status: 'ready', region: status.region });
-  const reasons = [
-    { part: 'capture', state: status.capture.state, problem: status.capture.problem },
-    { part: 'apply', state: status.apply.state, problem: status.apply.problem },
-  ].filter(({ state }) => state !== 'streaming' && state !== 'running');
-  const first = reasons.find(({ problem }) => problem !== null)?.problem;
-  const error = fail(first?.code ?? 'SYN-T011', first?.detail ?? `region ${status.region} is starting`);
-  return await reply
-    .code(503)
-    .type('application/problem+json')
-    .send({ ...problemBody(error, { reasons }), status: 503 });
-}
-
-function topology(status: AgentStatus, config: Config): unknown {
-  const regions = [
-    { region_id: status.region, api: null, log: config.log.type },
-    ...config.peers.map((peer) => ({
-      region_id: peer.region,
-      api: peer.api ?? null,
-      log: peer.log?.type ?? config.log.type,
-    })),
-  ];
-  return { regions, links: status.links };
-}
-
-function lagOf(link: AgentStatus['links'][number]): unknown {
-  const { link_id, source_region, target_region, status, lag_ms, lag_p50_ms, lag_p99_ms, events_waiting } = link;
-  const { last_acked_event_id, updated_at } = link;
-  return {
-    link_id,
-    source_region,
-    target_region,
-    status,
-    lag_ms,
-    lag_p50_ms,
-    lag_p99_ms,
-    events_waiting,
-    last_acked_event_id,
-    updated_at,
-  };
-}
-
-/** Drops keys whose value is undefined, which the types of a patch do not know. */
-function definedOnly<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== undefined)) as never;
+  return fail('SYN-T010', 'the request failed; the log of the agent tells more', { cause: error });
 }

@@ -1,30 +1,39 @@
-/** `syncline agent`: serves one region until SIGTERM or SIGINT; the exit code is 0 only after an orderly end. */
+// `syncline agent`: serves one region until SIGTERM or SIGINT; the exit code is 0 only after an orderly end.
+//
+// The API listens first: a taken address is found before the slot is taken, and probes are answered
+// while a start waits for the lease. A second signal ends the process at once; what is durable decides.
+
 import { flushCompileCache } from 'node:module';
 import { Agent } from '../agent.ts';
-import { startApi } from '../api/server.ts';
+import { ApiServer } from '../api/server.ts';
 import { loadConfig } from '../platform/config.ts';
-import { SynclineError } from '../platform/errors.ts';
 import { createLogger } from '../platform/logger.ts';
 
-export async function runAgent(path: string): Promise<number> {
-  try {
-    const config = await loadConfig(path);
-    const logger = createLogger({ level: config.log_level, fields: { region: config.region } });
-    const agent = await Agent.start(config, logger);
-    const api = await startApi(agent, config, logger);
-    // Everything is loaded by now; an agent may end by a kill, which would leave the next start without the cache.
-    flushCompileCache();
-    const stopped = Promise.withResolvers<void>();
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stopped.resolve());
-    try {
-      await Promise.race([stopped.promise, agent.ended]);
-      return 0;
-    } finally {
-      await api.close();
-      await agent.stop();
-    }
-  } catch (error) {
-    console.error(error instanceof SynclineError ? `${error.message}\n${error.remedy}` : error);
-    return 1;
+const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
+
+/** Resolves after an orderly end; rejects with what an operator has to mend. */
+export async function runAgent(path: string): Promise<void> {
+  const config = await loadConfig(path);
+  const logger = createLogger({ level: config.log_level, fields: { region: config.region } });
+  const signalled = Promise.withResolvers<NodeJS.Signals>();
+  for (const signal of SIGNALS) {
+    process.once(signal, () => {
+      signalled.resolve(signal);
+      process.once(signal, () => process.exit(1));
+    });
   }
+  await using api = await ApiServer.start(config, logger);
+  logger.info({ api: api.url }, 'the API listens');
+  const starting = Agent.start(config, logger);
+  if ((await Promise.race([starting.then(() => 'started'), signalled.promise])) !== 'started') {
+    // A start that a signal overtook is let go on to where it can be ended in order.
+    await starting.then((agent) => agent.stop()).catch(() => undefined);
+    return;
+  }
+  await using agent = await starting;
+  api.serve(agent);
+  // Everything is loaded by now; an agent may end by a kill, which would leave the next start without the cache.
+  flushCompileCache();
+  const signal = await Promise.race([signalled.promise, agent.ended]);
+  logger.info({ signal }, 'the agent ends');
 }

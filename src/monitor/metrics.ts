@@ -1,112 +1,119 @@
-/** What Prometheus reads: gauges and counters from the agent's status, taken at the moment of asking. */
-import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import type { AgentControl, AgentStatus } from './agent-status.ts';
+// The state of an agent as Prometheus metrics, made at each scrape from one reading of its status.
+//
+// Everything hangs on the scrape: between two of them nothing is counted twice and nothing is kept,
+// and the library is loaded with the first one. Totals are those of the agent's own counters, so they
+// begin at zero with each start, as Prometheus expects of counters.
 
-const LINK = ['region_source', 'region_target'] as const;
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { AgentStatus } from './agent-status.ts';
+
+const LINK_STATES = ['active', 'paused', 'degraded', 'decommissioned'] as const;
 const CAPTURE_STATES = ['starting', 'streaming', 'retrying', 'stopped'] as const;
 const APPLY_STATES = ['starting', 'running', 'retrying', 'stopped'] as const;
 
-export class AgentMetrics {
-  readonly #registry = new Registry();
-  readonly #agent: AgentControl;
-  readonly #links: {
-    readonly gauge: Gauge<'region_source' | 'region_target'>;
-    readonly of: (link: AgentStatus['links'][number]) => number | null;
-  }[];
-  readonly #captureState: Gauge<'state'>;
-  readonly #applyState: Gauge<'state'>;
-  readonly #numbers: { readonly gauge: Gauge; readonly of: (status: AgentStatus) => number | null }[];
-  readonly #conflicts: Counter<'table'>;
-  readonly #counted = new Map<string, number>();
+type Labels = Record<string, string>;
 
-  constructor(agent: AgentControl) {
-    this.#agent = agent;
-    const registers = [this.#registry];
-    collectDefaultMetrics({ register: this.#registry, prefix: 'syncline_' });
-    const link = (
-      name: string,
-      help: string,
-      of: (link: AgentStatus['links'][number]) => number | null,
-    ): { gauge: Gauge<'region_source' | 'region_target'>; of: typeof of } => ({
-      gauge: new Gauge({ name: `syncline_link_${name}`, help, labelNames: [...LINK], registers }),
-      of,
-    });
-    const seconds = (ms: number | null): number | null => (ms === null ? null : ms / 1000);
-    this.#links = [
-      link(
-        'lag_seconds',
-        'Age of the oldest event that is not acknowledged; 0 when there is none.',
-        (l) => l.lag_ms / 1000,
-      ),
-      link('delay_p50_seconds', 'Median delay from commit to commit, lately.', (l) => seconds(l.lag_p50_ms)),
-      link('delay_p99_seconds', '99th percentile of the delay from commit to commit, lately.', (l) =>
-        seconds(l.lag_p99_ms),
-      ),
-      link('events_applied', 'Events applied since the agent started.', (l) => l.events_applied),
-      link('events_waiting', 'Events read ahead and not applied yet.', (l) => l.events_waiting),
-      link('conflicts', 'Conflicts seen since the agent started.', (l) => l.conflicts),
-      link('quarantined', 'Events in the quarantine.', (l) => l.quarantined),
-      link('active', '1 while the link is active, 0 while it is paused, degraded or decommissioned.', (l) =>
-        l.status === 'active' ? 1 : 0,
-      ),
-      link('silence_seconds', 'Time since the newest event or heartbeat of the source was committed there.', (l) =>
-        l.last_heard_at === null ? null : Math.max(0, Date.now() - Date.parse(l.last_heard_at)) / 1000,
-      ),
-    ];
-    const number = (name: string, help: string, of: (status: AgentStatus) => number | null) => ({
-      gauge: new Gauge({ name: `syncline_${name}`, help, registers }),
-      of,
-    });
-    this.#numbers = [
-      number('captured_transactions', 'Transactions published since the agent started.', (s) => s.capture.transactions),
-      number('captured_events', 'Events published since the agent started.', (s) => s.capture.events),
-      number('slot_retained_bytes', 'WAL that the server keeps for the slot.', (s) => s.capture.slot_retained_bytes),
-      number('apply_batches', 'Batches applied since the agent started.', (s) => s.apply.batches),
-      number('apply_restarts', 'Connections of apply that were lost.', (s) => s.apply.restarts),
-      number('log_bytes', 'Size of the own stream in the log.', (s) => s.log.bytes),
-      number('log_bytes_max', 'Bound of the own stream in the log.', (s) => s.log.bytes_max),
-      number('ready', '1 once every stream of the region is captured and applied.', (s) => (s.ready ? 1 : 0)),
-    ];
-    this.#captureState = new Gauge({
-      name: 'syncline_capture_state',
-      help: '1 for the state it is in.',
-      labelNames: ['state'],
-      registers,
-    });
-    this.#applyState = new Gauge({
-      name: 'syncline_apply_state',
-      help: '1 for the state it is in.',
-      labelNames: ['state'],
-      registers,
-    });
-    this.#conflicts = new Counter({
-      name: 'syncline_conflicts_total',
-      help: 'Conflicts by table.',
-      labelNames: ['table'],
-      registers,
-    });
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #gauges = new Map<string, Gauge>();
+  readonly #counters = new Map<string, Counter>();
+
+  constructor(region: string) {
+    this.#registry.setDefaultLabels({ region });
+    collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: 100 });
   }
 
   get contentType(): string {
     return this.#registry.contentType;
   }
 
-  async text(): Promise<string> {
-    const status = this.#agent.status();
-    for (const { gauge, of } of this.#links) {
-      gauge.reset();
-      for (const link of status.links) {
-        const value = of(link);
-        if (value !== null) gauge.set({ region_source: link.source_region, region_target: link.target_region }, value);
-      }
-    }
-    for (const { gauge, of } of this.#numbers) gauge.set(of(status) ?? Number.NaN);
-    for (const state of CAPTURE_STATES) this.#captureState.set({ state }, status.capture.state === state ? 1 : 0);
-    for (const state of APPLY_STATES) this.#applyState.set({ state }, status.apply.state === state ? 1 : 0);
-    for (const [table, count] of Object.entries(status.conflicts_by_table)) {
-      this.#conflicts.inc({ table }, count - (this.#counted.get(table) ?? 0));
-      this.#counted.set(table, count);
-    }
+  /** The text of a scrape. */
+  async render(status: AgentStatus, nowMs = Date.now()): Promise<string> {
+    for (const metric of [...this.#gauges.values(), ...this.#counters.values()]) metric.reset();
+    this.#agent(status, nowMs);
+    for (const link of status.links) this.#link(link, nowMs);
     return await this.#registry.metrics();
   }
+
+  #agent(status: AgentStatus, nowMs: number): void {
+    const { capture, apply, log } = status;
+    this.#gauge('syncline_ready', 'Whether every stream of the region is captured and applied.', status.ready ? 1 : 0);
+    this.#gauge('syncline_run', 'Number of the run of this agent.', status.run);
+    for (const state of CAPTURE_STATES) {
+      this.#gauge('syncline_capture_state', 'The state of capture is 1.', capture.state === state ? 1 : 0, { state });
+    }
+    for (const state of APPLY_STATES) {
+      this.#gauge('syncline_apply_state', 'The state of apply is 1.', apply.state === state ? 1 : 0, { state });
+    }
+    this.#counter('syncline_capture_transactions_total', 'Transactions published.', capture.transactions);
+    this.#counter('syncline_capture_events_total', 'Row changes published.', capture.events);
+    this.#counter('syncline_apply_batches_total', 'Batches applied.', apply.batches);
+    this.#counter('syncline_apply_restarts_total', 'Times that apply began anew after a fault.', apply.restarts);
+    const published = ageSeconds(capture.last_published_at, nowMs);
+    this.#gauge(
+      'syncline_capture_heartbeat_age_seconds',
+      'Since anything was published, heartbeats included.',
+      published,
+    );
+    this.#gauge('syncline_slot_retained_bytes', 'WAL that the slot keeps back.', capture.slot_retained_bytes);
+    this.#gauge('syncline_log_bytes', "Size of the region's own stream.", log.bytes);
+    this.#gauge('syncline_log_bytes_max', 'Bound of that size.', log.bytes_max);
+    for (const [table, count] of Object.entries(status.conflicts_by_table)) {
+      this.#counter('syncline_conflicts_total', 'Conflicts seen, by table.', count, { table });
+    }
+    const problems = new Map<string, number>();
+    for (const { code } of status.problems) problems.set(code, (problems.get(code) ?? 0) + 1);
+    for (const [code, count] of problems) this.#gauge('syncline_problems', 'Problems now, by code.', count, { code });
+  }
+
+  #link(link: AgentStatus['links'][number], nowMs: number): void {
+    const regions = { region_source: link.source_region, region_target: link.target_region };
+    const lag = 'Age of the oldest event that is not acknowledged.';
+    this.#gauge('syncline_link_lag_seconds', lag, link.lag_ms / 1_000, regions);
+    for (const [quantile, delay] of [
+      ['0.5', link.lag_p50_ms],
+      ['0.99', link.lag_p99_ms],
+    ] as const) {
+      const help = 'From the commit at the source to the commit here, over the last minutes.';
+      const labels = { ...regions, quantile };
+      this.#gauge('syncline_link_delay_seconds', help, delay === null ? null : delay / 1_000, labels);
+    }
+    for (const state of LINK_STATES) {
+      const labels = { ...regions, status: state };
+      this.#gauge('syncline_link_status', 'The status of the link is 1.', link.status === state ? 1 : 0, labels);
+    }
+    const heard = ageSeconds(link.last_heard_at, nowMs);
+    this.#gauge('syncline_link_heartbeat_age_seconds', 'Since the source was last heard of.', heard, regions);
+    this.#gauge('syncline_link_lag_slo_seconds', 'The lag that the policy allows.', link.lag_slo_ms / 1_000, regions);
+    this.#gauge('syncline_link_events_waiting', 'Events read and not yet applied.', link.events_waiting, regions);
+    this.#gauge('syncline_link_quarantined', 'Events in the quarantine.', link.quarantined, regions);
+    this.#counter('syncline_link_events_applied_total', 'Events applied.', link.events_applied, regions);
+    this.#counter('syncline_link_conflicts_total', 'Conflicts seen.', link.conflicts, regions);
+  }
+
+  /** What is not known is left out of the scrape, instead of standing there as a zero. */
+  #gauge(name: string, help: string, value: number | null, labels: Labels = {}): void {
+    let gauge = this.#gauges.get(name);
+    if (gauge === undefined) {
+      gauge = new Gauge({ name, help, labelNames: Object.keys(labels), registers: [this.#registry] });
+      this.#gauges.set(name, gauge);
+      gauge.reset();
+    }
+    if (value === null) {
+      if (Object.keys(labels).length === 0) gauge.remove();
+    } else gauge.set(labels, value);
+  }
+
+  #counter(name: string, help: string, total: number, labels: Labels = {}): void {
+    let counter = this.#counters.get(name);
+    if (counter === undefined) {
+      counter = new Counter({ name, help, labelNames: Object.keys(labels), registers: [this.#registry] });
+      this.#counters.set(name, counter);
+    }
+    counter.inc(labels, total);
+  }
+}
+
+function ageSeconds(time: string | null, nowMs: number): number | null {
+  return time === null ? null : Math.max(0, nowMs - Date.parse(time)) / 1_000;
 }

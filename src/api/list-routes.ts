@@ -1,0 +1,54 @@
+// Conflicts and quarantine, read from the database, and what an operator does about quarantined events.
+
+import type { FastifyInstance } from 'fastify';
+import { listConflicts } from './conflict-list.ts';
+import { described } from './described.ts';
+import { listQuarantine } from './quarantine-list.ts';
+import {
+  ConflictPage,
+  ConflictQuery,
+  Discarded,
+  EventIds,
+  QuarantinePage,
+  QuarantineQuery,
+  Retried,
+} from './schemas.ts';
+import type { ApiContext } from './server.ts';
+
+export function addListRoutes(app: FastifyInstance, { database, agent }: ApiContext): void {
+  app.get<{ Querystring: ConflictQuery }>(
+    '/conflicts',
+    {
+      config: { role: 'viewer' },
+      schema: described('The conflict log, newest first', { querystring: ConflictQuery, answer: ConflictPage }),
+    },
+    async (request) => await listConflicts(database, request.query),
+  );
+
+  app.get<{ Querystring: QuarantineQuery }>(
+    '/quarantine',
+    {
+      config: { role: 'viewer' },
+      schema: described('Events that could not be applied, newest first', {
+        querystring: QuarantineQuery,
+        answer: QuarantinePage,
+      }),
+    },
+    async (request) => await listQuarantine(database, request.query),
+  );
+
+  app.post<{ Body: EventIds }>(
+    '/quarantine/retry',
+    { config: { role: 'operator' }, schema: described('Apply events again', { body: EventIds, answer: Retried }) },
+    async (request) => ({ items: await agent().retryQuarantined(request.body.event_ids) }),
+  );
+
+  app.post<{ Body: EventIds }>(
+    '/quarantine/discard',
+    {
+      config: { role: 'operator' },
+      schema: described('Give events up for good', { body: EventIds, answer: Discarded }),
+    },
+    async (request) => ({ discarded: await agent().discardQuarantined(request.body.event_ids) }),
+  );
+}

@@ -1,0 +1,56 @@
+// A conflict for people: only the columns in which the images differ, side by side; pure.
+
+import type { Conflict } from '../api/schemas.ts';
+import { paint } from './output.ts';
+import { shortened, textTable } from './text-table.ts';
+
+const VALUE_WIDTH = 36;
+
+export function renderConflict(conflict: Conflict): string {
+  const { row_pk, image_a, image_b, base_image, result_image } = conflict;
+  const key = Object.entries(row_pk ?? {})
+    .map(([column, value]) => `${column}=${shown(value)}`)
+    .join(', ');
+  const state = conflict.provisional ? paint('yellow', 'provisional') : 'final';
+  const lines = [
+    `${paint('bold', `${conflict.schema_name}.${conflict.table_name}`)} ${key}  ${conflict.resolution_strategy}, ${state}  ${paint('dim', conflict.resolved_at)}`,
+    `  lost ${paint('red', conflict.loser_region)} ${paint('dim', conflict.event_id_a ?? 'event unknown')}`,
+    `  won  ${paint('green', conflict.winner_region)} ${paint('dim', conflict.event_id_b ?? 'event unknown')}`,
+  ];
+  const images = [base_image, image_a, image_b, result_image];
+  const columns = [...new Set(images.flatMap((image) => Object.keys(image ?? {})))];
+  const differing = columns.filter((column) => new Set(images.flatMap((image) => valueIn(image, column))).size > 1);
+  // A row that one side deleted differs as a whole.
+  const gone = [image_a, image_b].some((image) => image === null);
+  const rows = (gone ? columns : differing).map((column) => [
+    `  ${column}`,
+    ...images.map((image) => {
+      const [value] = valueIn(image, column);
+      return image === null ? paint('dim', 'no row') : value === undefined ? paint('dim', 'not sent') : shown(value);
+    }),
+  ]);
+  if (rows.length === 0) return [...lines, '  both wrote the same values', ''].join('\n');
+  const titles = ['  column', 'before', `${conflict.loser_region} (lost)`, `${conflict.winner_region} (won)`, 'result'];
+  lines.push(
+    ...textTable(
+      titles.map((title) => ({ title })),
+      rows,
+    ),
+  );
+  const equal = columns.length - rows.length;
+  if (equal > 0) lines.push(paint('dim', `  ${equal} more ${equal === 1 ? 'column is' : 'columns are'} equal`));
+  return [...lines, ''].join('\n');
+}
+
+/** The value in a list, or none where the image does not tell. */
+function valueIn(image: Conflict['image_a'], column: string): (string | null)[] {
+  return image === null || !Object.hasOwn(image, column) ? [] : [image[column] ?? null];
+}
+
+/** Text and NULL can be told apart, and so can a text that looks like nothing. */
+function shown(value: string | null | undefined): string {
+  if (value === null || value === undefined) return paint('dim', 'NULL');
+  return value === '' || value === 'NULL' || value !== value.trim()
+    ? JSON.stringify(value)
+    : shortened(value, VALUE_WIDTH);
+}

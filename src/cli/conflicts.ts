@@ -1,0 +1,44 @@
+// `syncline conflicts`: writes that lost against others that did not know of them, newest first.
+
+import type { Command } from 'commander';
+import type { Conflict } from '../api/schemas.ts';
+import { type ApiFlags, addApiOptions, clientOf } from './api-client.ts';
+import { renderConflict } from './conflict-view.ts';
+import { integer } from './option-values.ts';
+import { print, printJson } from './output.ts';
+
+type Flags = ApiFlags & {
+  readonly json?: boolean;
+  readonly table?: string;
+  readonly from?: string;
+  readonly to?: string;
+  readonly strategy?: string;
+  readonly region?: string;
+  readonly limit: number;
+  readonly cursor?: string;
+};
+
+type Page = { readonly items: readonly Conflict[]; readonly next_cursor: string | null };
+
+export function registerConflicts(program: Command): void {
+  const command = program
+    .command('conflicts')
+    .description('Show writes that lost against others that did not know of them: which columns differ, who won.')
+    .option('--table <name>', 'only of this table: table or schema.table')
+    .option('--from <time>', 'resolved at or after this time, ISO 8601')
+    .option('--to <time>', 'resolved before this time, ISO 8601')
+    .option('--strategy <name>', 'only those resolved by this strategy')
+    .option('--region <name>', 'only those in which this region lost or won')
+    .option('--limit <n>', 'how many', integer(1, 1_000), 20)
+    .option('--cursor <cursor>', 'go on where the page before ended')
+    .option('--json', 'print { items, next_cursor }');
+  addApiOptions(command).action(async (flags: Flags) => {
+    const { table, from, to, strategy, region, limit, cursor } = flags;
+    const client = await clientOf(flags);
+    const page = await client.get<Page>('/conflicts', { table, from, to, strategy, region, limit, cursor });
+    if (flags.json === true) return printJson(page);
+    if (page.items.length === 0) return print('no conflicts');
+    print(page.items.map(renderConflict).join('\n'));
+    if (page.next_cursor !== null) print(`\nmore: --cursor ${page.next_cursor}`);
+  });
+}
