@@ -1,30 +1,25 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
+import {
+  change,
+  EPOCH,
+  endOf,
+  make,
+  REGION,
+  type Sent,
+  START_MICROS,
+  send,
+  sent,
+} from '../../test/support/made-publisher.ts';
+import { hasCode } from '../../test/support/replication-source.ts';
 import type { ChangeEvent } from '../change/change-event.ts';
 import { hlcFromMicros, hlcFromText } from '../change/hlc.ts';
-import { makePosition, type Position, positionLsn } from '../change/position.ts';
+import { makePosition } from '../change/position.ts';
 import { type LogRecord, parseChange, parseHeartbeat } from '../change/stream-record.ts';
 import { NotesLedger } from '../clock/notes-ledger.ts';
 import { Stability } from '../clock/stability.ts';
-import { Stamper } from '../clock/stamper.ts';
-import { SynclineError } from '../platform/errors.ts';
 import type { RowChange } from './decoded-transaction.ts';
-import { PUBLISHER_LIMITS, Publisher, type PublisherOptions, type StreamTail } from './publisher.ts';
-import { PublishedRows } from './row-identity.ts';
-
-const EPOCH = '1700000000000000000';
-const REGION = 'eu';
-const START_MICROS = 1_700_000_000_000_000n;
-
-/** What a slot sends: transactions in WAL order. */
-type Sent = {
-  readonly xid: number;
-  readonly lsn: bigint;
-  readonly commitMicros: bigint;
-  readonly rows: readonly RowChange[];
-  readonly members?: readonly string[];
-};
+import type { StreamTail } from './publisher.ts';
 
 /** A log in memory that acknowledges appends when told to. */
 class ManualLog {
@@ -49,64 +44,8 @@ class ManualLog {
   }
 }
 
-const change = (id: string, more: Partial<RowChange> = {}): RowChange => ({
-  schema: 'public',
-  table: 't',
-  operation: 'INSERT',
-  key: ['id'],
-  before: null,
-  after: { id, note: `note ${id}` },
-  ...more,
-});
-
-const sent = (place: number, rows: readonly RowChange[], more: Partial<Sent> = {}): Sent => ({
-  xid: 700 + place,
-  lsn: BigInt(place) * 100n,
-  commitMicros: START_MICROS + BigInt(place),
-  rows,
-  ...more,
-});
-
-const endOf = ({ lsn }: Sent): bigint => lsn + 50n;
-
-type Made = { publisher: Publisher; records: LogRecord[]; confirmed: bigint[] };
-
-function make(options: Partial<PublisherOptions> = {}): Made {
-  const records: LogRecord[] = [];
-  const confirmed: bigint[] = [];
-  const publisher = new Publisher({
-    region: REGION,
-    run: 1,
-    epoch: EPOCH,
-    writer: {
-      append: (batch) => {
-        records.push(...batch);
-        return Promise.resolve(records.length);
-      },
-    },
-    ledger: new NotesLedger(),
-    stamper: new Stamper(),
-    stability: new Stability(REGION, ['us']),
-    resumeAfter: null,
-    confirmedLsn: 0n,
-    predecessor: null,
-    onDurable: (lsn) => confirmed.push(lsn),
-    ...options,
-  });
-  return { publisher, records, confirmed };
-}
-
-async function send(publisher: Publisher, transaction: Sent): Promise<void> {
-  await publisher.begin(transaction);
-  for (const row of transaction.rows) await publisher.change(row);
-  if (transaction.members !== undefined) publisher.heartbeat({ members: transaction.members });
-  await publisher.commit(endOf(transaction));
-}
-
 const changes = (records: readonly LogRecord[]): ChangeEvent[] =>
   records.filter(({ kind }) => kind === 'change').map(({ value }) => parseChange(value));
-
-const hasCode = (code: string) => (error: unknown) => error instanceof SynclineError && error.code === code;
 
 describe('a published transaction', () => {
   test('is one record per change, with exactly the public fields in their order', async () => {
@@ -424,115 +363,4 @@ describe('at a restart', () => {
     await send(publisher, second);
     await assert.rejects(send(publisher, second), hasCode('SYN-K006'));
   });
-});
-
-describe('through crashes at any moment', () => {
-  const transactions = fc.array(
-    fc.record({
-      rows: fc.array(fc.record({ id: fc.constantFrom('1', '2', '3'), table: fc.constantFrom('t', 'u') }), {
-        maxLength: 6,
-      }),
-      heartbeat: fc.boolean(),
-      drift: fc.integer({ min: -300, max: 300 }),
-    }),
-    { minLength: 1, maxLength: 12 },
-  );
-  const limits = { transaction_rows_max: 4, append_rows_max: 3 };
-
-  function historyOf(drawn: typeof transactions extends fc.Arbitrary<infer T> ? T : never): Sent[] {
-    return drawn.map(({ rows, heartbeat, drift }, index) => {
-      const made = rows.map(({ id, table }) => change(id, { table }));
-      const commitMicros = START_MICROS + BigInt(index * 100 + drift);
-      return sent(index + 1, made, { commitMicros, ...(heartbeat ? { members: [REGION] } : {}) });
-    });
-  }
-
-  const payload = ({ kind, position, index, last, value }: LogRecord): unknown => [kind, position, index, last, value];
-
-  async function publishAll(history: readonly Sent[]): Promise<LogRecord[]> {
-    const { publisher, records } = make({ limits });
-    for (const each of history) await send(publisher, each);
-    await publisher.durable();
-    return records;
-  }
-
-  test('the stream is whole, in order, chained, and byte for byte the one without crashes', async () => {
-    const crashes = fc.array(fc.record({ appends: fc.nat({ max: 4 }), partial: fc.nat({ max: 3 }) }), { maxLength: 5 });
-    await fc.assert(
-      fc.asyncProperty(transactions, crashes, async (drawn, plan) => {
-        const history = historyOf(drawn);
-        const expected = await publishAll(history);
-        /** What readers of the stream see: whole transactions of each run before the next. */
-        const stream: LogRecord[] = [];
-        let confirmedLsn = 0n;
-        for (let run = 1; run <= plan.length + 1; run += 1) {
-          const crash = plan[run - 1];
-          const durable: LogRecord[] = [];
-          let appends = 0;
-          const last = stream.at(-1);
-          const resumeAfter = last === undefined ? null : tailFrom(last);
-          const stamper = new Stamper();
-          rebuild(stamper, stream);
-          const { publisher } = make({
-            run,
-            limits,
-            stamper,
-            resumeAfter,
-            confirmedLsn,
-            predecessor: resumeAfter?.position ?? null,
-            writer: {
-              append: (records) => {
-                if (crash !== undefined && appends >= crash.appends) {
-                  if (appends === crash.appends) durable.push(...records.slice(0, crash.partial));
-                  appends += 1;
-                  return Promise.reject(new Error('crash'));
-                }
-                appends += 1;
-                durable.push(...records);
-                return Promise.resolve(0);
-              },
-            },
-            onDurable: (lsn) => {
-              const sealed = history.findLast((each) => endOf(each) <= lsn);
-              assert.ok(sealed !== undefined && endOf(sealed) === lsn, 'confirms the end of a transaction');
-              const whole = [...stream, ...durable].findLast(({ last: isLast }) => isLast)?.position;
-              const below = expected.findLast(
-                ({ position }) => position !== null && positionLsn(position) <= sealed.lsn,
-              );
-              assert.ok((whole ?? '') >= (below?.position ?? ''), 'never confirms what is not durable');
-              assert.ok(lsn >= confirmedLsn, 'never goes back');
-              confirmedLsn = lsn;
-            },
-          });
-          try {
-            for (const each of history) if (each.lsn >= confirmedLsn) await send(publisher, each);
-            await publisher.durable();
-          } catch (error) {
-            assert.equal((error as Error).message, 'crash');
-          }
-          const wholeEnd = durable.findLastIndex(({ last: isLast }) => isLast) + 1;
-          stream.push(...durable.slice(0, wholeEnd));
-        }
-        assert.deepEqual(stream.map(payload), expected.map(payload));
-      }),
-      { numRuns: 300 },
-    );
-  });
-
-  function tailFrom(record: LogRecord): StreamTail {
-    if (record.kind === 'heartbeat') {
-      const { position, committed_at } = parseHeartbeat(record.value);
-      return { position, xid: null, committed_at };
-    }
-    const { committed_at, transaction } = parseChange(record.value);
-    return { position: record.position as Position, xid: transaction.id, committed_at };
-  }
-
-  function rebuild(stamper: Stamper, stream: readonly LogRecord[]): void {
-    const published = new PublishedRows(stamper, { ...PUBLISHER_LIMITS, ...limits });
-    for (const { kind, value } of stream) {
-      if (kind === 'change') published.add(parseChange(value));
-      else stamper.remember(parseHeartbeat(value).hlc, { kind: 'rows', keys: [], tables: [] }, []);
-    }
-  }
 });

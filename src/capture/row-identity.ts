@@ -6,12 +6,10 @@
  * all the same (1.0 and 1.00), so all rows of such a table share one text. That makes the Stamper push a little more
  * often there, and never too rarely. An UPDATE that changes the key is about both rows.
  *
- * Beyond a bound rows are no longer named, and the transaction counts for its whole tables. The bound is looked at row
- * by row in WAL order, so a transaction that is read back from the stream falls on the same side of it.
+ * Beyond a bound rows are no longer named, and the transaction counts for its whole tables.
  */
-import type { ChangeEvent, Image } from '../change/change-event.ts';
-import { hlcFromText } from '../change/hlc.ts';
-import type { StampedRows, Stamper } from '../clock/stamper.ts';
+import type { Image } from '../change/change-event.ts';
+import type { StampedRows } from '../clock/stamper.ts';
 import { fail } from '../platform/errors.ts';
 import type { RowChange } from './decoded-transaction.ts';
 
@@ -110,41 +108,6 @@ export class TouchedRows {
       this.#tableText = tableText(schema, table);
     }
     return this.#tableText;
-  }
-}
-
-/**
- * Tells the Stamper of transactions that the stream already holds, in order: how its window is rebuilt at start.
- *
- * Whether a table's key is loose is not in a record. So every table's own text is remembered too, as if it were; the
- * Stamper asks for it only where the table's key is loose.
- */
-export class PublishedRows {
-  readonly #stamper: Stamper;
-  readonly #limits: TouchedLimits;
-  #touched: TouchedRows;
-
-  constructor(stamper: Stamper, limits: TouchedLimits) {
-    this.#stamper = stamper;
-    this.#limits = limits;
-    this.#touched = new TouchedRows(limits);
-  }
-
-  add(event: ChangeEvent): void {
-    this.#touched.add({
-      schema: event.schema_name,
-      table: event.table_name,
-      operation: event.operation,
-      key: Object.keys(event.row_pk),
-      before: event.before_image,
-      after: event.after_image,
-    });
-    if (!event.transaction.last) return;
-    const hlc = hlcFromText(event.hlc_timestamp);
-    const { rows, truncated } = this.#touched;
-    const both = rows.kind === 'rows' ? { ...rows, keys: [...rows.keys, ...rows.tables] } : rows;
-    this.#stamper.remember(hlc, both, truncated);
-    this.#touched = new TouchedRows(this.#limits);
   }
 }
 
