@@ -9,10 +9,10 @@
  * the definition that was read. `DEFINITION_SQL` tells, asked behind the first statement of a transaction and therefore
  * under that lock, whether it is still the same: a stale cast would write a wrong value without any error.
  */
+import { type KeyBaseType, type KeyNature, keyNature } from '../change/key-nature.ts';
 import { fail } from '../platform/errors.ts';
 import { type PostgresClient, quoteIdent } from '../platform/postgres.ts';
 import type { TableShape } from './apply-port.ts';
-import { type KeyBaseType, type KeyNature, keyNature } from './sql-key-types.ts';
 
 export type SqlColumn = {
   readonly name: string;

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { describe, test } from 'node:test';
+import type { KeyNature } from '../change/key-nature.ts';
 import type { SqlColumn, SqlKeyColumn, SqlTableShape } from './sql-catalog.ts';
-import type { KeyNature } from './sql-key-types.ts';
 import * as statements from './sql-statements.ts';
 
 const GOLDEN = new URL('./sql-statements.golden.sql', import.meta.url);
