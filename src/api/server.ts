@@ -36,7 +36,7 @@ export type ApiContext = {
   readonly config: Config;
   readonly database: StandingConnection;
   /** SYN-T011 while the agent starts. */
-  agent(): AgentControl;
+  readonly agent: () => AgentControl;
 };
 
 const BODY_BYTES_MAX = 128 * 1024;

@@ -40,7 +40,8 @@ export function addTopologyRoutes(app: FastifyInstance, { config, agent }: ApiCo
         return await agent().patchLink(request.params.link_id, request.body);
       } catch (error) {
         if (!(error instanceof SynclineError) || error.code !== 'SYN-T002') throw error;
-        const region = String(error.context.owner ?? request.params.link_id.split(':')[1]);
+        const { owner } = error.context;
+        const region = typeof owner === 'string' ? owner : (request.params.link_id.split(':')[1] ?? '');
         const api = config.peers.find((peer) => peer.region === region)?.api ?? null;
         const where = api === null ? '' : ` at ${api}`;
         throw fail('SYN-T002', `${error.detail}${where}`, { cause: error, context: { owner: { region, api } } });

@@ -10,14 +10,15 @@ import { type Finding, listed } from './finding.ts';
 const SQL = `
 select json_build_object(
   'role', current_user,
+  'sendsGenerated', current_setting('server_version_num')::int >= 180000,
   'slot', (select json_build_object(
-      'here', database is not distinct from current_database() and plugin is not distinct from 'pgoutput',
+      'here', coalesce(database = current_database() and plugin = 'pgoutput', false),
       'status', wal_status)
     from pg_replication_slots where slot_name = $1),
   'publication', (select json_build_object(
       'options', not puballtables and pubinsert and pubupdate and pubdelete and pubtruncate and pubviaroot,
       'all', puballtables,
-      'generated', coalesce(to_jsonb(p)->>'pubgencols', 'n') in ('n', 'false'),
+      'generated', coalesce(to_jsonb(p)->>'pubgencols', 's') = 's',
       'members', coalesce((select json_agg(r.prrelid::regclass::text order by r.prrelid)
         from pg_publication_rel r where r.prpubid = p.oid), '[]'),
       'filtered', coalesce((select json_agg(r.prrelid::regclass::text order by r.prrelid)
@@ -32,6 +33,8 @@ select coalesce(json_agg(pnnspid::regnamespace::text), '[]')
 
 type Found = {
   readonly role: string;
+  /** Whether the server can send generated columns, without which it refuses updates of tables that have some. */
+  readonly sendsGenerated: boolean;
   readonly slot: { readonly here: boolean; readonly status: string | null } | null;
   readonly publication: {
     readonly options: boolean;
@@ -45,7 +48,9 @@ type Found = {
 export async function checkPublication(client: PostgresClient, config: Config): Promise<Finding[]> {
   const name = captureName(config.region);
   const { rows } = await client.queryArrays(SQL, [name]);
-  const { role, slot, publication } = JSON.parse(rows[0]?.[0] ?? '') as Found;
+  const { role, sendsGenerated, slot, publication } = JSON.parse(rows[0]?.[0] ?? '') as Found;
+  const create = `create publication ${quoteIdent(name)} with (${OPTIONS}${sendsGenerated ? `, ${GENERATED}` : ''});
+alter publication ${quoteIdent(name)} owner to ${quoteIdent(role)};`;
   const findings: Finding[] = [];
   if (slot?.here === false) {
     findings.push({
@@ -65,18 +70,18 @@ export async function checkPublication(client: PostgresClient, config: Config): 
     });
   }
   if (publication === null) {
-    if (slot?.here === true) findings.push(changed(name, 'is gone', created(name, role)));
+    if (slot?.here === true) findings.push(changed(name, 'is gone', create));
     return findings;
   }
   if (publication.all) {
-    const statements = `drop publication ${quoteIdent(name)};\n${created(name, role)}`;
+    const statements = `drop publication ${quoteIdent(name)};\n${create}`;
     return [...findings, changed(name, 'takes in all tables', statements)];
   }
   const alter = `alter publication ${quoteIdent(name)}`;
   if (!publication.options) findings.push(changed(name, 'has other options', `${alter} set (${OPTIONS});`));
   if (!publication.generated) {
-    const statement = `${alter} set (publish_generated_columns = none);`;
-    findings.push(changed(name, 'sends generated columns', statement));
+    const statement = `${alter} set (${GENERATED});`;
+    findings.push(changed(name, 'does not send generated columns', statement));
   }
   if (publication.filtered.length > 0) {
     const what = `has row filters or column lists for ${listed(publication.filtered)}`;
@@ -91,10 +96,7 @@ export async function checkPublication(client: PostgresClient, config: Config): 
 }
 
 const OPTIONS = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
-
-const created = (name: string, role: string): string =>
-  `create publication ${quoteIdent(name)} with (${OPTIONS});
-alter publication ${quoteIdent(name)} owner to ${quoteIdent(role)};`;
+const GENERATED = 'publish_generated_columns = stored';
 
 function changed(name: string, what: string, statement: string): Finding {
   return {

@@ -1,0 +1,72 @@
+// An agent as the API sees it, whose state a test sets by hand. Links are kept by the real store.
+
+import type { AgentControl, AgentStatus, ReplicationLink } from '../../src/monitor/agent-status.ts';
+import type { LinkPatch, LinkStore } from '../../src/topology/link-store.ts';
+
+export class FakeAgent implements AgentControl {
+  readonly #links: LinkStore;
+  readonly retried: string[] = [];
+  readonly discarded: string[] = [];
+  /** What differs from an agent in good health. */
+  state: Partial<AgentStatus> = {};
+  link: Partial<ReplicationLink> = {};
+
+  constructor(links: LinkStore) {
+    this.#links = links;
+  }
+
+  status(): AgentStatus {
+    return {
+      region: 'eu',
+      run: 3,
+      started_at: '2026-01-01T00:00:00.000Z',
+      ready: true,
+      capture: {
+        state: 'streaming',
+        problem: null,
+        transactions: 7,
+        events: 11,
+        slot_retained_bytes: 4_096,
+        last_published_at: '2026-01-01T00:00:00.000Z',
+      },
+      apply: { state: 'running', problem: null, batches: 5, restarts: 1 },
+      links: this.#links.links.map((stored) => this.#live(stored)),
+      conflicts_by_table: { 'public.t': 2 },
+      log: { bytes: 1_000, bytes_max: 10_000 },
+      problems: [],
+      ...this.state,
+    };
+  }
+
+  async patchLink(linkId: string, patch: LinkPatch): Promise<ReplicationLink> {
+    return this.#live(await this.#links.patch(linkId, patch));
+  }
+
+  async retryQuarantined(
+    eventIds: readonly string[],
+  ): Promise<{ event_id: string; applied: boolean; error: string | null }[]> {
+    this.retried.push(...eventIds);
+    return eventIds.map((event_id, place) => ({ event_id, applied: place === 0, error: place === 0 ? null : 'no' }));
+  }
+
+  async discardQuarantined(eventIds: readonly string[]): Promise<number> {
+    this.discarded.push(...eventIds);
+    return eventIds.length;
+  }
+
+  #live(stored: LinkStore['links'][number]): ReplicationLink {
+    return {
+      ...stored,
+      reason: null,
+      lag_ms: 1_500,
+      lag_p50_ms: 4.5,
+      lag_p99_ms: null,
+      last_heard_at: '2026-01-01T00:00:00.000000Z',
+      events_applied: 100,
+      events_waiting: 3,
+      conflicts: 2,
+      quarantined: 1,
+      ...this.link,
+    };
+  }
+}
