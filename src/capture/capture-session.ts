@@ -93,17 +93,31 @@ type Started = {
 
 /** Captures until the signal aborts, or until the session has to begin anew; rejects with what went wrong. */
 export async function runSession(options: CaptureOptions, events: SessionEvents, signal: AbortSignal): Promise<void> {
-  await using resources = new AsyncDisposableStack();
-  const aborted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-  const starting = start(options, events, resources);
-  await Promise.race([starting, aborted]);
-  if (signal.aborted) {
+  const over = new AbortController();
+  const stop = AbortSignal.any([signal, over.signal]);
+  try {
+    await using resources = new AsyncDisposableStack();
+    const starting = start(options, events, resources);
+    await Promise.race([starting, untilAborted(stop)]);
+    if (!stop.aborted) {
+      await carryOn(options, events, await starting, stop);
+      return;
+    }
     // A slot that is being made waits for every transaction under way: cutting the connection ends that.
     await resources.disposeAsync();
     await starting.catch(() => undefined);
-    return;
+  } finally {
+    over.abort();
   }
-  const started = await starting;
+}
+
+/** Runs what was started until the first part of it ends or fails, or until the signal aborts. */
+async function carryOn(
+  options: CaptureOptions,
+  events: SessionEvents,
+  started: Started,
+  signal: AbortSignal,
+): Promise<void> {
   const { stream, publisher, catalog } = started;
   const over = new AbortController();
   const stop = AbortSignal.any([signal, over.signal]);
@@ -117,7 +131,7 @@ export async function runSession(options: CaptureOptions, events: SessionEvents,
     failOn(options.lease.lost, stop),
   ];
   try {
-    await Promise.race([...tasks, aborted]);
+    await Promise.race([...tasks, untilAborted(stop)]);
     if (signal.aborted) await drain(publisher);
   } finally {
     over.abort();
@@ -275,6 +289,14 @@ function failOn(failed: AbortSignal, stop: AbortSignal): Promise<void> {
     if (failed.aborted) fails();
     failed.addEventListener('abort', fails, { once: true, signal: stop });
     stop.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
+
+/** For signals that live no longer than a session. */
+function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
   });
 }
 

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { Lease } from '../../src/capture/lease.ts';
 import type { ChangeEvent } from '../../src/change/change-event.ts';
 import { hlcFromText, hlcMicros } from '../../src/change/hlc.ts';
 import { connect } from '../../src/platform/postgres.ts';
@@ -219,6 +220,25 @@ for (const version of [15, 18] as const) {
       );
       await sql.query('select pg_replication_origin_drop($1)', [own]);
       await sql.query('select pg_replication_origin_drop($1)', [foreign]);
+    });
+
+    test('needs no superuser: a role with REPLICATION that owns its tables', async () => {
+      await using region = await CapturedRegion.make(server);
+      const { sql, database } = region;
+      const role = { user: `role_${database}`, password: 'secret' };
+      await sql.query(`create role ${role.user} login replication password '${role.password}'`);
+      await sql.query(`grant create on database ${database} to ${role.user}`);
+      await sql.query(`grant usage on schema syncline to ${role.user}`);
+      await sql.query(`grant all on all tables in schema syncline to ${role.user}`);
+      await sql.query(`create table public.t (id int primary key); alter table public.t owner to ${role.user}`);
+      const url = server.url(database, role);
+      await (await region.capture({ url, lease: await Lease.acquire(region.leaseOptions({ url })) }))[
+        Symbol.asyncDispose
+      ]();
+      await using running = await region.capture({ url, lease: await Lease.acquire(region.leaseOptions({ url })) });
+      await sql.query('insert into public.t values (1)');
+      assert.equal((await region.events(0)).length, 1);
+      assert.equal(running.capture.state.kind, 'streaming');
     });
 
     test('names and values of any kind pass as they are', async () => {
