@@ -18,9 +18,10 @@ import { Backoff } from '../platform/backoff.ts';
 import { isInfrastructure, SynclineError } from '../platform/errors.ts';
 import { type Random, systemRandom } from '../platform/random.ts';
 import { runLoop } from '../platform/run-loop.ts';
-import { type CaptureOptions, runSession, type SessionEvents, type StreamingSession } from './capture-session.ts';
+import { runSession } from './capture-session.ts';
 import type { PublicationReport } from './publication.ts';
 import type { PublishedCounts } from './publisher.ts';
+import type { CaptureOptions, SessionEvents, StreamingSession } from './session-start.ts';
 
 export type CaptureState =
   | { readonly kind: 'starting' }
