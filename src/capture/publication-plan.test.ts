@@ -23,6 +23,7 @@ function table(oid: number, name: string, more: Partial<CatalogTable> = {}): Cat
     key: [{ name: 'id', type: 'pg_catalog.int4', nature: 'text', isGenerated: false }],
     hasPrimaryKey: true,
     deferrable: null,
+    virtual: null,
     leaves: [own],
     ...more,
   };
@@ -98,11 +99,15 @@ test('each reason why a table cannot be replicated has its code', () => {
     [{ deferrable: 't_pkey' }, 'SYN-P013'],
     [{ key: [key] }, 'SYN-P017'],
     [{ key: [{ ...key, nature: 'text' as const, isGenerated: true }] }, 'SYN-P012'],
+    [{ virtual: 'v' }, 'SYN-P031'],
+    [{ virtual: 'v', hasPrimaryKey: false }, undefined],
     [{ leaves: [leaf('t', { persistence: 'u' })] }, 'SYN-P021'],
     [{ leaves: [leaf('t', { kind: 'p', persistence: 'u' }), leaf('t1')] }, undefined],
     [{ leaves: [leaf('t', { kind: 'p' }), leaf('t1', { persistence: 'u' })] }, 'SYN-P021'],
     [{ leaves: [leaf('t', { kind: 'f' })] }, 'SYN-P024'],
     [{ kind: 'p', leaves: [leaf('t', { kind: 'p' }), leaf('t1', { kind: 'f' })] }, 'SYN-P024'],
   ] as const;
-  for (const [more, code] of cases) assert.equal(problemOf(table(1, 't', more))?.code, code, JSON.stringify(more));
+  for (const [more, code] of cases)
+    assert.equal(problemOf(table(1, 't', more), 'full')?.code, code, JSON.stringify(more));
+  assert.equal(problemOf(table(1, 't', { virtual: 'v' }), 'key'), null);
 });

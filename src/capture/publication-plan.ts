@@ -52,8 +52,8 @@ export function planPublication(
 ): PublicationPlan {
   const members = new Set(state.members);
   const named = tables.filter((table) => isNamed(spec, table));
-  const problems = named.flatMap((table) => problemOf(table) ?? []);
-  const fit = named.filter((table) => problemOf(table) === null);
+  const problems = named.flatMap((table) => problemOf(table, spec.identity) ?? []);
+  const fit = named.filter((table) => problemOf(table, spec.identity) === null);
   const add = fit.filter(({ oid }) => !members.has(oid));
   const isNamedOid = new Set(named.map(({ oid }) => oid));
   const stray = tables.filter(({ oid }) => members.has(oid) && !isNamedOid.has(oid));
@@ -86,8 +86,8 @@ function isNamed(filter: TableFilter, { schema, table, ancestors }: CatalogTable
 }
 
 /** Why rows of the table cannot be replicated; null where they can. */
-export function problemOf(table: CatalogTable): TableProblem | null {
-  const { schema, table: name, key, deferrable, leaves } = table;
+export function problemOf(table: CatalogTable, identity: PublicationSpec['identity']): TableProblem | null {
+  const { schema, table: name, key, deferrable, virtual, leaves } = table;
   const problem = (code: ErrorCode, detail: string): TableProblem => {
     return { code, schema, table: name, detail: `${schema}.${name} ${detail}` };
   };
@@ -104,6 +104,10 @@ export function problemOf(table: CatalogTable): TableProblem | null {
   const generated = key.find(({ isGenerated }) => isGenerated);
   if (generated !== undefined) {
     return problem('SYN-P012', `has the generated column ${generated.name} in its key, whose value is not in the WAL`);
+  }
+  // PostgreSQL would refuse every UPDATE and DELETE of such a table, those of its users too.
+  if (virtual !== null && identity === 'full' && table.hasPrimaryKey) {
+    return problem('SYN-P031', `has the virtual generated column ${virtual}`);
   }
   const unfit = key.find(({ nature }) => nature === null);
   if (unfit !== undefined) return problem('SYN-P017', `has the key column ${unfit.name} of type ${unfit.type}`);

@@ -207,9 +207,15 @@ select 'identity_before:' || c.oid, concat_ws(' ', c.relreplident, x.relname)
  where c.relnamespace = (select oid from pg_namespace where nspname = $1) and c.relname = $2
     on conflict (key) do nothing`;
 
+/**
+ * From PostgreSQL 18 on, a table of full identity whose generated columns are not published refuses updates. Stored ones
+ * are published therefore; apply passes over them.
+ */
 async function create(client: PostgresClient, { name }: PublicationSpec): Promise<void> {
+  const { rows } = await client.query("select current_setting('server_version_num')::int >= 180000 as refuses");
+  const generated = rows[0]?.refuses === 't' ? ', publish_generated_columns = stored' : '';
   try {
-    await client.query(`create publication ${quoteIdent(name)} with (publish_via_partition_root = true)`);
+    await client.query(`create publication ${quoteIdent(name)} with (publish_via_partition_root = true${generated})`);
   } catch (cause) {
     if (sqlStateOf(cause) !== INSUFFICIENT_PRIVILEGE) throw cause;
     const detail = `publication ${name} cannot be created: ${cause instanceof Error ? cause.message : String(cause)}`;
@@ -220,7 +226,7 @@ async function create(client: PostgresClient, { name }: PublicationSpec): Promis
 const STATE_SQL = `
 select p.oid,
        not puballtables and pubinsert and pubupdate and pubdelete and pubtruncate and pubviaroot
-         and coalesce(to_jsonb(p)->>'pubgencols', 'n') in ('n', 'false') as as_made,
+         and coalesce(to_jsonb(p)->>'pubgencols', 's') = 's' as as_made,
        (select json_agg(r.prrelid::bigint order by r.prrelid) from pg_publication_rel r where r.prpubid = p.oid) as members,
        (select min(r.prrelid::regclass::text) from pg_publication_rel r where r.prpubid = p.oid
          and (to_jsonb(r)->>'prqual' is not null or to_jsonb(r)->>'prattrs' is not null)) as filtered

@@ -39,6 +39,8 @@ export type CatalogTable = Leaf & {
   readonly hasPrimaryKey: boolean;
   /** A constraint whose check can be deferred. */
   readonly deferrable: string | null;
+  /** A generated column that is not stored. */
+  readonly virtual: string | null;
   /** All tables below it, itself included, that are no indexes. */
   readonly leaves: readonly Leaf[];
 };
@@ -68,6 +70,7 @@ select json_build_object(
   'hasPrimaryKey', coalesce(i.indisprimary, false),
   'deferrable', (select min(conname) from pg_constraint
                   where conrelid = c.oid and condeferrable and contype in ('p', 'u', 'x')),
+  'virtual', (select min(attname) from pg_attribute where attrelid = c.oid and attgenerated = 'v' and not attisdropped),
   'key', (select json_agg(json_build_object(
       'name', a.attname,
       'isGenerated', a.attgenerated <> '',

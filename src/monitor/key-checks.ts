@@ -42,6 +42,16 @@ export function keyFindings(table: CatalogTable, detail: TableDetails, isRoot: b
       fix: `${replacedKey(table, detail)}\n${orExclude(table)}`,
     });
   }
+  if (table.virtual !== null && table.hasPrimaryKey && isRoot) {
+    findings.push({
+      code: 'SYN-P031',
+      severity: 'error',
+      table: name,
+      what: `${name} has a generated column that is not stored: ${table.virtual}.`,
+      why: 'PostgreSQL refuses every update and delete of a table that has one and is published with its full identity.',
+      fix: `-- in every region, as the owner: drop the column and add it again as STORED\n${orExclude(table)}`,
+    });
+  }
   if (unfit.length > 0 && isRoot) {
     findings.push({
       code: 'SYN-P017',

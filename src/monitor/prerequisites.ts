@@ -37,6 +37,7 @@ export const LEAVES_OUT_TABLE: ReadonlySet<ErrorCode> = new Set([
   'SYN-P017',
   'SYN-P021',
   'SYN-P024',
+  'SYN-P031',
 ]);
 
 /** Throws the first error as a SynclineError; returns the rest, for the log. */

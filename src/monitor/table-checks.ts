@@ -185,7 +185,7 @@ function noticeFindings(table: CatalogTable, detail: TableDetails): Finding[] {
       severity: 'info',
       table: name,
       what: `${name} has generated columns: ${listed(detail.generated)}.`,
-      why: 'They are not sent: each region computes them, and a different expression gives different values.',
+      why: 'Each region computes them by itself, and a different expression gives different values.',
       fix: '-- none is needed if the expressions are the same in all regions',
     });
   }

@@ -229,6 +229,12 @@ export const ERRORS = {
     cause: 'The patterns of tables.include name no table.',
     remedy: 'Correct the patterns (names are compared as they are stored), or create the tables.',
   },
+  'SYN-P031': {
+    class: 'config',
+    cause:
+      'A replicated table has a virtual generated column, and PostgreSQL refuses updates of such a table once it is published with its full identity.',
+    remedy: 'Make the column a STORED one, in every region, or list the table under tables.exclude.',
+  },
   'SYN-K001': {
     class: 'protocol',
     cause: 'The replication slot is gone or was invalidated, so changes are missing from the stream.',
@@ -489,6 +495,11 @@ export const ERRORS = {
     class: 'infrastructure',
     cause: 'An agent of the demo did not become ready, or ended by itself.',
     remedy: 'Read the end of its log, which the message quotes, and look up the code that it names.',
+  },
+  'SYN-D005': {
+    class: 'infrastructure',
+    cause: 'The temporary folder cannot be used for the demo.',
+    remedy: 'Set TMPDIR to a folder that this user can write to, with 1 GB free.',
   },
 } as const satisfies Record<string, ErrorEntry>;
 

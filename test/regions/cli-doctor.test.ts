@@ -162,7 +162,7 @@ const FAULTS: readonly Fault[] = [
       T,
       'alter table public.t replica identity full',
       'alter table public.t enable row level security',
-      'create publication syncline_$me for table public.t with (publish_via_partition_root)',
+      'create publication syncline_$me for table public.t with (publish_via_partition_root, publish_generated_columns = stored)',
       'alter publication syncline_$me owner to $me',
       'grant all on public.t to $me',
     ],
