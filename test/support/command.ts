@@ -1,0 +1,40 @@
+// Runs `bin/syncline` as a user does, and keeps what it prints.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { resolve } from 'node:path';
+
+const PROGRAM = resolve(import.meta.dirname, '../../bin/syncline');
+const OUTPUT_MAX = 1_000_000;
+const LIMIT_MS = 60_000;
+
+export type Outcome = { readonly code: number | null; readonly stdout: string; readonly stderr: string };
+
+export type Running = { readonly process: ChildProcess; readonly outcome: Promise<Outcome> };
+
+/** Starts a command; it is killed at the limit, and a test that ends with it running has to end it. */
+export function start(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  limitMs = LIMIT_MS,
+): Running {
+  const child = spawn(PROGRAM, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: limitMs,
+    killSignal: 'SIGKILL',
+    env: { ...process.env, NO_COLOR: '1', ...env },
+  });
+  const printed = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].setEncoding('utf8').on('data', (chunk: string) => {
+      printed[name] = (printed[name] + chunk).slice(-OUTPUT_MAX);
+    });
+  }
+  const outcome = once(child, 'close').then(([code]) => ({ code: code as number | null, ...printed }));
+  return { process: child, outcome };
+}
+
+/** Runs a command to its end. */
+export async function run(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Outcome> {
+  return await start(args, env).outcome;
+}
