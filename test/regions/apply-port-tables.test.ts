@@ -7,9 +7,10 @@ import type { SqlTableShape } from '../../src/apply/sql-catalog.ts';
 import * as statements from '../../src/apply/sql-statements.ts';
 import { hlcFromMicros } from '../../src/change/hlc.ts';
 import { sqlStateOf } from '../../src/platform/errors.ts';
-import { quoteIdent } from '../../src/platform/postgres.ts';
+import { connect, quoteIdent } from '../../src/platform/postgres.ts';
 import { ApplyTarget, rowOf } from '../support/apply-target.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const ALL = { home: 'always', r1: 'always' } as const;
 const NOW = hlcFromMicros(4_000_000_000_000_000n);
@@ -124,6 +125,39 @@ for (const version of [18, 15] as const) {
       assert.deepEqual(await target.column('select count(*) from public.parts'), ['0']);
       // A partition is a table as well.
       assert.deepEqual([...(await target.shape('parts_one')).key], ['day', 'id']);
+    });
+
+    test('on a partitioned table too, an upsert waits for the foreground and judges the newest tuple', async () => {
+      await using patient = await ApplyTarget.start(server, { lockTimeoutMs: 60_000 });
+      await patient.client.query(
+        `create table public.split (id int primary key, v text) partition by hash (id);
+         create table public.split0 partition of public.split for values with (modulus 2, remainder 0);
+         create table public.split1 partition of public.split for values with (modulus 2, remainder 1);
+         insert into public.split select i, 'first' from generate_series(1, 4) as i`,
+      );
+      const shape = await patient.shape('split');
+      const rows = [1, 2, 3, 4].map((id) => rowOf(shape, { id: String(id), v: 'applied' }, NOW));
+      const [stamp] = await patient.column(
+        'select max(extract(epoch from pg_xact_commit_timestamp(xmin)) * 1000000)::bigint from public.split',
+      );
+      const pid = String(patient.port.processId);
+      await patient.client.query("begin; update public.split set v = 'second' where id in (2, 3)");
+      await patient.client.query('delete from public.split where id = 4');
+      await patient.apply(async (t) => {
+        const call = t.upsert(shape, rows, 'r1', { home: BigInt(stamp ?? 0) });
+        await using observer = await connect(patient.url, { applicationName: 'observer' });
+        const waits = "select from pg_stat_activity where pid = $1::int and wait_event_type = 'Lock'";
+        await waitFor(async () => (await observer.query(waits, [pid])).rowCount === 1, { what: 'the upsert waits' });
+        await patient.client.commit();
+        assert.deepEqual(await call, [1, 2]);
+      });
+      const { rows: left } = await patient.client.queryArrays('select id, v from public.split order by id');
+      assert.deepEqual(left, [
+        ['1', 'applied'],
+        ['2', 'second'],
+        ['3', 'second'],
+        ['4', 'applied'],
+      ]);
     });
 
     test('tables that inherit keep their rows', async () => {
