@@ -1,7 +1,7 @@
 // `syncline agent`: serves one region until SIGTERM or SIGINT; the exit code is 0 only after an orderly end.
 //
 // The API listens first: a taken address is found before the slot is taken, and probes are answered
-// while a start waits for the lease. A second signal ends the process at once; what is durable decides.
+// while a start waits for the database or the lease. A second signal ends the process at once; what is durable decides.
 
 import { flushCompileCache } from 'node:module';
 import { Agent } from '../agent.ts';
@@ -16,15 +16,17 @@ export async function runAgent(path: string): Promise<void> {
   const config = await loadConfig(path);
   const logger = createLogger({ level: config.log_level, fields: { region: config.region } });
   const signalled = Promise.withResolvers<NodeJS.Signals>();
+  const stopping = new AbortController();
   for (const signal of SIGNALS) {
     process.once(signal, () => {
       signalled.resolve(signal);
+      stopping.abort();
       process.once(signal, () => process.exit(1));
     });
   }
   await using api = await ApiServer.start(config, logger);
   logger.info({ api: api.url }, 'the API listens');
-  const starting = Agent.start(config, logger);
+  const starting = Agent.start(config, logger, stopping.signal);
   if ((await Promise.race([starting.then(() => 'started'), signalled.promise])) !== 'started') {
     // A start that a signal overtook is let go on to where it can be ended in order.
     await starting.then((agent) => agent.stop()).catch(() => undefined);
