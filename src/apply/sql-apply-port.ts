@@ -121,7 +121,7 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
       throw cause;
     }
     const pipeline = new SqlPipeline(this.#client);
-    const rows = new SqlRows(pipeline, this.#origins, () => this.forgetShapes());
+    const rows = new SqlRows(pipeline, this.#origins, origin, () => this.forgetShapes());
     return new SqlApplyTransaction(pipeline, rows, this.#state, { origin, stampMicros });
   }
 

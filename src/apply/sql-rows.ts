@@ -26,12 +26,14 @@ type Group = { readonly names: readonly string[]; readonly rows: UpsertRow[]; re
 export class SqlRows {
   readonly #pipeline: SqlPipeline;
   readonly #origins: SqlOrigins;
+  readonly #origin: string;
   readonly #onChanged: (shape: SqlTableShape) => void;
   readonly #verified = new Set<SqlTableShape>();
 
-  constructor(pipeline: SqlPipeline, origins: SqlOrigins, onChanged: (shape: SqlTableShape) => void) {
+  constructor(pipeline: SqlPipeline, origins: SqlOrigins, origin: string, onChanged: (shape: SqlTableShape) => void) {
     this.#pipeline = pipeline;
     this.#origins = origins;
+    this.#origin = origin;
     this.#onChanged = onChanged;
   }
 
@@ -113,7 +115,8 @@ export class SqlRows {
         const tuple: Tuple = {
           xid: Number(xmin),
           stampMicros: typeof stamp === 'string' ? BigInt(stamp) : null,
-          ...this.#origins.writerOf(origin ?? null),
+          // A commit timestamp and an origin come with the commit only.
+          ...(own === 't' ? { writer: this.#origin, local: false } : this.#origins.writerOf(origin ?? null)),
           own: own === 't',
           image: toImage(shape.columns, values),
         };

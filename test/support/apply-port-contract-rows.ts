@@ -127,8 +127,7 @@ export function rowContract(make: MakeHarness): void {
         assert.deepEqual(await t.upsert(shape, [row(2, 'b'), row(1, 'b')], 'r1', NONE), []);
         assert.deepEqual(await t.remove(shape, [removal(2)], NONE), ['removed']);
         const tuple = (await t.inspect(shape, [keyed(1)])).get(keyOf(1));
-        assert.equal(tuple?.own, true);
-        assert.equal(tuple?.stampMicros, null);
+        assert.deepEqual([tuple?.own, tuple?.local, tuple?.writer, tuple?.stampMicros], [true, false, 'r1', null]);
       });
       assert.deepEqual(await h.rows(), [kv(1, 'b')]);
     }),
