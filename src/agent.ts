@@ -13,6 +13,7 @@ import { SqlApplyPort } from './apply/sql-apply-port.ts';
 import { Capture, type CaptureState } from './capture/capture.ts';
 import { Lease } from './capture/lease.ts';
 import { captureName, type PublicationReport } from './capture/publication.ts';
+import { PUBLISHER_LIMITS } from './capture/publisher.ts';
 import { readHistory } from './capture/slot.ts';
 import { hlcFromText } from './change/hlc.ts';
 import { NotesLedger } from './clock/notes-ledger.ts';
@@ -45,6 +46,8 @@ import { LinkStore, linkId } from './topology/link-store.ts';
 const TRIM_PERIOD_MS = 5_000;
 const CAPTURE_AGAIN_MS = 5_000;
 const TERMINATE_POLL_MS = 50;
+/** A log whose bound is small still takes many appends: one that is larger than what was trimmed would never fit. */
+const APPENDS_OF_LOG_MIN = 16;
 
 export class Agent implements AgentControl, AsyncDisposable {
   readonly #config: Config;
@@ -217,7 +220,7 @@ export class Agent implements AgentControl, AsyncDisposable {
   }
 
   async #run(ledger: NotesLedger): Promise<void> {
-    const { region, peers, tables, capture, database } = this.#config;
+    const { region, peers, tables, capture, database, log } = this.#config;
     this.#applying = this.#applier.run(this.#stopping.signal);
     this.#applying.catch((error: unknown) => this.#end(error));
     await Promise.race([this.#applier.opened, this.#applying]);
@@ -236,6 +239,8 @@ export class Agent implements AgentControl, AsyncDisposable {
           slot: name,
           heartbeatMs: capture.heartbeat_ms,
           members: () => members,
+          neededFrom: async () => await this.#neededFrom(),
+          limits: { append_bytes_max: Math.min(PUBLISHER_LIMITS.append_bytes_max, log.max_bytes / APPENDS_OF_LOG_MIN) },
         },
         {
           onState: (state) => this.#onCaptureState(state, start),
@@ -438,17 +443,20 @@ export class Agent implements AgentControl, AsyncDisposable {
     this.#quarantined = new Map(rows.map((row) => [String(row.origin), Number(row.events)]));
   }
 
-  /** Trims the own stream below what every region that reads it, this one included, has acknowledged. */
+  /** Trims the own stream, and measures it. */
   async #trim(): Promise<void> {
-    const { region, peers } = this.#config;
-    const acknowledged = await this.#log.acknowledged(region);
-    let needed = Number.POSITIVE_INFINITY;
-    for (const reader of [region, ...peers.map((peer) => peer.region)]) {
-      needed = Math.min(needed, acknowledged.get(reader) ?? 0);
-    }
-    if (Number.isFinite(needed) && needed > 0) await this.#capture?.trim(needed);
+    const { region } = this.#config;
+    const neededFrom = await this.#neededFrom();
+    if (neededFrom > 0) await this.#capture?.trim(neededFrom);
     await using reader = await this.#log.reader(region);
     this.#logBytes = await reader.sizeBytes();
+  }
+
+  /** Below it every region that reads the own stream, this one included, has acknowledged everything. */
+  async #neededFrom(): Promise<number> {
+    const { region, peers } = this.#config;
+    const acknowledged = await this.#log.acknowledged(region);
+    return Math.min(...[region, ...peers.map((peer) => peer.region)].map((reader) => acknowledged.get(reader) ?? 0));
   }
 }
 

@@ -52,6 +52,8 @@ export type CaptureOptions = {
   /** The membership that this region knows, itself included. */
   readonly members: () => readonly string[];
   readonly limits?: Partial<PublisherLimits>;
+  /** The offset below which nobody needs the stream any more. */
+  readonly neededFrom?: () => Promise<number>;
 };
 
 /** What a session tells while it runs. */
@@ -94,6 +96,9 @@ export async function startSession(
   // A heartbeat is worth no wait for a synchronous standby that is away.
   await catalog.query('set synchronous_commit = local');
   const writer = await keep(resources, log.writer(region));
+  // A log that is full takes not even the record of a run: what nobody needs any more goes first.
+  const neededFrom = (await options.neededFrom?.()) ?? 0;
+  if (neededFrom > 0) await writer.trim(neededFrom);
 
   const isFirst = (await readHistory(control)) === null;
   if (isFirst) await checkNeverPublished(log, region);

@@ -158,8 +158,9 @@ export class StreamFileWriter {
     this.#checkpoint('TRUNCATE');
     const occupied = this.#occupiedBytes();
     if (occupied + bytes <= this.#bytesMax) return;
-    const detail = `the stream occupies ${occupied} bytes, and ${bytes} more would pass its bound of ${this.#bytesMax}`;
-    throw fail('SYN-L007', detail, { context: { path: this.#paths.database, occupied, bytes } });
+    const path = this.#paths.database;
+    const detail = `${path} occupies ${occupied} bytes, and ${bytes} more would pass its bound of ${this.#bytesMax}`;
+    throw fail('SYN-L007', detail, { context: { path, occupied, bytes } });
   }
 
   /** Pages in use, whether filled or not, and the WAL; free pages are there to be filled. */
