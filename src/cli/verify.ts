@@ -7,7 +7,7 @@
 
 import { type Command, InvalidArgumentError } from 'commander';
 import { loadConfig } from '../platform/config.ts';
-import { fail, SynclineError } from '../platform/errors.ts';
+import { fail } from '../platform/errors.ts';
 import {
   GIVE_UP_MS,
   SETTLE_MS,
@@ -16,6 +16,7 @@ import {
   verifyRegions,
 } from '../verify/verify-regions.ts';
 import { exitCodeOf, renderReport } from '../verify/verify-report.ts';
+import { reportError } from './report-error.ts';
 
 interface VerifyFlags {
   readonly config: readonly string[];
@@ -68,8 +69,7 @@ async function verify(flags: VerifyFlags): Promise<number> {
     return exitCodeOf(report);
   } catch (error) {
     progress?.clear();
-    if (!(error instanceof SynclineError)) throw error;
-    process.stderr.write(`${error.message}\n  ${error.remedy}\n`);
+    reportError(error);
     return 2;
   }
 }

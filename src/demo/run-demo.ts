@@ -1,0 +1,71 @@
+// The stage of the demo: three databases with the same shop in each, and their agents, in a folder that
+// goes with them. The story that is played on it stands in story.ts.
+//
+// Everything that is started stands in a stack and is ended in the opposite order, whatever happens:
+// a fault, Ctrl-C, or the end of the story.
+
+import { once } from 'node:events';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { invariant } from '../platform/assert.ts';
+import { fail } from '../platform/errors.ts';
+import { DemoRegion, type RegionPlan } from './demo-region.ts';
+import { OrphanWatch } from './orphan-watch.ts';
+import { type DemoOptions, type DemoResult, Story } from './story.ts';
+
+const REGIONS = ['eu-west', 'us-east', 'ap-south'];
+const LOST_REGION = 'us-east';
+
+export async function runDemo(options: DemoOptions): Promise<DemoResult> {
+  const { screen } = options;
+  screen.say(`Three regions on this machine: ${REGIONS.join(', ')}. Each has a PostgreSQL 18 and an agent of its own.`);
+  await using stack = new AsyncDisposableStack();
+  const folder = await mkdtemp(join(tmpdir(), 'syncline-demo-')).catch((cause: Error) => {
+    throw fail('SYN-D005', cause.message, { cause });
+  });
+  stack.defer(() => rm(folder, { recursive: true, force: true }));
+  const watch = stack.use(new OrphanWatch(folder));
+  await mkdir(join(folder, 'log'));
+  const regions = await startRegions(folder, watch, stack, options);
+  const story = new Story(regions, LOST_REGION, options);
+  stack.defer(() => story.closeShops());
+  return await story.tell();
+}
+
+async function startRegions(
+  folder: string,
+  watch: OrphanWatch,
+  stack: AsyncDisposableStack,
+  { screen, signal }: DemoOptions,
+): Promise<DemoRegion[]> {
+  screen.say('Starting the databases, with the same small shop in each …');
+  const ports = await freePorts(REGIONS.length);
+  const plans: RegionPlan[] = REGIONS.map((name, index) => ({ name, port: ports[index] ?? 0 }));
+  const starting = plans.map(async (plan) => stack.use(await DemoRegion.create(plan, plans, folder, watch)));
+  const regions = await allOrFirstError(starting);
+  signal.throwIfAborted();
+  screen.say('Starting the agents …');
+  await allOrFirstError(regions.map((region) => region.startAgent(signal)));
+  return regions;
+}
+
+/** Waits for all, also where one fails: what is half started cannot be ended yet. */
+async function allOrFirstError<T>(promises: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(promises);
+  return await Promise.all(promises);
+}
+
+/** Ports that were free a moment ago. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
+  await Promise.all(servers.map((server) => once(server, 'listening')));
+  const ports = servers.map((server) => {
+    const address = server.address();
+    invariant(typeof address === 'object' && address !== null, 'a server that listens on TCP has a port');
+    return address.port;
+  });
+  await Promise.all(servers.map((server) => new Promise((closed) => server.close(closed))));
+  return ports;
+}
