@@ -4,7 +4,7 @@ import { styleText } from 'node:util';
 
 export interface RegionView {
   readonly region: string;
-  readonly state: 'up' | 'down' | 'starting';
+  readonly state: 'up' | 'down';
   /** Transactions of its own users. */
   readonly writesPerS: number;
   readonly writes: number;
@@ -66,8 +66,8 @@ export function renderBoard(view: BoardView, paint: Paint): string[] {
 
 /** The picture in one line, for logs. */
 export function summarize(view: BoardView): string {
-  const rates = view.regions.map(({ region, state, writesPerS }) =>
-    state === 'up' ? `${region} ${count(writesPerS)}` : `${region} ${state}`,
+  const rates = view.regions.map(
+    ({ region, state, writesPerS }) => `${region} ${state === 'up' ? count(writesPerS) : state}`,
   );
   const sum = (of: (link: LinkView) => number): number => view.links.reduce((total, link) => total + of(link), 0);
   const slowest = Math.max(0, ...view.links.map(({ lagMs }) => lagMs ?? 0));

@@ -102,9 +102,9 @@ export class DemoRegion {
     await Promise.all([this.#end('SIGKILL'), this.#server.kill9()]);
   }
 
-  async comeBack(signal: AbortSignal): Promise<void> {
+  /** The database alone; its users need no agent. */
+  async restartServer(): Promise<void> {
     await this.#server.restart();
-    await this.startAgent(signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -16,18 +16,18 @@ const RATE_WINDOW_MS = 2_000;
 
 export class Observer {
   readonly #regions: readonly ObservedRegion[];
-  readonly #states = new Map<string, RegionView['state']>();
+  readonly #down = new Set<string>();
   readonly #meters = new Map<string, Meter>();
   readonly #links = new Map<string, LinkState>();
   readonly #startedMs = performance.now();
 
   constructor(regions: readonly ObservedRegion[]) {
     this.#regions = regions;
-    for (const { name } of regions) this.#states.set(name, 'starting');
   }
 
   setState(region: string, state: RegionView['state']): void {
-    this.#states.set(region, state);
+    if (state === 'down') this.#down.add(region);
+    else this.#down.delete(region);
   }
 
   /** Asks every agent that is up. */
@@ -35,7 +35,7 @@ export class Observer {
     const now = performance.now();
     const answers = await Promise.all(
       this.#regions.map(async ({ name, agent }) => {
-        const links = this.#states.get(name) === 'up' ? await agent.links(name, signal) : null;
+        const links = this.#down.has(name) ? null : await agent.links(name, signal);
         return { name, links };
       }),
     );
@@ -44,7 +44,7 @@ export class Observer {
       meter.read(transactions(), now);
       return {
         region: name,
-        state: this.#states.get(name) ?? 'starting',
+        state: this.#down.has(name) ? ('down' as const) : ('up' as const),
         writesPerS: meter.perS,
         writes: meter.total,
       };
@@ -80,7 +80,7 @@ export class Observer {
       meter.read(state.events_applied, now);
       conflicts.read(state.conflicts, now);
     }
-    const away = this.#states.get(target) === 'down' ? 'away' : 'starting';
+    const away = this.#down.has(target) ? 'away' : 'starting';
     return {
       source,
       target,

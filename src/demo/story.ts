@@ -43,8 +43,8 @@ export interface DemoResult {
 }
 
 /** Shares of the time until the region is lost, and until it comes back. */
-const LOST_AT = 0.4;
-const BACK_AT = 0.65;
+const LOST_AT = 0.3;
+const BACK_AT = 0.5;
 const DRAW_MS = 500;
 const POLL_MS = 200;
 const CAUGHT_UP_MS = 500;
@@ -82,7 +82,6 @@ export class Story {
         transactions: () => workload.transactions,
       })),
     );
-    for (const region of regions) this.#observer.setState(region.name, 'up');
   }
 
   async tell(): Promise<DemoResult> {
@@ -153,14 +152,15 @@ export class Story {
     this.#say(
       `${this.#lostRegion} was down for ${duration(performance.now() - atMs)}: ${count(waiting)} events wait for it. Bringing it back …`,
     );
-    this.#observer.setState(this.#lostRegion, 'starting');
     const startedMs = performance.now();
-    await this.#watchWhile(shop.region.comeBack(signal));
+    await this.#watchWhile(shop.region.restartServer());
     this.#observer.setState(this.#lostRegion, 'up');
     shop.workload.start();
     this.#say(
-      `${this.#lostRegion} is up again: its database recovered, its agent goes on where it stood, its shop is open.`,
+      `The database of ${this.#lostRegion} has recovered and takes writes. Its agent starts as soon as the lease of the killed one has run out …`,
     );
+    await this.#watchWhile(shop.region.startAgent(signal));
+    this.#say(`The agent of ${this.#lostRegion} goes on where the killed one stood.`);
     this.#catchingUpSinceMs = startedMs;
   }
 

@@ -86,7 +86,7 @@ describe('the demo', () => {
       'Killing us-east with kill -9',
       'Region us-east is down: eu-west and ap-south go on',
       'events wait for it',
-      'us-east is up again',
+      'The agent of us-east goes on where the killed one stood',
       'Every link has a lag of 0',
       'All regions are equal',
     ];
