@@ -14,7 +14,7 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fail, type SynclineError } from '../platform/errors.ts';
+import { fail, type SynclineError, sqlStateOf } from '../platform/errors.ts';
 import { connect, type PostgresClient } from '../platform/postgres.ts';
 
 export type LeaseLimits = {
@@ -157,7 +157,9 @@ export class Lease implements AsyncDisposable {
     const values = [prefixOf(region), this.applicationName(''), slot];
     const end = performance.now() + this.#limits.terminateMs;
     for (;;) {
-      const { rows } = await this.#client.query(`select a.pid, pg_terminate_backend(a.pid) ${others}`, values);
+      const { rows } = await this.#client
+        .query(`select a.pid, pg_terminate_backend(a.pid) ${others}`, values)
+        .catch(async (cause: unknown) => await this.#mayNotEnd(`select a.pid, a.usename ${others}`, values, cause));
       if (rows.length === 0) return;
       if (performance.now() > end) {
         const pids = rows.map(({ pid }) => pid).join(', ');
@@ -165,6 +167,15 @@ export class Lease implements AsyncDisposable {
       }
       await delay(POLL_MS);
     }
+  }
+
+  /** A backend of a role that this one may not end is somebody else's. */
+  async #mayNotEnd(sql: string, values: readonly string[], cause: unknown): Promise<never> {
+    if (sqlStateOf(cause) !== '42501') throw cause;
+    const { rows } = await this.#client.query(sql, values);
+    const holders = rows.map(({ pid, usename }) => `backend ${pid} of ${usename}`).join(', ');
+    const detail = `slot ${this.#options.slot} is held by ${holders}, which this role may not end`;
+    throw fail('SYN-K004', detail, { cause, context: { slot: this.#options.slot } });
   }
 
   async #renewForEver(): Promise<void> {

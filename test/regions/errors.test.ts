@@ -13,7 +13,7 @@ import { ReplicationConnection } from '../../src/capture/replication-connection.
 import { ERRORS, type ErrorCode, SynclineError } from '../../src/platform/errors.ts';
 import { agentStatus } from '../support/agent-client.ts';
 import { Cluster, type ClusterRegion } from '../support/cluster.ts';
-import { type Outcome, run } from '../support/command.ts';
+import { type Outcome, run, start } from '../support/command.ts';
 import { Clinic, type Patient } from '../support/doctor-clinic.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -35,6 +35,10 @@ function assertSays({ code, stderr }: Outcome, wanted: ErrorCode, ...names: read
 
 let configs = 0;
 async function startWith(settings: Readonly<Record<string, unknown>>): Promise<Outcome> {
+  return await run(['agent', '-c', await configWith(settings)]);
+}
+
+async function configWith(settings: Readonly<Record<string, unknown>>): Promise<string> {
   configs += 1;
   const path = join(folder, `${configs}.yaml`);
   const config = {
@@ -45,7 +49,7 @@ async function startWith(settings: Readonly<Record<string, unknown>>): Promise<O
     ...settings,
   };
   await writeFile(path, JSON.stringify(config));
-  return await run(['agent', '-c', path]);
+  return path;
 }
 
 describe('an agent that cannot start', () => {
@@ -115,11 +119,35 @@ describe('an agent that cannot start', () => {
     assertSays(await startWith({ database: other.url() }), 'SYN-P002', 'track_commit_timestamp');
   });
 
+  test('tells who holds its slot, where its role may not end that', async () => {
+    await using patient = await clinic.admit();
+    const config = await configWith({ database: patient.url });
+    const first = start(['agent', '-c', config]);
+    let printed = '';
+    first.process.stdout?.on('data', (chunk: string) => {
+      printed += chunk;
+    });
+    await waitFor(() => printed.includes('"streaming"'), { what: 'a first agent, which makes the slot' });
+    first.process.kill('SIGTERM');
+    assert.equal((await first.outcome).code, 0);
+    const slot = 'syncline_eu';
+    await using holder = await ReplicationConnection.connect({
+      url: server.url(patient.name),
+      applicationName: 'another tool',
+    });
+    await holder.start({ slot, publications: [slot], origin: 'any' });
+    assertSays(await run(['agent', '-c', config]), 'SYN-K004', slot, 'of postgres');
+  });
+
   test('tells a log that cannot be written', async () => {
     const inTheWay = join(folder, 'a-file');
     await writeFile(inTheWay, '');
     const database = server.url(await server.createDatabase());
-    assertSays(await startWith({ database, log: { path: join(inTheWay, 'log') } }), 'SYN-L002', inTheWay);
+    assertSays(
+      await startWith({ region: 'another', database, log: { path: join(inTheWay, 'log') } }),
+      'SYN-L002',
+      inTheWay,
+    );
   });
 });
 
