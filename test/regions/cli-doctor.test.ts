@@ -2,13 +2,19 @@
 // printed, mends it.
 
 import assert from 'node:assert/strict';
-import { chown, copyFile, stat } from 'node:fs/promises';
+import { chown, copyFile, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { parse as parseYaml } from 'yaml';
+import { examine } from '../../src/cli/doctor-checks.ts';
 import type { Finding } from '../../src/monitor/finding.ts';
 import { checkPrerequisites, findProblems, LEAVES_OUT_TABLE } from '../../src/monitor/prerequisites.ts';
+import { type Config, parseConfig } from '../../src/platform/config.ts';
 import type { ErrorCode } from '../../src/platform/errors.ts';
 import { connect } from '../../src/platform/postgres.ts';
+import { run } from '../support/command.ts';
 import { Clinic, configFor, type Patient } from '../support/doctor-clinic.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -445,6 +451,122 @@ describe('what needs nothing', () => {
       assert.match(mine?.fix ?? '', /^-- none is needed[^\n]*$/);
     });
   }
+});
+
+describe('the command', () => {
+  let folder: string;
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'syncline-doctor-'));
+  });
+  after(async () => {
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  /** A fit region, changed. */
+  async function region(patient: Patient, change: Record<string, unknown> = {}): Promise<Config> {
+    await patient.asOwner(T, 'alter table public.t replica identity full');
+    const config = { region: patient.name, database: patient.url, peers: [{ region: 'us' }], ...change };
+    return parseConfig(JSON.stringify({ api: { listen: '127.0.0.1:0' }, log: { path: folder }, ...config }), {});
+  }
+
+  test('prints what mends, as text or JSON, and fails if there is an error', async () => {
+    await using patient = await clinic.admit();
+    const config = await region(patient);
+    const path = join(folder, 'config.yaml');
+    await writeFile(path, JSON.stringify(config));
+    const fit = await run(['doctor', '-c', path]);
+    assert.deepEqual([fit.code, fit.stdout, fit.stderr], [0, `${patient.name} is fit\n`, '']);
+
+    await patient.asSuperuser('alter role $me noreplication');
+    const text = await run(['doctor', '-c', path]);
+    assert.equal(text.code, 1);
+    assert.match(text.stdout, /^✖ SYN-P004 The role p\w+ has no REPLICATION attribute\.\n {2}Changes are read from/);
+    assert.ok(text.stdout.includes(`\nalter role "${patient.name}" replication;\n`), text.stdout);
+    const json = await run(['doctor', '-c', path, '--json']);
+    assert.equal(json.code, 1);
+    const report = JSON.parse(json.stdout) as { errors: number; findings: Finding[] };
+    assert.deepEqual([report.errors, report.findings.map(({ code }) => code)], [1, ['SYN-P004']]);
+    await patient.mend(report.findings[0]?.fix ?? '');
+    assert.deepEqual(await examine(config), []);
+  });
+
+  test('tells a database that cannot be had, and still looks at the rest', async () => {
+    await using patient = await clinic.admit();
+    const config = await region(patient, { peers: [] });
+    const database = new URL(patient.url);
+    database.password = 'wrong';
+    const found = await examine({ ...config, database: database.href });
+    assert.deepEqual(
+      found.map(({ code, severity }) => [code, severity]),
+      [
+        ['SYN-P008', 'error'],
+        ['SYN-C008', 'warning'],
+      ],
+    );
+  });
+
+  test('tells a folder of the log that cannot be used', async () => {
+    await using patient = await clinic.admit();
+    const file = join(folder, 'file');
+    await writeFile(file, '');
+    const config = await region(patient);
+    for (const path of [file, join(file, 'below')]) {
+      const [finding] = await examine({ ...config, log: { ...config.log, path } });
+      assert.deepEqual([finding?.code, finding?.severity], ['SYN-L002', 'error']);
+    }
+    assert.deepEqual(await examine({ ...config, log: { ...config.log, path: join(folder, 'new', 'log') } }), []);
+  });
+
+  test('tells an address that is taken, by whom, and a free one', async () => {
+    await using patient = await clinic.admit();
+    let answer = '{"region":"us"}';
+    const other = createServer((_, response) => response.end(answer));
+    await new Promise<void>((resolve) => other.listen({ host: '127.0.0.1', port: 0 }, resolve));
+    const address = other.address();
+    const listen = `127.0.0.1:${typeof address === 'object' ? address?.port : 0}`;
+    try {
+      const config = await region(patient, { api: { listen } });
+      const [taken] = await examine(config);
+      assert.deepEqual([taken?.code, taken?.severity], ['SYN-T006', 'error']);
+      const offered = /# or in the configuration: (.*)$/m.exec(taken?.fix ?? '')?.[1] ?? '';
+      assert.deepEqual(await examine({ ...config, ...(parseYaml(offered) as { api: Config['api'] }) }), []);
+
+      answer = JSON.stringify({ region: patient.name });
+      const [ours] = await examine(config);
+      assert.deepEqual([ours?.code, ours?.severity], ['SYN-K005', 'info']);
+    } finally {
+      other.closeAllConnections();
+      other.close();
+    }
+  });
+
+  test('tells peers that are not what the configuration says', async () => {
+    await using patient = await clinic.admit();
+    const other = createServer((_, response) => response.end('{"region":"us"}'));
+    await new Promise<void>((resolve) => other.listen({ host: '127.0.0.1', port: 0 }, resolve));
+    const address = other.address();
+    const api = `http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}`;
+    try {
+      const peers = [
+        { region: 'us', api },
+        { region: 'ap', api },
+        { region: 'sa', api: 'http://127.0.0.1:1' },
+        { region: 'af', log: { path: join(folder, 'away') } },
+      ];
+      const found = await examine(await region(patient, { peers }));
+      assert.deepEqual(
+        found.map(({ code, severity }) => [code, severity]),
+        [
+          ['SYN-C007', 'error'],
+          ['SYN-L002', 'warning'],
+          ['SYN-T007', 'info'],
+        ],
+      );
+    } finally {
+      other.closeAllConnections();
+      other.close();
+    }
+  });
 });
 
 describe('settings that a reload changes', () => {
