@@ -18,6 +18,8 @@ interface DemoFlags {
 const SECONDS = 30;
 const SECONDS_MIN = 5;
 const SECONDS_MAX = 3_600;
+/** npm passes Ctrl-C on to a process that had it from the terminal already: that is no second one. */
+const IMPATIENCE_MS = 1_000;
 const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
 export function registerDemo(program: Command): void {
@@ -36,9 +38,14 @@ async function demo({ seconds, json }: DemoFlags): Promise<number> {
   const screen = new Screen(stream);
   const interrupt = new AbortController();
   let exitCode = 1;
+  let interruptedMs = Number.NaN;
   const onSignal = (signal: keyof typeof SIGNALS): void => {
     exitCode = SIGNALS[signal];
-    if (interrupt.signal.aborted) process.exit(exitCode);
+    if (interrupt.signal.aborted) {
+      if (performance.now() - interruptedMs > IMPATIENCE_MS) process.exit(exitCode);
+      return;
+    }
+    interruptedMs = performance.now();
     screen.finish();
     screen.say('Ending all processes and removing their files …');
     interrupt.abort();

@@ -15,7 +15,7 @@ let folder: string;
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'syncline-demo-test-'));
-  await chmod(folder, 0o755);
+  await chmod(folder, 0o1777);
 });
 after(async () => {
   await rm(folder, { recursive: true, force: true });
@@ -118,7 +118,13 @@ describe('the demo', () => {
     await demo.saying(OPEN);
     demo.child.kill('SIGKILL');
     await demo.exit;
-    await waitFor(async () => (await leftovers()).length === 0, { what: 'processes and folders are gone' });
+    await waitFor(
+      async () => {
+        assert.deepEqual(await leftovers(), []);
+        return true;
+      },
+      { what: 'processes and folders are gone' },
+    );
   });
 
   test('a start that fails says what, where and what to do', async () => {
