@@ -47,7 +47,7 @@ async function demo({ seconds, json }: DemoFlags): Promise<number> {
     }
     interruptedMs = performance.now();
     screen.finish();
-    screen.say('Ending all processes and removing their files …');
+    screen.say('\nEnding all processes and removing their files …');
     interrupt.abort();
   };
   const signals = Object.keys(SIGNALS) as (keyof typeof SIGNALS)[];

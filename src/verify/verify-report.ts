@@ -57,12 +57,12 @@ export function renderReport(report: VerifyReport): string {
   const lines: string[] = [];
   const width = Math.max(5, ...report.tables.map(({ table }) => table.length));
   for (const table of report.tables) lines.push(...renderTable(table, width));
-  const rows = report.tables.reduce((sum, table) => sum + Math.max(0, ...Object.values(table.rows)), 0);
+  const compared = report.tables.reduce((sum, table) => sum + Math.max(0, ...Object.values(table.rows)), 0);
   const seconds = report.duration_ms / 1_000;
-  const speed = seconds > 0 ? `, ${count(Math.round(rows / seconds))} rows/s` : '';
+  const speed = seconds > 0 ? `, ${count(Math.round(compared / seconds))} rows/s` : '';
   lines.push(
     '',
-    `${count(rows)} rows in ${count(report.tables.length)} tables of ${report.regions.join(', ')} in ${seconds.toFixed(1)} s${speed}`,
+    `${count(compared)} rows in ${count(report.tables.length)} tables of ${report.regions.join(', ')} in ${seconds.toFixed(1)} s${speed}`,
     verdict(report),
   );
   return `${lines.join('\n')}\n`;
@@ -71,18 +71,18 @@ export function renderReport(report: VerifyReport): string {
 function verdict(report: VerifyReport): string {
   const differing = report.tables.reduce((sum, table) => sum + table.differing, 0);
   const problem = (code: ErrorCode, what: string): string => `${code} ${what}\n  ${ERRORS[code].remedy}`;
-  if (differing > 0) return problem('SYN-V001', `${count(differing)} rows differ`);
+  if (differing > 0) return problem('SYN-V001', rows(differing, 'differs', 'differ'));
   const first = report.tables.find((table) => table.problem !== null)?.problem;
   if (first != null) return problem(first.code, 'not everything could be compared');
   const moving = report.tables.reduce((sum, table) => sum + table.in_flight.length, 0);
-  if (moving > 0) return problem('SYN-V003', `${count(moving)} rows were still changing at the limit`);
+  if (moving > 0) return problem('SYN-V003', `${rows(moving, 'was', 'were')} still changing at the limit`);
   return 'All regions are equal.';
 }
 
 function renderTable(table: TableReport, width: number): string[] {
   const counts = [...new Set(Object.values(table.rows))].map(count).join(' / ');
   const notes = [
-    table.differing > 0 ? `${count(table.differing)} rows differ` : '',
+    table.differing > 0 ? rows(table.differing, 'differs', 'differ') : '',
     table.in_flight.length > 0 ? `${count(table.in_flight.length)} still changing` : '',
     table.settled > 0 ? `${count(table.settled)} were in flight and settled` : '',
     table.keys_spelled_differently > 0 ? `${count(table.keys_spelled_differently)} keys spelled differently` : '',
@@ -119,5 +119,8 @@ function renderValue(value: TextValue): string {
   const cut = value.length > VALUE_CHARACTERS_MAX ? `${value.slice(0, VALUE_CHARACTERS_MAX)}…` : value;
   return `'${cut.replaceAll("'", "''")}'`;
 }
+
+const rows = (value: number, one: string, several: string): string =>
+  value === 1 ? `1 row ${one}` : `${count(value)} rows ${several}`;
 
 const count = (value: number): string => value.toLocaleString('en-US');

@@ -1,4 +1,10 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { arrayText, connect, type PostgresClient } from '../../src/platform/postgres.ts';
 import { type VerifyOptions, verifyRegions } from '../../src/verify/verify-regions.ts';
@@ -15,6 +21,7 @@ after(async () => {
   await Promise.all(servers.map((server) => server[Symbol.asyncDispose]()));
 });
 
+const PROGRAM = resolve(import.meta.dirname, '../../bin/syncline');
 const NAMES = ['here', 'there', 'beyond'];
 
 class Regions implements AsyncDisposable {
@@ -164,10 +171,10 @@ describe('verify', () => {
     assert.equal(found('parted').length, 2);
     assert.equal(tableOf(report, 'public.by_amount').status, 'equal');
     assert.equal(exitCodeOf(report), 1);
-    const text = renderReport(report);
-    assert.match(text, /SYN-V001 13 rows differ/);
-    assert.match(text, /here: note = NULL\n {4}there: note = 'x'\n {4}beyond: note = 'NULL'/);
-    assert.match(text, /here: no such row/);
+    const rendered = renderReport(report);
+    assert.match(rendered, /SYN-V001 13 rows differ/);
+    assert.match(rendered, /here: note = NULL\n {4}there: note = 'x'\n {4}beyond: note = 'NULL'/);
+    assert.match(rendered, /here: no such row/);
   });
 
   test('a row is known by the equality of its key, not by its text', async () => {
@@ -283,7 +290,7 @@ describe('verify', () => {
     assert.deepEqual(tableOf(report, 'public.items').in_flight, [{ key: { id: '50' }, changed_in: ['here'] }]);
     assert.equal(tableOf(report, 'public.items').status, 'in-flight');
     assert.equal(exitCodeOf(report), 2);
-    assert.match(renderReport(report), /SYN-V003 1 rows were still changing/);
+    assert.match(renderReport(report), /SYN-V003 1 row was still changing/);
   });
 
   test('a region that lacks a whole table of rows is found out early', async () => {
@@ -323,6 +330,56 @@ describe('verify', () => {
     assert.equal(report.equal, true);
   });
 
+  test('the command takes configurations and URLs, and its exit code tells the outcomes apart', async () => {
+    await using regions = await Regions.start(2);
+    await regions.all('create table public.items (id int primary key, note text)');
+    await regions.all('create table public.left_out (id int)');
+    const [here = '', there = ''] = regions.urls;
+    const folder = await mkdtemp(join(tmpdir(), 'syncline-verify-'));
+    try {
+      const paths = await Promise.all(
+        regions.urls.map(async (url, index) => {
+          const path = join(folder, `${index}.yaml`);
+          const tables = { include: ['public.*'], exclude: ['public.left_out'] };
+          await writeFile(path, JSON.stringify({ region: NAMES[index], database: url, tables }));
+          return path;
+        }),
+      );
+      const byConfig = await syncline('verify', '-c', ...paths, '--json', '--settle-ms', '50');
+      assert.equal(byConfig.exitCode, 0, byConfig.stderr);
+      assert.equal((JSON.parse(byConfig.stdout) as VerifyReport).equal, true);
+
+      const databases = ['--database', `here=${here}`, '--database', `there=${there}`];
+      const all = await syncline('verify', ...databases, '--settle-ms', '50');
+      assert.equal(all.exitCode, 2, 'a table without a key cannot be compared');
+      assert.match(all.stdout, /SYN-P012/);
+
+      await regions.in('there', "insert into public.items values (7, 'more')");
+      const different = await syncline('verify', ...databases, '--tables', 'public.i*', '--settle-ms', '50');
+      assert.equal(different.exitCode, 1);
+      assert.match(different.stdout, /SYN-V001 1 row differs/);
+
+      const alone = await syncline('verify', '--database', `here=${here}`);
+      assert.equal(alone.exitCode, 2);
+      assert.match(alone.stderr, /SYN-V004/);
+      const away = await syncline(
+        'verify',
+        '--database',
+        `here=${here}`,
+        '--database',
+        `away=${here.replace(/:\d+\//, ':1/')}`,
+      );
+      assert.equal(away.exitCode, 2);
+      assert.match(away.stderr, /SYN-P009/);
+      const password = new URL(here).password;
+      for (const { stdout, stderr } of [byConfig, all, different, alone, away]) {
+        assert.ok(!`${stdout}${stderr}`.includes(password), 'no output shows the password');
+      }
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+
   test('a server that cannot be reached is an error of its own', async () => {
     await using regions = await Regions.start(1);
     const tables = { include: ['*'], exclude: [] };
@@ -335,6 +392,13 @@ describe('verify', () => {
     await assert.rejects(verifyRegions({ regions: asked }), { code: 'SYN-P009' });
   });
 });
+
+async function syncline(...args: string[]): Promise<{ exitCode: number | null; stdout: string; stderr: string }> {
+  const child = spawn(PROGRAM, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const [stdout, stderr] = [text(child.stdout), text(child.stderr)];
+  await once(child, 'close');
+  return { exitCode: child.exitCode, stdout: await stdout, stderr: await stderr };
+}
 
 /** Writes to the first region and carries each write over to the second one a little later. */
 class LaggingCopy implements AsyncDisposable {
