@@ -222,8 +222,8 @@ describe('verify', () => {
     const changed = "select word from public.words where word like '%777' or word like 'ä%99'";
     const expected = await regions.clients[0]?.query(changed);
     assert.deepEqual(
-      different.differences.map(({ key }) => key.word).sort(),
-      expected?.rows.map(({ word }) => word).sort(),
+      new Set(different.differences.map(({ key }) => key.word)),
+      new Set(expected?.rows.map(({ word }) => word)),
     );
   });
 
