@@ -89,7 +89,7 @@ export class RecentEvents {
         from -= 1;
       }
       if (from === list.length) continue;
-      judgePair(lastOfRuns(chain.map(toRecent), other), lastOfRuns(list.slice(from), origin), losses);
+      judgePair(chain.map(toRecent), list.slice(from), losses);
     }
     return [...losses.values()];
   }
@@ -115,17 +115,32 @@ export class RecentEvents {
 }
 
 /**
- * Of neighbours that had seen the same of the other origin, the last speaks for all: it had seen those before it, so
- * it carries their losses, and its version is the highest, so it wins where any of them does.
+ * The events that have to be judged against those of another origin. Of neighbours that had seen the same of it the last
+ * speaks for all: it had seen those before it, so it carries their losses, and its version is the highest, so it wins
+ * where any of them does. Not so where one of the others had seen the first and not the second of two neighbours: what
+ * that one carries to the second it does not carry to the first, which may be the only winner that is not carried on.
  */
-function lastOfRuns(events: readonly Recent[], other: string): Recent[] {
-  return events.filter(
-    (event, place) => events[place + 1]?.seen[other] !== event.seen[other] || place === events.length - 1,
-  );
+function speakers(events: readonly Recent[], others: readonly Recent[]): Recent[] {
+  const other = others[0]?.origin ?? '';
+  let place = 0;
+  return events.filter((event, index) => {
+    const next = events[index + 1];
+    if (next === undefined || next.seen[other] !== event.seen[other]) return true;
+    // `seen` grows along a stream: if the first that had seen the event had seen the next as well, then so had the rest.
+    while (place < others.length && !hasSeen(others[place], event)) place += 1;
+    const witness = others[place];
+    return witness !== undefined && !hasSeen(witness, next);
+  });
+}
+
+function hasSeen(witness: Recent | undefined, event: Recent): boolean {
+  return witness !== undefined && covers(witness.seen, event.origin, event.position);
 }
 
 /** Losses between two origins' events on one row, both in the order of their streams. */
-function judgePair(as: readonly Recent[], bs: readonly Recent[], losses: Map<string, Loss>): void {
+function judgePair(allAs: readonly Recent[], allBs: readonly Recent[], losses: Map<string, Loss>): void {
+  const as = speakers(allAs, allBs);
+  const bs = speakers(allBs, allAs);
   const lose = (loser: Recent, winner: Recent, later: readonly Recent[]): void => {
     // A later event that has seen the loser and is concurrent with the winner as well carries the loss.
     if (later.some((event) => areConcurrent(event, winner))) return;
@@ -154,7 +169,7 @@ export function imageOf(recent: Recent): Image | null {
 
 /** Neither had seen the other. */
 export function areConcurrent(a: Recent, b: Recent): boolean {
-  return !covers(a.seen, b.origin, b.position) && !covers(b.seen, a.origin, a.position);
+  return !hasSeen(a, b) && !hasSeen(b, a);
 }
 
 function toRecent(link: ChainLink): Recent {
