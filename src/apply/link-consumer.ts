@@ -3,7 +3,8 @@
  *
  * Due is a transaction once this region's marks cover what it had seen (causal order), or once it has waited for
  * `causal_wait_ms`, or when the link of every origin it waits for is down: causality when the network allows it,
- * availability always. A backlog does not wait transaction by transaction: what one batch applies, the next may need.
+ * availability always. A backlog does not wait transaction by transaction: once a cause was waited for in vain, whatever
+ * else lacks that origin goes on as well, until the cause is there.
  */
 import type { ChangeEvent } from '../change/change-event.ts';
 import { eventId } from '../change/event-id.ts';
@@ -27,6 +28,8 @@ export class LinkConsumer {
   readonly #reader: TransactionReader;
   readonly #causalWaitMs: number;
   #waitingFor: { position: Position; sinceMs: number } | null = null;
+  /** Causes that were waited for in vain: until one is applied here, nothing more waits for its origin. */
+  readonly #givenUp = new Map<string, Position>();
 
   constructor(origin: string, reader: TransactionReader, causalWaitMs: number) {
     this.origin = origin;
@@ -67,9 +70,10 @@ export class LinkConsumer {
       if (items.length > 0 && (rows + size > limit.rows_max || item.kind === 'giant')) break;
       if (item.kind !== 'heartbeat') {
         const missing = this.#missing(item.seen, marks, isDown);
-        if (missing !== null && !this.#waitedEnough(laneItem.position, nowMs, items.length === 0)) {
-          if (items.length === 0) return { kind: 'waiting', origin: missing };
-          break;
+        if (missing !== null) {
+          if (items.length > 0) break;
+          if (!this.#waitedEnough(laneItem.position, nowMs)) return { kind: 'waiting', origin: missing };
+          this.#giveUp(item.seen, marks);
         }
       }
       items.push(laneItem);
@@ -91,18 +95,26 @@ export class LinkConsumer {
   }
 
   #missing(seen: Seen, marks: Seen, isDown: (origin: string) => boolean): string | null {
+    for (const [origin, cause] of this.#givenUp) if (covers(marks, origin, cause)) this.#givenUp.delete(origin);
     for (const origin of Object.keys(seen)) {
       const position = seen[origin];
-      if (position !== undefined && !covers(marks, origin, position) && !isDown(origin)) return origin;
+      if (position === undefined || covers(marks, origin, position)) continue;
+      if (!this.#givenUp.has(origin) && !isDown(origin)) return origin;
     }
     return null;
   }
 
   /** Only the first in line waits on the clock; the others wait behind it. */
-  #waitedEnough(position: Position, nowMs: number, first: boolean): boolean {
-    if (!first) return false;
+  #waitedEnough(position: Position, nowMs: number): boolean {
     if (this.#waitingFor?.position !== position) this.#waitingFor = { position, sinceMs: nowMs };
     return nowMs - this.#waitingFor.sinceMs >= this.#causalWaitMs;
+  }
+
+  #giveUp(seen: Seen, marks: Seen): void {
+    for (const origin of Object.keys(seen)) {
+      const position = seen[origin];
+      if (position !== undefined && !covers(marks, origin, position)) this.#givenUp.set(origin, position);
+    }
   }
 }
 
