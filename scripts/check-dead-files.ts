@@ -8,7 +8,10 @@ export const checkDeadFiles: Check = (tree) => {
   const paths = [...tree.keys()].filter((path) => path.endsWith('.ts'));
   const isTestFile = (path: string): boolean => path.endsWith('.test.ts');
   const isRoot = (path: string): boolean =>
-    path === 'src/main.ts' || /^(scripts|bench)\//.test(path) || (path.startsWith('test/') && isTestFile(path));
+    path === 'src/main.ts' ||
+    // What replays schedules by hand.
+    /^(scripts|bench)\/|^test\/simulation\/run-/.test(path) ||
+    (path.startsWith('test/') && isTestFile(path));
   const reached = reachableFrom(paths.filter(isRoot), tree);
   const reachedByTests = reachableFrom(paths.filter(isTestFile), tree);
   const isNeeded = (path: string): boolean =>

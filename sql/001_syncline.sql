@@ -87,7 +87,8 @@ create table syncline.tombstone (
 );
 create index on syncline.tombstone (hlc);
 
--- Removals that found no row, and look again once every transaction below the horizon has ended.
+-- Rows to look at again once every transaction below the horizon has ended: a removal found none, or a local write is
+-- gone that may not be.
 create table syncline.look_again (
   look_id     bigint generated always as identity primary key,
   schema_name text not null,
@@ -95,6 +96,8 @@ create table syncline.look_again (
   rel         text collate "C" not null,
   key         text collate "C" not null,
   pk          json not null,
+  -- The event to put back; null for a removal.
+  restores    json,
   hlc         bigint not null,
   origin      text collate "C" not null,
   horizon     xid8 not null

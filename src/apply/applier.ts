@@ -18,9 +18,13 @@ import { fail, isInfrastructure } from '../platform/errors.ts';
 import { systemRandom } from '../platform/random.ts';
 import { type RunState, runLoop } from '../platform/run-loop.ts';
 import type { ApplyPort, Mark } from './apply-port.ts';
-import { type AppliedReport, Lane, type LaneItem, type OnError } from './lane.ts';
+import type { OnError } from './batch-planner.ts';
+import { type AppliedReport, Lane } from './lane.ts';
+import type { LaneItem } from './lane-item.ts';
 import { LaneLoop } from './lane-loop.ts';
 import { LinkConsumer } from './link-consumer.ts';
+import { readBack } from './read-back.ts';
+import { RECENT_EVENTS_MAX } from './recent-events.ts';
 
 const COMMANDS_MAX = 100;
 const RECONNECT_MS_MIN = 50;
@@ -148,13 +152,17 @@ export class Applier {
   }
 
   /**
-   * Reads on from the mark, and makes sure that the log still holds there what was applied. Where it does not, this
-   * link stands still until the next connection, and the others go on: null.
+   * Reads on from the mark, makes sure that the log still holds there what was applied, and tells the lane what was.
+   * Where it does not, this link stands still until the next connection, and the others go on: null.
    */
   async #consumer(lane: Lane, origin: string, reader: StreamReader): Promise<LinkConsumer | null> {
     const mark = lane.mark(origin);
     try {
-      if (mark !== undefined) await checkMark(origin, mark, reader);
+      if (mark !== undefined) {
+        await checkMark(origin, mark, reader);
+        const { items, after } = await readBack(reader, mark, this.#remembered);
+        await lane.remember(origin, items, after);
+      }
     } catch (error) {
       if (isInfrastructure(error) || origin === this.#options.region) throw error;
       this.#options.onFault(origin, error);
@@ -162,6 +170,11 @@ export class Applier {
     }
     const transactions = new TransactionReader(reader, mark?.log_offset ?? 0);
     return new LinkConsumer(origin, transactions, this.#options.causalWaitMs);
+  }
+
+  /** Records of each stream that a new lane reads back: all streams together are what it can hold in mind. */
+  get #remembered(): number {
+    return Math.floor(RECENT_EVENTS_MAX / (this.#options.peers.length + 1));
   }
 
   /** Tells the log, at a bounded rate, what this region needs no more. */

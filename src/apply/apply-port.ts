@@ -8,7 +8,7 @@
  * All calls of one transaction are issued by the lane in turn; calls whose results do not depend on each other may be
  * issued without awaiting the earlier ones (SQL sends them in one pipeline). A failed call fails the transaction.
  */
-import type { Image } from '../change/change-event.ts';
+import type { ChangeEvent, Image } from '../change/change-event.ts';
 import type { Hlc } from '../change/hlc.ts';
 import type { Position, Seen } from '../change/position.ts';
 import type { Version } from '../change/version.ts';
@@ -75,12 +75,17 @@ export type Mark = {
   readonly log_offset: number;
 };
 
-/** An applied DELETE or TRUNCATE that must look again once every transaction in progress at its note has ended. */
+/**
+ * A row, or a whole table, that must be looked at again once every transaction in progress at its note has ended: where a
+ * removal found nothing, or a local write is gone that may not be.
+ */
 export type LookAgain = {
   readonly table: { readonly schema: string; readonly table: string };
   readonly key: RowKey;
   readonly pk: Image;
   readonly version: Version;
+  /** The event to put back unless something newer speaks against it; null for a removal. */
+  readonly restores: ChangeEvent | null;
 };
 export type RipeLook = LookAgain & { readonly look_id: string };
 

@@ -5,7 +5,7 @@
  * its exact version, decided, and judged for conflicts. What was written is kept with its exact version, because the
  * transaction's commit timestamp is the largest of the batch.
  */
-import type { Image } from '../change/change-event.ts';
+import type { ChangeEvent, Image } from '../change/change-event.ts';
 import type { Hlc } from '../change/hlc.ts';
 import { covers } from '../change/position.ts';
 import { isAbove, type Version } from '../change/version.ts';
@@ -56,7 +56,9 @@ export class BatchWriter {
   readonly #stability: Stability;
   readonly #tables = new Map<string, TableRecord>();
   readonly conflicts: ConflictEntry[] = [];
-  readonly looks: LookAgain[] = [];
+  readonly #looks: LookAgain[] = [];
+  /** Rows to be put back, by table. */
+  readonly #restores = new Map<string, Map<RowKey, LookAgain>>();
   /** Rows changed, for metrics. */
   written = 0;
 
@@ -104,7 +106,8 @@ export class BatchWriter {
         waiting.size === 0 ? [] : [...rows].filter(([key]) => waiting.has(key)).map(([key, hlc]) => ({ key, hlc }));
       if (superseding.length > 0) sent.push(this.transaction.supersedeQuarantine(shape, this.#origin, superseding));
     }
-    if (this.looks.length > 0) sent.push(this.transaction.putLooks(this.looks));
+    const looks = [...this.#looks, ...[...this.#restores.values()].flatMap((rows) => [...rows.values()])];
+    if (looks.length > 0) sent.push(this.transaction.putLooks(looks));
     if (this.conflicts.length > 0) sent.push(this.transaction.recordConflicts(this.conflicts));
     await Promise.all(sent);
   }
@@ -143,6 +146,8 @@ export class BatchWriter {
   buried(shape: TableShape, key: RowKey, link: ChainLink): void {
     const { source, event } = link;
     const record = this.#record(shape);
+    if (key === EVERY_ROW) this.#restores.delete(shape.id);
+    else this.#restores.get(shape.id)?.delete(key);
     record.tombstones.set(key, { key, hlc: source.hlc, position: source.position, event_id: event.event_id });
     record.rows.set(key, source.hlc);
     this.written += 1;
@@ -186,12 +191,15 @@ export class BatchWriter {
    * tombstone stands against it, and the lane looks again once everything in progress now has ended.
    */
   #lookAgain(shape: TableShape, op: RowOp): void {
-    this.looks.push({
-      table: { schema: shape.schema, table: shape.table },
-      key: op.key,
-      pk: op.pk,
-      version: { hlc: op.last.source.hlc, origin: this.#origin },
-    });
+    this.#looks.push(lookAt(shape, op.key, op.pk, { hlc: op.last.source.hlc, origin: this.#origin }, null));
+  }
+
+  /** Leaves the intent to put the row back, which a removal behind it in the batch takes away again. */
+  putBack(shape: TableShape, op: RowOp): void {
+    const { source, event } = op.last;
+    const rows = this.#restores.get(shape.id) ?? new Map<RowKey, LookAgain>();
+    this.#restores.set(shape.id, rows);
+    rows.set(op.key, lookAt(shape, op.key, op.pk, { hlc: source.hlc, origin: this.#origin }, event));
   }
 
   async #decideRows(shape: TableShape, ops: readonly RowOp[]): Promise<void> {
@@ -241,15 +249,20 @@ export class BatchWriter {
     const { left } = await this.transaction.removeAll(shape, link.source.hlc, this.#guard);
     const standing = await this.stand(shape, left);
     for (const row of left) {
-      if (takes(standing.get(row.key)?.current ?? null, version)) await this.transaction.erase(shape, row);
+      const stands = standing.get(row.key);
+      if (stands === undefined) continue;
+      if (!takes(stands.current, version)) continue;
+      await this.transaction.erase(shape, row);
+      this.judgeRow(shape, { ...row, image: null, last: link }, stands);
     }
     this.buried(shape, EVERY_ROW, link);
   }
 
   async #truncate(shape: TableShape, link: ChainLink): Promise<void> {
     const version: Version = { hlc: link.source.hlc, origin: this.#origin };
+    this.judgeTruncate(shape, link);
     await this.emptyTable(shape, link, (current) => current !== null && eventWins(current, undefined, version));
-    this.looks.push({ table: { schema: shape.schema, table: shape.table }, key: EVERY_ROW, pk: {}, version });
+    this.#looks.push(lookAt(shape, EVERY_ROW, {}, version, null));
   }
 
   /** Judges a row's events against those that passed the lane before. */
@@ -259,12 +272,19 @@ export class BatchWriter {
     }
   }
 
+  /** Judges a TRUNCATE against all events of its table that passed the lane before. */
+  judgeTruncate(shape: TableShape, link: ChainLink): void {
+    for (const { key, pk, losses } of this.#recent.judgeTruncate(shape.id, link)) {
+      for (const loss of losses) this.conflicts.push(lossEntry(shape, key, pk, loss));
+    }
+  }
+
   /**
    * Judges against what the row itself tells, where its last event passed before the lane began to remember: after a
    * restart, or after a long separation. Where it cannot be told whether the two were concurrent, they count as
    * concurrent: a conflict too many is noise, a conflict too few is a lost write that nobody hears of.
    */
-  judgeRow(shape: TableShape, op: RowOp, row: StandingRow): void {
+  judgeRow(shape: TableShape, op: Pick<RowOp, 'key' | 'pk' | 'image' | 'last'>, row: StandingRow): void {
     const { source, event } = op.last;
     const side: Side = {
       version: { hlc: source.hlc, origin: this.#origin },
@@ -286,7 +306,7 @@ export class BatchWriter {
   #mayPredateMemory(standing: StandingSide): boolean {
     const { origin, hlc } = standing.version;
     if (origin !== this.#self) return true;
-    return hlc <= this.#stability.highestAt(origin, this.#recent.evictedTo(origin));
+    return hlc <= this.#stability.ceilingAt(origin, this.#recent.missingTo(origin));
   }
 
   #certainlySeen(seen: ChainLink['source']['seen'], standing: StandingSide): boolean {
@@ -303,6 +323,16 @@ export class BatchWriter {
     }
     return record;
   }
+}
+
+function lookAt(
+  { schema, table }: TableShape,
+  key: RowKey,
+  pk: Image,
+  version: Version,
+  restores: ChangeEvent | null,
+): LookAgain {
+  return { table: { schema, table }, key, pk, version, restores };
 }
 
 type StandingSide = Side & { readonly position: ExactVersion['position'] | null };

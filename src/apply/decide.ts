@@ -42,8 +42,8 @@ export function eventWins(current: Current, tombstone: Tombstone | undefined, ev
   return current === null || compareVersions(event, current.version) > 0;
 }
 
-/** Whether the echo of a local removal takes what is there now: only what was applied, and is older. */
-export function echoRemoves(current: Current, event: Version): boolean {
+/** Whether the echo of a local write takes the place of what is there now: only what was applied, and is older. */
+export function echoTakes(current: Current, event: Version): boolean {
   return current !== null && !current.tuple.local && compareVersions(event, current.version) > 0;
 }
 

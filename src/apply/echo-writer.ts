@@ -4,26 +4,29 @@
  * PostgreSQL tells the version of a local row by its xmin, so most local events need nothing here but to be judged for
  * conflicts. Three kinds do: a removal (also the old key of a key change) leaves its tombstone, and removes an older
  * row that apply put there between the commit and now; a TRUNCATE does so for the table; a write with a pushed stamp
- * gets its tuple rewritten under the region's own origin, so that the row says what the stream says. An echo never
+ * gets its tuple rewritten under the region's own origin, so that the row says what the stream says; where an event of
+ * another region was quicker and went by the older stamp, the row is put back. An echo never
  * touches a later local write, and it brings every row to the winner that all other regions compute.
  */
 import { hlcMicros } from '../change/hlc.ts';
 import { positionLsn } from '../change/position.ts';
-import type { Version } from '../change/version.ts';
+import { isAbove, type Version } from '../change/version.ts';
 import type { TableShape } from './apply-port.ts';
-import type { BatchWriter } from './batch-writer.ts';
-import { echoRemoves, echoRewrites, isPushed } from './decide.ts';
+import type { BatchWriter, StandingRow } from './batch-writer.ts';
+import { echoRewrites, echoTakes, isPushed } from './decide.ts';
 import type { ChainLink, RowOp, Step } from './net-change.ts';
 
 export class EchoWriter {
   readonly #writer: BatchWriter;
   readonly #self: string;
-  readonly #unrememberedLsn: bigint;
+  readonly #missingLsn: bigint;
+  /** Rows whose tuple this batch has rewritten. */
+  readonly #rewritten = new Set<string>();
 
-  constructor(writer: BatchWriter, self: string, unrememberedLsn: bigint) {
+  constructor(writer: BatchWriter, self: string, missingLsn: bigint) {
     this.#writer = writer;
     this.#self = self;
-    this.#unrememberedLsn = unrememberedLsn;
+    this.#missingLsn = missingLsn;
   }
 
   async write(steps: readonly Step[]): Promise<void> {
@@ -45,36 +48,50 @@ export class EchoWriter {
       const { source } = op.last;
       const version: Version = { hlc: source.hlc, origin: this.#self };
       if (op.kind === 'remove') {
-        if (echoRemoves(row.current, version)) await this.#writer.transaction.erase(shape, op);
+        if (echoTakes(row.current, version)) await this.#writer.transaction.erase(shape, op);
         this.#writer.buried(shape, op.key, op.last);
-      } else if (
-        isPushed(source.hlc, commitMicros(op.last)) &&
-        echoRewrites(row.current, version, commitMicros(op.last))
-      ) {
-        await this.#writer.transaction.overwrite(shape, {
-          key: op.key,
-          pk: op.pk,
-          image: op.image ?? {},
-          hlc: source.hlc,
-        });
+      } else if (isPushed(source.hlc, commitMicros(op.last)) && (await this.#rewrites(shape, op, row, version))) {
         this.#writer.wrote(shape, op.key, op.last);
       }
       this.#writer.judgeRow(shape, op, row);
     }
   }
 
-  /** Below the newest note of before this lane lived, a remote event may have overwritten it unremembered. */
+  /**
+   * Brings the row of a pushed write to what the stream says; false where it is another write's by now. A row that is gone
+   * was removed by a later local write, which is above it and whose echo is to come, or by an event that took it for older
+   * than it is, going by its commit timestamp. Which of the two tells itself once all that is committed by now is echoed.
+   */
+  async #rewrites(shape: TableShape, op: RowOp, row: StandingRow, version: Version): Promise<boolean> {
+    const { transaction } = this.#writer;
+    const rewritten = { key: op.key, pk: op.pk, image: op.image ?? {}, hlc: version.hlc };
+    const name = `${shape.id} ${op.key}`;
+    if (row.current === null) {
+      if (row.tombstone !== undefined && isAbove(row.tombstone, version)) return false;
+      // Within a transaction, a TRUNCATE behind a first rewriting took the tuple that a later change left.
+      if (this.#rewritten.has(name)) return await transaction.insert(shape, rewritten);
+      this.#writer.putBack(shape, op);
+      return false;
+    }
+    if (!echoRewrites(row.current, version, commitMicros(op.last))) return false;
+    this.#rewritten.add(name);
+    await transaction.overwrite(shape, rewritten);
+    return true;
+  }
+
+  /** Below this place in the WAL, an event that the lane does not remember may have overwritten it. */
   #needsLook(op: RowOp): boolean {
     const { source } = op.last;
     return (
       op.kind === 'remove' ||
       isPushed(source.hlc, commitMicros(op.last)) ||
-      positionLsn(source.position) < this.#unrememberedLsn
+      positionLsn(source.position) < this.#missingLsn
     );
   }
 
   async #truncate(shape: TableShape, link: ChainLink): Promise<void> {
-    await this.#writer.emptyTable(shape, link, echoRemoves);
+    this.#writer.judgeTruncate(shape, link);
+    await this.#writer.emptyTable(shape, link, echoTakes);
   }
 }
 

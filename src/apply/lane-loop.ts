@@ -13,7 +13,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Stability } from '../clock/stability.ts';
 import { isInfrastructure, sqlStateOf } from '../platform/errors.ts';
 import type { ApplyPort } from './apply-port.ts';
-import type { Lane, LaneItem } from './lane.ts';
+import type { Lane } from './lane.ts';
+import type { LaneItem } from './lane-item.ts';
 import type { LinkConsumer } from './link-consumer.ts';
 
 /** Lock waits, deadlocks and cancelled statements: the foreground was in the way. */

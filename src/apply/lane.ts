@@ -9,64 +9,33 @@
  * into a constraint it is replayed transaction by transaction, change by change, and only an event that fails even then
  * is quarantined.
  */
-import type { ChangeEvent, Image } from '../change/change-event.ts';
+import type { ChangeEvent } from '../change/change-event.ts';
 import { type Hlc, hlcMicrosCeil } from '../change/hlc.ts';
-import type { Position, Seen } from '../change/position.ts';
-import { rowKey } from '../change/row-key.ts';
-import type { Heartbeat } from '../change/stream-record.ts';
+import { type Position, positionLsn, type Seen } from '../change/position.ts';
 import type { BatchToken, NotesLedger } from '../clock/notes-ledger.ts';
 import type { Stability } from '../clock/stability.ts';
 import { isDataFault as blamesData, fail, isInfrastructure, SynclineError, sqlStateOf } from '../platform/errors.ts';
-import type { ApplyPort, ApplyTransaction, Mark, QuarantineEntry, RowKey, TableShape } from './apply-port.ts';
+import {
+  type ApplyPort,
+  type ApplyTransaction,
+  EVERY_ROW,
+  type Mark,
+  type QuarantineEntry,
+  type RowKey,
+  type TableShape,
+} from './apply-port.ts';
+import { BatchPlanner, EventFailure, type PlannerOptions } from './batch-planner.ts';
 import { BatchWriter } from './batch-writer.ts';
 import { echoGuard, remoteGuard } from './decide.ts';
 import { EchoWriter } from './echo-writer.ts';
+import { hlcOf, type LaneItem } from './lane-item.ts';
 import { LookAgainRunner } from './look-again.ts';
-import {
-  currentKey,
-  formerKey,
-  type KeyOf,
-  planBatch,
-  type ShapeOf,
-  type SourceTransaction,
-  type Step,
-} from './net-change.ts';
+import type { SourceTransaction, Step } from './net-change.ts';
+import type { Poison } from './quarantine-entry.ts';
 import { RecentEvents } from './recent-events.ts';
 
-export type LaneItem =
-  | {
-      readonly kind: 'transaction';
-      readonly position: Position;
-      readonly predecessor: Position | null;
-      readonly log_offset: number;
-      readonly event_id: string;
-      readonly source: SourceTransaction;
-    }
-  | {
-      readonly kind: 'giant';
-      readonly position: Position;
-      readonly predecessor: Position | null;
-      readonly log_offset: number;
-      readonly event_id: string;
-      readonly source: SourceTransaction;
-      chunks(): AsyncIterable<readonly ChangeEvent[]>;
-    }
-  | {
-      readonly kind: 'heartbeat';
-      readonly position: Position;
-      readonly predecessor: Position | null;
-      readonly log_offset: number;
-      readonly event_id: string;
-      readonly heartbeat: Heartbeat;
-    };
-
-export type OnError = 'quarantine' | 'stop';
-
-export type LaneOptions = {
+export type LaneOptions = PlannerOptions & {
   readonly region: string;
-  readonly onError: OnError;
-  /** Whether this region replicates the table at all; events of others pass by. */
-  readonly isReplicated: (schema: string, table: string) => boolean;
   readonly onApplied?: (report: AppliedReport) => void;
 };
 
@@ -78,8 +47,6 @@ export type AppliedReport = {
   readonly quarantined: number;
 };
 
-type Poison = { readonly sqlstate: string; readonly error: string };
-
 export class Lane {
   readonly #port: ApplyPort;
   readonly #ledger: NotesLedger;
@@ -87,16 +54,16 @@ export class Lane {
   readonly #options: LaneOptions;
   readonly #marks = new Map<string, Mark>();
   readonly #quarantined = new Map<string, Set<RowKey>>();
+  readonly #planner: BatchPlanner;
   readonly #looks: LookAgainRunner;
   #recent = new RecentEvents();
-  /** Own events below this WAL position may have been overwritten by batches that this lane does not remember. */
-  #unrememberedLsn = 0n;
 
   constructor(port: ApplyPort, ledger: NotesLedger, stability: Stability, options: LaneOptions) {
     this.#port = port;
     this.#ledger = ledger;
     this.#stability = stability;
     this.#options = options;
+    this.#planner = new BatchPlanner(port, options);
     this.#looks = new LookAgainRunner(port, stability);
   }
 
@@ -107,9 +74,24 @@ export class Lane {
     this.#quarantined.clear();
     for (const mark of await this.#port.loadMarks()) {
       this.#marks.set(mark.origin, mark);
-      this.#recent.startsAfter(mark.origin, mark.position);
+      this.#recent.lacks(mark.origin, mark.position, this.#ledger.newestLsn);
     }
-    this.#unrememberedLsn = this.#ledger.newestLsn;
+  }
+
+  /**
+   * Takes in what was applied of an origin before this lane began: items up to the mark, behind the position `after`.
+   * Nothing is written; conflicts of what is yet to come are judged with them.
+   */
+  async remember(origin: string, items: readonly LaneItem[], after: Position | null): Promise<void> {
+    this.#recent.holdsFrom(origin, after);
+    const sources = items.flatMap((item) => (item.kind === 'transaction' ? [item.source] : []));
+    const transaction = await this.#port.begin(origin, 1n);
+    try {
+      this.#keepInMind(origin, items, await this.#planner.replan(transaction, sources), this.#ledger.newestLsn);
+    } finally {
+      await rollback(transaction);
+    }
+    this.#learn(origin, items);
   }
 
   mark(origin: string): Mark | undefined {
@@ -146,7 +128,15 @@ export class Lane {
 
   /** Looks again at removals that found no row; returns how many intents were settled. */
   async lookAgain(): Promise<number> {
-    return await this.#looks.run(this.#options.region);
+    const { region } = this.#options;
+    const echoed = this.#marks.get(region)?.position;
+    const settled = await this.#looks.run(
+      region,
+      this.#ledger.newestLsn,
+      echoed === undefined ? 0n : positionLsn(echoed),
+    );
+    if (settled > 0) this.#quarantined.clear();
+    return settled;
   }
 
   /** Whether every transaction of these own items is visible here, so that they may be echoed. */
@@ -174,7 +164,7 @@ export class Lane {
       };
       const transaction = await this.#port.begin(entry.origin, hlcMicrosCeil(entry.hlc));
       try {
-        const steps = await this.#plan(transaction, [source], new Map(), true);
+        const { steps } = await this.#planner.plan(transaction, [source], new Map(), true);
         const writer = this.#writer(transaction, entry.origin, source.seen);
         await writer.write(steps);
         await writer.record(() => new Set());
@@ -249,29 +239,33 @@ export class Lane {
     const sources = items.flatMap((item) => (item.kind === 'heartbeat' ? [] : [item.source]));
     let stamp: Hlc = 0n;
     for (const item of items) {
-      const hlc = item.kind === 'heartbeat' ? item.heartbeat.hlc : item.source.hlc;
+      const hlc = hlcOf(item);
       if (hlc > stamp) stamp = hlc;
     }
     const isEcho = origin === this.#options.region;
     const transaction = await this.#port.begin(origin, hlcMicrosCeil(stamp));
     const writer = this.#writer(transaction, origin, sources[0]?.seen ?? {});
-    const remembered: Step[][] = [];
+    const rows = isEcho ? new EchoWriter(writer, this.#options.region, this.#recent.missingLsn) : writer;
+    let steps: readonly Step[] = [];
     const quarantine: QuarantineEntry[] = [];
     let token: BatchToken | null = null;
+    let notedLsn = 0n;
     try {
       for (const item of items) {
         if (item.kind !== 'giant') continue;
         for await (const events of item.chunks()) {
           const chunk = [{ ...item.source, events }];
-          const steps = await this.#plan(transaction, chunk, poisoned, exact, quarantine);
-          await this.#write(writer, steps, isEcho, exact);
+          const planned = await this.#planner.plan(transaction, chunk, poisoned, exact);
+          quarantine.push(...planned.quarantine);
+          await write(rows, planned.steps, exact);
         }
       }
       const normal = sources.filter((source) => source.events.length > 0);
       if (normal.length > 0) {
-        const steps = await this.#plan(transaction, normal, poisoned, exact, quarantine);
-        await this.#write(writer, steps, isEcho, exact);
-        remembered.push(steps);
+        const planned = await this.#planner.plan(transaction, normal, poisoned, exact);
+        quarantine.push(...planned.quarantine);
+        await write(rows, planned.steps, exact);
+        steps = planned.steps;
       }
       const seen = this.#seenAfter(origin, items);
       const known = this.#ledger.newest.max_hlc;
@@ -288,6 +282,7 @@ export class Lane {
       const noted = transaction.note({ origin, seen, max_hlc });
       const noticed = noted.then((note) => this.#ledger.batchNoted(open, note.lsn));
       const [note] = await Promise.all([noted, recorded, sidelined, advanced, noticed, transaction.commit()]);
+      notedLsn = note.lsn;
       this.#ledger.batchCommitted(open, note.lsn, { seen, max_hlc });
       this.#marks.set(origin, mark);
     } catch (error) {
@@ -299,31 +294,21 @@ export class Lane {
       }
       throw error;
     }
-    this.#settled(origin, items, writer, remembered, quarantine);
+    this.#settled(origin, items, writer, steps, quarantine, notedLsn);
   }
 
   #settled(
     origin: string,
     items: readonly LaneItem[],
     writer: BatchWriter,
-    remembered: readonly Step[][],
+    steps: readonly Step[],
     quarantine: readonly QuarantineEntry[],
+    notedLsn: bigint,
   ): void {
     let events = 0;
-    for (const item of items) {
-      const hlc = item.kind === 'heartbeat' ? item.heartbeat.hlc : item.source.hlc;
-      this.#stability.applied(origin, item.position, hlc);
-      if (item.kind === 'heartbeat') this.#stability.heartbeat(origin, item.heartbeat.floor);
-      else events += item.source.events.length;
-    }
-    for (const steps of remembered) {
-      for (const step of steps) {
-        if (step.kind === 'truncate') continue;
-        for (const { shape, ops } of step.tables.values()) {
-          for (const op of ops.values()) this.#recent.add(shape.id, op.key, op.chain);
-        }
-      }
-    }
+    for (const item of items) if (item.kind !== 'heartbeat') events += item.source.events.length;
+    this.#learn(origin, items);
+    this.#keepInMind(origin, items, steps, notedLsn);
     if (quarantine.length > 0) this.#quarantined.clear();
     const conflicts: { [table: string]: number } = {};
     for (const entry of writer.conflicts) {
@@ -333,18 +318,21 @@ export class Lane {
     this.#options.onApplied?.({ origin, events, written: writer.written, conflicts, quarantined: quarantine.length });
   }
 
-  async #write(writer: BatchWriter, steps: readonly Step[], isEcho: boolean, exact: boolean): Promise<void> {
-    const write = async (part: readonly Step[]): Promise<void> => {
-      if (isEcho) await new EchoWriter(writer, this.#options.region, this.#unrememberedLsn).write(part);
-      else await writer.write(part);
-    };
-    if (!exact) return await write(steps);
+  #learn(origin: string, items: readonly LaneItem[]): void {
+    for (const item of items) {
+      this.#stability.applied(origin, item.position, hlcOf(item));
+      if (item.kind === 'heartbeat') this.#stability.heartbeat(origin, item.heartbeat.floor);
+    }
+  }
+
+  #keepInMind(origin: string, items: readonly LaneItem[], steps: readonly Step[], notedLsn: bigint): void {
+    for (const item of items) if (item.kind === 'giant') this.#recent.lacks(origin, item.position, notedLsn);
     for (const step of steps) {
-      try {
-        await write([step]);
-      } catch (error) {
-        if (!isDataFault(error)) throw error;
-        throw new EventFailure(eventOf(step), error);
+      if (step.kind === 'truncate') this.#recent.add(step.shape.id, EVERY_ROW, {}, [step.link], notedLsn);
+      else {
+        for (const { shape, ops } of step.tables.values()) {
+          for (const op of ops.values()) this.#recent.add(shape.id, op.key, op.pk, op.chain, notedLsn);
+        }
       }
     }
   }
@@ -353,76 +341,6 @@ export class Lane {
     const self = this.#options.region;
     const guard = origin === self ? echoGuard(self, seen, this.#stability) : remoteGuard(origin, seen, this.#stability);
     return new BatchWriter(transaction, { self, origin }, guard, this.#recent, this.#stability);
-  }
-
-  async #plan(
-    transaction: ApplyTransaction,
-    sources: readonly SourceTransaction[],
-    poisoned: ReadonlyMap<string, Poison>,
-    exact: boolean,
-    quarantine: QuarantineEntry[] = [],
-  ): Promise<Step[]> {
-    const shapes = new Map<string, TableShape | null>();
-    for (const source of sources) {
-      for (const event of source.events) {
-        const name = `${event.schema_name}.${event.table_name}`;
-        if (shapes.has(name)) continue;
-        const wanted = this.#options.isReplicated(event.schema_name, event.table_name);
-        const shape = wanted ? await this.#port.shape(event.schema_name, event.table_name) : null;
-        if (wanted && shape === null) {
-          const missing = fail('SYN-A003', `this region has no table ${name}`);
-          if (!exact) throw missing;
-          if (this.#options.onError === 'stop') throw new EventFailure(event, missing);
-        }
-        shapes.set(name, shape);
-      }
-    }
-    const shapeOf: ShapeOf = (event) => {
-      const shape = shapes.get(`${event.schema_name}.${event.table_name}`) ?? null;
-      if (poisoned.has(event.event_id)) return null;
-      return shape;
-    };
-    const keyOf = await this.#keys(transaction, sources, shapeOf);
-    const steps = planBatch(sources, shapeOf, keyOf, exact);
-    if (exact) {
-      for (const source of sources) {
-        for (const event of source.events) {
-          if (!this.#options.isReplicated(event.schema_name, event.table_name)) continue;
-          const shape = shapes.get(`${event.schema_name}.${event.table_name}`) ?? null;
-          const poison =
-            poisoned.get(event.event_id) ??
-            (shape === null ? { sqlstate: '42P01', error: 'SYN-A003 this region has no such table' } : undefined);
-          if (poison !== undefined) quarantine.push(toQuarantine(event, source, shape, keyOf, poison));
-        }
-      }
-    }
-    return steps;
-  }
-
-  /** Keys whose equality only the database knows are asked for all at once; the rest is text. */
-  async #keys(transaction: ApplyTransaction, sources: readonly SourceTransaction[], shapeOf: ShapeOf): Promise<KeyOf> {
-    const asked = new Map<TableShape, Map<string, Image>>();
-    for (const source of sources) {
-      for (const event of source.events) {
-        const shape = event.operation === 'TRUNCATE' ? null : shapeOf(event);
-        if (shape === null || !shape.keyNeedsDatabase) continue;
-        const pks = asked.get(shape) ?? new Map<string, Image>();
-        asked.set(shape, pks);
-        const former = formerKey(shape, event);
-        for (const pk of former === null ? [currentKey(shape, event)] : [currentKey(shape, event), former]) {
-          pks.set(rowKey(shape, pk), pk);
-        }
-      }
-    }
-    const canonical = new Map<TableShape, Map<string, RowKey>>();
-    for (const [shape, pks] of asked) {
-      const keys = await transaction.canonicalKeys(shape, [...pks.values()]);
-      canonical.set(shape, new Map([...pks.keys()].map((text, place) => [text, keys[place] ?? text])));
-    }
-    return (shape, pk) => {
-      const text = rowKey(shape, pk);
-      return shape.keyNeedsDatabase ? (canonical.get(shape)?.get(text) ?? text) : text;
-    };
   }
 
   async #waiting(transaction: ApplyTransaction, shape: TableShape): Promise<ReadonlySet<RowKey>> {
@@ -449,12 +367,16 @@ export class Lane {
   }
 }
 
-/** Tells which event of an exact replay failed. */
-class EventFailure extends Error {
-  readonly event: ChangeEvent;
-  constructor(event: ChangeEvent, cause: unknown) {
-    super(messageOf(cause), { cause });
-    this.event = event;
+/** Writes steps; in exact mode an error of the data tells whose event it is. */
+async function write(rows: BatchWriter | EchoWriter, steps: readonly Step[], exact: boolean): Promise<void> {
+  if (!exact) return await rows.write(steps);
+  for (const step of steps) {
+    try {
+      await rows.write([step]);
+    } catch (error) {
+      if (!isDataFault(error)) throw error;
+      throw new EventFailure(eventOf(step), error);
+    }
   }
 }
 
@@ -462,27 +384,6 @@ function eventOf(step: Step): ChangeEvent {
   if (step.kind === 'truncate') return step.link.event;
   for (const { ops } of step.tables.values()) for (const op of ops.values()) return op.last.event;
   throw new Error('a step has at least one change');
-}
-
-function toQuarantine(
-  event: ChangeEvent,
-  source: SourceTransaction,
-  shape: TableShape | null,
-  keyOf: KeyOf,
-  poison: Poison,
-): QuarantineEntry {
-  return {
-    event_id: event.event_id,
-    origin: event.region_id,
-    schema_name: event.schema_name,
-    table_name: event.table_name,
-    key: shape === null || event.operation === 'TRUNCATE' ? '' : keyOf(shape, currentKey(shape, event)),
-    row_pk: event.row_pk,
-    hlc: source.hlc,
-    position: source.position,
-    event: JSON.stringify(event),
-    ...poison,
-  };
 }
 
 /** Whether the data, not the world, made the statement fail: what an exact replay can narrow down. */

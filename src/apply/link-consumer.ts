@@ -6,13 +6,9 @@
  * availability always. A backlog does not wait transaction by transaction: once a cause was waited for in vain, whatever
  * else lacks that origin goes on as well, until the cause is there.
  */
-import type { ChangeEvent } from '../change/change-event.ts';
-import { eventId } from '../change/event-id.ts';
 import { covers, type Position, type Seen } from '../change/position.ts';
-import type { StreamItem } from '../log/stream-item.ts';
 import type { TransactionReader } from '../log/transaction-reader.ts';
-import { invariant } from '../platform/assert.ts';
-import type { LaneItem } from './lane.ts';
+import { type LaneItem, toLaneItem } from './lane-item.ts';
 
 export type BatchLimit = { readonly rows_max: number; readonly transactions_max: number };
 
@@ -116,32 +112,4 @@ export class LinkConsumer {
       if (position !== undefined && !covers(marks, origin, position)) this.#givenUp.set(origin, position);
     }
   }
-}
-
-function toLaneItem(origin: string, item: Exclude<StreamItem, { kind: 'run' }>): LaneItem {
-  if (item.kind === 'heartbeat') {
-    const { heartbeat } = item;
-    return {
-      kind: 'heartbeat',
-      position: heartbeat.position,
-      predecessor: heartbeat.predecessor,
-      log_offset: item.offset + 1,
-      event_id: heartbeat.event_id,
-      heartbeat,
-    };
-  }
-  const events: readonly ChangeEvent[] = item.kind === 'transaction' ? item.events : [];
-  const source = { ...item, events };
-  const common = { position: item.position, predecessor: item.predecessor, log_offset: item.last_offset + 1, source };
-  if (item.kind === 'giant') {
-    return {
-      kind: 'giant',
-      ...common,
-      event_id: eventId(item.hlc, origin, item.position, item.events_count - 1),
-      chunks: () => item.chunks(),
-    };
-  }
-  const last = item.events.at(-1);
-  invariant(last !== undefined, 'a transaction has at least one event');
-  return { kind: 'transaction', ...common, event_id: last.event_id };
 }

@@ -1,67 +1,125 @@
 /**
- * The removal that looks again.
+ * Rows that are looked at again.
  *
  * A commit can be captured, applied elsewhere and answered before it is visible here (a slow fsync, a synchronous
  * standby). An applied removal that finds no row may therefore be about a row that is about to appear. It leaves a durable
  * intent; once every transaction that was in progress then has ended, whatever older version appeared is removed. The
  * intent keeps its tombstone from being pruned until then.
+ *
+ * It also waits until the echo has passed all those transactions. One of them may have seen the removal, with a commit
+ * timestamp that tells otherwise because the clock is behind; its stamp is pushed, and until its echo the row does not
+ * show that. The first note that a batch leaves after they ended is a WAL position above all of them.
+ *
+ * The echo of such a pushed write may find its row gone, and cannot tell at once who was right. It leaves an intent to
+ * put the row back: by the time that it is settled, a later local removal has been echoed and speaks against it.
  */
+import { type ChangeEvent, eventPosition, type Image } from '../change/change-event.ts';
 import { hlcMicros, hlcMicrosCeil } from '../change/hlc.ts';
 import { isAbove } from '../change/version.ts';
 import type { Stability } from '../clock/stability.ts';
-import type { ApplyPort, ApplyTransaction, Guard, RipeLook } from './apply-port.ts';
-import { EVERY_ROW } from './apply-port.ts';
-import { tupleVersion } from './decide.ts';
+import { isDataFault, sqlStateOf } from '../platform/errors.ts';
+import {
+  type ApplyPort,
+  type ApplyTransaction,
+  EVERY_ROW,
+  type Guard,
+  type RipeLook,
+  type RowKey,
+  type TableShape,
+} from './apply-port.ts';
+import { type Current, echoTakes, tupleVersion } from './decide.ts';
+import { toQuarantine } from './quarantine-entry.ts';
 
 const LOOKS_PER_TRANSACTION = 500;
 
 export class LookAgainRunner {
   readonly #port: ApplyPort;
   readonly #stability: Stability;
+  /** Ripe intents that wait for the echo: the newest note when they were found, and the first one after that. */
+  readonly #waiting = new Map<string, { readonly foundAt: bigint; echoTo: bigint | null }>();
 
   constructor(port: ApplyPort, stability: Stability) {
     this.#port = port;
     this.#stability = stability;
   }
 
-  /** Settles the intents that are ripe, one origin at a time; returns how many. */
-  async run(region: string): Promise<number> {
-    const ripe = await this.#port.ripeLooks(LOOKS_PER_TRANSACTION);
-    const byOrigin = Map.groupBy(ripe, (look) => look.version.origin);
+  /**
+   * Settles the intents that are ripe, one origin at a time; returns how many. `notedLsn` is where the newest batch was
+   * noted, `echoedLsn` how far the own stream is echoed.
+   */
+  async run(region: string, notedLsn: bigint, echoedLsn: bigint): Promise<number> {
+    const found = await this.#port.ripeLooks(LOOKS_PER_TRANSACTION);
+    const ripe = found.filter((look) => this.#isEchoed(look, notedLsn, echoedLsn));
+    const byOrigin = Map.groupBy(
+      ripe.filter((look) => look.restores === null),
+      (look) => look.version.origin,
+    );
     for (const [origin, looks] of byOrigin) {
-      let stamp = 0n;
-      for (const look of looks) if (look.version.hlc > stamp) stamp = look.version.hlc;
-      const transaction = await this.#port.begin(origin, hlcMicrosCeil(stamp));
-      try {
-        for (const look of looks) await this.#settle(transaction, look, region);
-        await transaction.removeLooks(looks.map((look) => look.look_id));
-        await transaction.commit();
-      } catch (error) {
-        await transaction.rollback();
-        throw error;
-      }
+      await this.#inTransaction(origin, looks, async (transaction) => {
+        for (const look of looks) await this.#remove(transaction, look, region);
+      });
     }
+    // One by one, because each may run into a constraint.
+    for (const look of ripe) if (look.restores !== null) await this.#restore(look, look.restores);
+    for (const look of ripe) this.#waiting.delete(look.look_id);
     return ripe.length;
   }
 
-  async #settle(transaction: ApplyTransaction, look: RipeLook, region: string): Promise<void> {
+  #isEchoed({ look_id }: RipeLook, notedLsn: bigint, echoedLsn: bigint): boolean {
+    const waiting = this.#waiting.get(look_id);
+    if (waiting === undefined) {
+      this.#waiting.set(look_id, { foundAt: notedLsn, echoTo: null });
+      return false;
+    }
+    if (waiting.echoTo === null && notedLsn > waiting.foundAt) waiting.echoTo = notedLsn;
+    return waiting.echoTo !== null && echoedLsn >= waiting.echoTo;
+  }
+
+  async #inTransaction(
+    origin: string,
+    looks: readonly RipeLook[],
+    work: (transaction: ApplyTransaction) => Promise<void>,
+  ): Promise<void> {
+    let stamp = 0n;
+    for (const look of looks) if (look.version.hlc > stamp) stamp = look.version.hlc;
+    const transaction = await this.#port.begin(origin, hlcMicrosCeil(stamp));
+    try {
+      await work(transaction);
+      await transaction.removeLooks(looks.map((look) => look.look_id));
+      await transaction.commit();
+    } catch (error) {
+      await transaction.rollback();
+      throw error;
+    }
+  }
+
+  async #restore(look: RipeLook, event: ChangeEvent): Promise<void> {
+    const { origin } = look.version;
+    const shape = await this.#port.shape(look.table.schema, look.table.table);
+    try {
+      await this.#inTransaction(origin, [look], async (transaction) => {
+        if (shape !== null) await restore(transaction, shape, look, event);
+      });
+    } catch (error) {
+      if (!isDataFault(error)) throw error;
+      const poison = { sqlstate: sqlStateOf(error) ?? 'XX000', error: error instanceof Error ? error.message : '' };
+      await this.#inTransaction(origin, [look], async (transaction) => {
+        await transaction.recordQuarantine([toQuarantine(event, look.key, poison)]);
+      });
+    }
+  }
+
+  async #remove(transaction: ApplyTransaction, look: RipeLook, region: string): Promise<void> {
     const shape = await this.#port.shape(look.table.schema, look.table.table);
     if (shape === null) return;
     const rows =
       look.key === EVERY_ROW
         ? (await transaction.removeAll(shape, look.version.hlc, this.#anythingOlder(look, region))).left
         : [{ key: look.key, pk: look.pk }];
-    const tuples = await transaction.inspect(shape, rows);
-    const applied = [...tuples].filter(([, tuple]) => !tuple.local && !tuple.own);
-    const exacts = await transaction.exactVersions(
-      shape,
-      applied.map(([key, tuple]) => ({ key, xid: tuple.xid })),
-    );
+    const found = await standing(transaction, shape, rows);
     for (const row of rows) {
-      const tuple = tuples.get(row.key);
-      if (tuple !== undefined && isAbove(look.version, tupleVersion(tuple, exacts.get(row.key)))) {
-        await transaction.erase(shape, row);
-      }
+      const current = found.get(row.key);
+      if (current !== undefined && isAbove(look.version, current.version)) await transaction.erase(shape, row);
     }
   }
 
@@ -69,4 +127,38 @@ export class LookAgainRunner {
     const members = new Set([...this.#stability.members, region]);
     return Object.fromEntries([...members].map((member) => [member, hlcMicros(look.version.hlc)]));
   }
+}
+
+/** Puts the row back where neither a later local write nor anything of a higher version is there, or was removed. */
+async function restore(
+  transaction: ApplyTransaction,
+  shape: TableShape,
+  { key, pk, version }: RipeLook,
+  event: ChangeEvent,
+): Promise<void> {
+  const row = { key, pk, image: event.after_image ?? {}, hlc: version.hlc };
+  const current = (await standing(transaction, shape, [row])).get(key);
+  const tombstone = (await transaction.tombstones(shape, [key])).get(key);
+  if (tombstone !== undefined && isAbove(tombstone, version)) return;
+  if (current === undefined) {
+    if (!(await transaction.insert(shape, row))) return;
+  } else {
+    if (!echoTakes(current, version)) return;
+    await transaction.overwrite(shape, row);
+  }
+  const { event_id } = event;
+  await transaction.recordVersions(shape, [{ key, hlc: version.hlc, position: eventPosition(event), event_id }]);
+}
+
+/** Those rows that are there, with their versions; they are locked by that. */
+async function standing(
+  transaction: ApplyTransaction,
+  shape: TableShape,
+  rows: readonly { readonly key: RowKey; readonly pk: Image }[],
+): Promise<Map<RowKey, NonNullable<Current>>> {
+  const tuples = await transaction.inspect(shape, rows);
+  const applied: { key: RowKey; xid: number }[] = [];
+  for (const [key, tuple] of tuples) if (!tuple.local && !tuple.own) applied.push({ key, xid: tuple.xid });
+  const exacts = await transaction.exactVersions(shape, applied);
+  return new Map([...tuples].map(([key, tuple]) => [key, { tuple, version: tupleVersion(tuple, exacts.get(key)) }]));
 }

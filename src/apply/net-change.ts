@@ -22,7 +22,12 @@ export type SourceTransaction = {
   readonly events: readonly ChangeEvent[];
 };
 
-export type ChainLink = { readonly event: ChangeEvent; readonly source: SourceTransaction };
+export type ChainLink = {
+  readonly event: ChangeEvent;
+  readonly source: SourceTransaction;
+  /** Whether the event leaves nothing under this key: a change of key is a removal here and an upsert there. */
+  readonly removes: boolean;
+};
 
 export type RowOp = {
   readonly key: RowKey;
@@ -85,7 +90,15 @@ export function planBatch(
 ): Step[] {
   const steps: Step[] = [];
   let rows: Map<string, TableStep> | null = null;
-  const add = (shape: TableShape, kind: RowOp['kind'], pk: Image, image: Image | null, link: ChainLink): void => {
+  const add = (
+    shape: TableShape,
+    kind: RowOp['kind'],
+    pk: Image,
+    image: Image | null,
+    event: ChangeEvent,
+    source: SourceTransaction,
+  ): void => {
+    const link: ChainLink = { event, source, removes: kind === 'remove' };
     if (rows === null || exact) {
       rows = new Map();
       steps.push({ kind: 'rows', tables: rows });
@@ -111,18 +124,17 @@ export function planBatch(
     for (const event of source.events) {
       const shape = shapeOf(event);
       if (shape === null) continue;
-      const link: ChainLink = { event, source };
       if (event.operation === 'TRUNCATE') {
-        steps.push({ kind: 'truncate', shape, link });
+        steps.push({ kind: 'truncate', shape, link: { event, source, removes: true } });
         rows = null;
       } else if (event.operation === 'DELETE') {
-        add(shape, 'remove', currentKey(shape, event), null, link);
+        add(shape, 'remove', currentKey(shape, event), null, event, source);
       } else {
         const former = formerKey(shape, event);
         if (former !== null && keyOf(shape, former) !== keyOf(shape, currentKey(shape, event))) {
-          add(shape, 'remove', former, null, link);
+          add(shape, 'remove', former, null, event, source);
         }
-        add(shape, 'upsert', currentKey(shape, event), event.after_image, link);
+        add(shape, 'upsert', currentKey(shape, event), event.after_image, event, source);
       }
     }
   }

@@ -3,16 +3,18 @@
  *
  * Every event of every region passes through the lane of each region, local ones as echoes. Two concurrent events on
  * one row are therefore judged when the second of them passes, whichever that is, with both in hand. Memory is bounded
- * by number; what was evicted is remembered per origin as a position, below which the database is asked instead.
+ * by number; what was evicted is remembered per origin as a position, below which the database is asked instead. A
+ * TRUNCATE is an event on every row of its table.
  */
 import type { ChangeEvent, Image } from '../change/change-event.ts';
 import type { Hlc } from '../change/hlc.ts';
 import { covers, type Position, type Seen } from '../change/position.ts';
 import { compareVersions, type Version } from '../change/version.ts';
-import type { RowKey } from './apply-port.ts';
+import { EVERY_ROW, type RowKey } from './apply-port.ts';
 import type { ChainLink } from './net-change.ts';
 
-const EVENTS_MAX_DEFAULT = 20_000;
+/** Some tens of megabytes, and the events of seconds under load: what is concurrent is mostly younger. */
+export const RECENT_EVENTS_MAX = 20_000;
 
 export type Recent = {
   readonly origin: string;
@@ -20,67 +22,99 @@ export type Recent = {
   readonly position: Position;
   readonly seen: Seen;
   readonly event: ChangeEvent;
+  /** Whether it left nothing of the row. */
+  readonly removes: boolean;
 };
 
 /** One losing event with its highest known winner. */
 export type Loss = { readonly loser: Recent; readonly winner: Recent };
 
+/** The events of one row, per origin in the order of their positions. */
+type RecentRow = { readonly pk: Image; readonly origins: Map<string, Recent[]> };
+type RecentTable = Map<RowKey, RecentRow>;
+
 export class RecentEvents {
-  /** Per row and origin, in the order of their positions. */
-  readonly #rows = new Map<string, Map<string, Recent[]>>();
-  #order: { row: string; origin: string; position: Position }[] = [];
+  /** By table and row; under EVERY_ROW stand the table's TRUNCATEs. */
+  readonly #tables = new Map<string, RecentTable>();
+  #order: { table: string; key: RowKey; origin: string; position: Position; notedLsn: bigint }[] = [];
   #head = 0;
-  readonly #evicted = new Map<string, Position>();
+  readonly #missing = new Map<string, Position>();
+  #missingLsn = 0n;
   readonly #eventsMax: number;
 
-  constructor(eventsMax = EVENTS_MAX_DEFAULT) {
+  constructor(eventsMax = RECENT_EVENTS_MAX) {
     this.#eventsMax = eventsMax;
   }
 
   /** Up to this position of the origin, events may be missing here. */
-  evictedTo(origin: string): Position | undefined {
-    return this.#evicted.get(origin);
+  missingTo(origin: string): Position | undefined {
+    return this.#missing.get(origin);
   }
 
-  /** At start: what passed before this lane lived is not here. */
-  startsAfter(origin: string, position: Position): void {
-    this.#evicted.set(origin, position);
+  /** Events of batches that were noted up to this place in the WAL may be missing here. */
+  get missingLsn(): bigint {
+    return this.#missingLsn;
   }
 
-  /** The event with this version on this row, if it is known. */
-  find(tableId: string, key: RowKey, version: Version): Recent | undefined {
-    return this.#rows
-      .get(rowName(tableId, key))
-      ?.get(version.origin)
-      ?.findLast((recent) => recent.hlc === version.hlc);
+  /** Says that events up to this position are not here: what passed before this lane lived, or was too large. */
+  lacks(origin: string, position: Position, notedLsn: bigint): void {
+    const known = this.#missing.get(origin);
+    if (known === undefined || position > known) this.#missing.set(origin, position);
+    if (notedLsn > this.#missingLsn) this.#missingLsn = notedLsn;
   }
 
-  /** Registers a row's events once their batch is committed. */
-  add(tableId: string, key: RowKey, chain: readonly ChainLink[]): void {
-    const row = rowName(tableId, key);
-    let origins = this.#rows.get(row);
-    if (origins === undefined) {
-      origins = new Map();
-      this.#rows.set(row, origins);
-    }
+  /** Says that everything of this origin behind the position is going to be added. */
+  holdsFrom(origin: string, after: Position | null): void {
+    if (after === null) this.#missing.delete(origin);
+    else this.#missing.set(origin, after);
+  }
+
+  /** The event with this version on this row, or on its whole table, if it is known. */
+  find(table: string, key: RowKey, version: Version): Recent | undefined {
+    const rows = this.#tables.get(table);
+    const among = (row: RecentRow | undefined): Recent | undefined =>
+      row?.origins.get(version.origin)?.findLast((recent) => recent.hlc === version.hlc);
+    return among(rows?.get(key)) ?? among(rows?.get(EVERY_ROW));
+  }
+
+  /** Registers a row's events once their batch is committed and noted; a TRUNCATE under EVERY_ROW. */
+  add(table: string, key: RowKey, pk: Image, chain: readonly ChainLink[], notedLsn: bigint): void {
+    const rows = this.#tables.get(table) ?? new Map<RowKey, RecentRow>();
+    this.#tables.set(table, rows);
+    const row = rows.get(key) ?? { pk, origins: new Map<string, Recent[]>() };
+    rows.set(key, row);
     for (const link of chain) {
       const recent = toRecent(link);
-      const list = origins.get(recent.origin);
-      if (list === undefined) origins.set(recent.origin, [recent]);
+      const list = row.origins.get(recent.origin);
+      if (list === undefined) row.origins.set(recent.origin, [recent]);
       else list.push(recent);
-      this.#order.push({ row, origin: recent.origin, position: recent.position });
+      this.#order.push({ table, key, origin: recent.origin, position: recent.position, notedLsn });
     }
     this.#evict();
   }
 
   /** The losses among a row's new events and those of other origins that passed before. */
-  judge(tableId: string, key: RowKey, chain: readonly ChainLink[]): Loss[] {
-    const origins = this.#rows.get(rowName(tableId, key));
+  judge(table: string, key: RowKey, chain: readonly ChainLink[]): Loss[] {
+    const rows = this.#tables.get(table);
+    if (rows === undefined) return [];
+    return this.#judge([rows.get(key), rows.get(EVERY_ROW)], chain);
+  }
+
+  /** The losses to a TRUNCATE among the events of all rows of its table that passed before. */
+  judgeTruncate(table: string, link: ChainLink): { key: RowKey; pk: Image; losses: Loss[] }[] {
+    const judged: { key: RowKey; pk: Image; losses: Loss[] }[] = [];
+    for (const [key, row] of this.#tables.get(table) ?? []) {
+      if (key !== EVERY_ROW) judged.push({ key, pk: row.pk, losses: this.#judge([row], [link]) });
+    }
+    return judged;
+  }
+
+  #judge(rows: readonly (RecentRow | undefined)[], chain: readonly ChainLink[]): Loss[] {
     const first = chain[0];
-    if (origins === undefined || first === undefined) return [];
+    if (first === undefined) return [];
     const origin = first.event.region_id;
     const losses = new Map<string, Loss>();
-    for (const [other, list] of origins) {
+    for (const [other, list] of mergeByOrigin(rows)) {
       if (other === origin) continue;
       // `seen` grows along a stream: what the chain's first event had seen, all of them had.
       let from = list.length;
@@ -91,7 +125,8 @@ export class RecentEvents {
       if (from === list.length) continue;
       judgePair(chain.map(toRecent), list.slice(from), losses);
     }
-    return [...losses.values()];
+    // That a TRUNCATE did not take a row is no loss of anything.
+    return [...losses.values()].filter(({ loser }) => loser.event.operation !== 'TRUNCATE');
   }
 
   #evict(): void {
@@ -99,19 +134,38 @@ export class RecentEvents {
       const oldest = this.#order[this.#head];
       this.#head += 1;
       if (oldest === undefined) break;
-      const origins = this.#rows.get(oldest.row);
-      const list = origins?.get(oldest.origin);
+      const rows = this.#tables.get(oldest.table);
+      const row = rows?.get(oldest.key);
+      const list = row?.origins.get(oldest.origin);
       list?.shift();
-      if (list?.length === 0) origins?.delete(oldest.origin);
-      if (origins?.size === 0) this.#rows.delete(oldest.row);
-      const known = this.#evicted.get(oldest.origin);
-      if (known === undefined || oldest.position > known) this.#evicted.set(oldest.origin, oldest.position);
+      if (list?.length === 0) row?.origins.delete(oldest.origin);
+      if (row?.origins.size === 0) rows?.delete(oldest.key);
+      if (rows?.size === 0) this.#tables.delete(oldest.table);
+      this.lacks(oldest.origin, oldest.position, oldest.notedLsn);
     }
     if (this.#head > this.#eventsMax) {
       this.#order = this.#order.slice(this.#head);
       this.#head = 0;
     }
   }
+}
+
+/** Events of a row and of its whole table, per origin in the order of their positions. */
+function mergeByOrigin(rows: readonly (RecentRow | undefined)[]): Iterable<[string, readonly Recent[]]> {
+  const there = rows.filter((row) => row !== undefined);
+  const [only] = there;
+  if (there.length === 1 && only !== undefined) return only.origins;
+  const merged = new Map<string, Recent[]>();
+  for (const { origins } of there) {
+    for (const [origin, list] of origins) merged.set(origin, [...(merged.get(origin) ?? []), ...list]);
+  }
+  for (const list of merged.values()) list.sort(byPlace);
+  return merged;
+}
+
+function byPlace(a: Recent, b: Recent): number {
+  if (a.position !== b.position) return a.position < b.position ? -1 : 1;
+  return a.event.transaction.index - b.event.transaction.index;
 }
 
 /**
@@ -164,7 +218,7 @@ export function versionOf(recent: Recent): Version {
 
 /** What the event left of the row: null for a removal. */
 export function imageOf(recent: Recent): Image | null {
-  return recent.event.after_image;
+  return recent.removes ? null : recent.event.after_image;
 }
 
 /** Neither had seen the other. */
@@ -173,10 +227,6 @@ export function areConcurrent(a: Recent, b: Recent): boolean {
 }
 
 function toRecent(link: ChainLink): Recent {
-  const { event, source } = link;
-  return { origin: event.region_id, hlc: source.hlc, position: source.position, seen: source.seen, event };
-}
-
-function rowName(tableId: string, key: RowKey): string {
-  return `${tableId} ${key}`;
+  const { event, source, removes } = link;
+  return { origin: event.region_id, hlc: source.hlc, position: source.position, seen: source.seen, event, removes };
 }

@@ -14,6 +14,7 @@
 import { microsToIso } from '../change/change-event.ts';
 import { type Hlc, hlcFromText, hlcMicros } from '../change/hlc.ts';
 import { lsnToText, parsePosition } from '../change/position.ts';
+import { parseChange } from '../change/stream-record.ts';
 import { fail, sqlStateOf } from '../platform/errors.ts';
 import { arrayText, connect, type PostgresClient, type TextRow } from '../platform/postgres.ts';
 import type { ApplyPort, ApplyTransaction, Mark, QuarantineEntry, RipeLook, TableShape } from './apply-port.ts';
@@ -158,6 +159,7 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
       key: row.key ?? '',
       pk: JSON.parse(row.pk ?? '{}'),
       version: { hlc: hlcFromText(row.hlc ?? ''), origin: row.origin ?? '' },
+      restores: row.restores == null ? null : parseChange(row.restores),
     }));
   }
 

@@ -224,12 +224,13 @@ export class SqlApplyTransaction implements ApplyTransaction {
   }
 
   async putLooks(looks: readonly LookAgain[]): Promise<void> {
-    const records = looks.map(({ table, key, pk, version }) => ({
+    const records = looks.map(({ table, key, pk, version, restores }) => ({
       schema_name: table.schema,
       table_name: table.table,
       rel: `${quoteIdent(table.schema)}.${quoteIdent(table.table)}`,
       key,
       pk,
+      restores,
       hlc: String(version.hlc),
       origin: version.origin,
     }));

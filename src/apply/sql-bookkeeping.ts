@@ -42,13 +42,14 @@ where (excluded.hlc, excluded.origin) > (d.hlc, d.origin)`;
 
 export const PUT_LOOKS = `
 with h as materialized (select syncline.next_horizon() as horizon)
-insert into syncline.look_again (schema_name, table_name, rel, key, pk, hlc, origin, horizon)
-select i.schema_name, i.table_name, i.rel, i.key, i.pk, i.hlc, i.origin, h.horizon
+insert into syncline.look_again (schema_name, table_name, rel, key, pk, restores, hlc, origin, horizon)
+select i.schema_name, i.table_name, i.rel, i.key, i.pk, i.restores, i.hlc, i.origin, h.horizon
 from h, json_to_recordset($1::json)
-  as i(schema_name text, table_name text, rel text, key text, pk json, hlc bigint, origin text)`;
+  as i(schema_name text, table_name text, rel text, key text, pk json, restores json, hlc bigint,
+    origin text)`;
 
 export const RIPE_LOOKS = `
-select look_id, schema_name, table_name, key, pk, hlc, origin from syncline.look_again
+select look_id, schema_name, table_name, key, pk, restores, hlc, origin from syncline.look_again
 where horizon <= pg_snapshot_xmin(pg_current_snapshot()) order by look_id limit $1::bigint`;
 
 export const REMOVE_LOOKS = 'delete from syncline.look_again where look_id = any ($1::bigint[])';
@@ -99,12 +100,12 @@ delete from syncline.row_version where ctid = any (array(
     select from syncline.quarantine q where q.rel = r.rel and q.key = any (r.keys))
   order by r.stamp limit $2::bigint))`;
 
-/** $1 the stable HLC, $2 how many. Tombstones of quarantined rows, and those a look still needs, stay. */
+/** $1 the stable HLC, $2 how many. Tombstones of quarantined rows, and those a look still needs, stay: a table's own for any row. */
 export const PRUNE_TOMBSTONES = `
 delete from syncline.tombstone where ctid = any (array(
   select d.ctid from syncline.tombstone d
   where d.hlc <= $1::bigint
-    and not exists (select from syncline.look_again l where l.rel = d.rel and l.key = d.key)
+    and not exists (select from syncline.look_again l where l.rel = d.rel and (l.key = d.key or d.key = ''))
     and not exists (select from syncline.quarantine q where q.rel = d.rel and q.key = d.key)
   order by d.hlc limit $2::bigint))`;
 

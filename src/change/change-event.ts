@@ -4,7 +4,7 @@
  * Column values are PostgreSQL's own text output, or null; a column that is absent from an image was not sent (an
  * unchanged TOAST value of a table with `identity: key`, or a before-image that holds the key alone).
  */
-import type { Position, Seen } from './position.ts';
+import { lsnFromText, makePosition, type Position, type Seen } from './position.ts';
 
 export type Operation = 'INSERT' | 'UPDATE' | 'DELETE' | 'TRUNCATE';
 
@@ -47,6 +47,11 @@ export type ChangeEvent = {
   readonly region_tags: readonly string[];
   readonly transaction: TransactionInfo;
 };
+
+/** Where the event's transaction stands in its origin's stream. */
+export function eventPosition({ transaction }: ChangeEvent): Position {
+  return makePosition(transaction.epoch, lsnFromText(transaction.commit_lsn));
+}
 
 /** ISO 8601 with microseconds, which `Date` alone would lose. */
 export function microsToIso(micros: bigint): string {

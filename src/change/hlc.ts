@@ -15,7 +15,8 @@ export type Hlc = bigint;
 
 const COUNTER_BITS = 10n;
 const HLC_DIGITS = 19;
-const HLC_MAX = 2n ** 63n - 1n;
+/** Above every stamp that a transaction can have. */
+export const HLC_MAX: Hlc = 2n ** 63n - 1n;
 
 /** Below every stamp that a transaction can have. */
 export const HLC_ZERO: Hlc = 0n;

@@ -8,7 +8,7 @@
  * heartbeats that this region has consumed is stable here. Floors rest on promises (see `stamper.ts`): a stream stamps
  * nothing later at or below its highest stamp so far less the window.
  */
-import type { Hlc } from '../change/hlc.ts';
+import { HLC_MAX, type Hlc } from '../change/hlc.ts';
 import type { Position, Seen } from '../change/position.ts';
 import { WINDOW } from './stamper.ts';
 
@@ -52,10 +52,11 @@ export class Stability {
     return writer === this.#self && this.#baseline > known ? this.#baseline : known;
   }
 
-  /** A transaction of that origin was applied here (for the own stream: echoed). */
+  /** A transaction of that origin was applied here (for the own stream: echoed); one that is known is passed over. */
   applied(origin: string, position: Position, hlc: Hlc): void {
     const samples = this.#samples.get(origin) ?? [];
     const last = samples.at(-1);
+    if (last !== undefined && position <= last.position) return;
     samples.push({ position, highest: last !== undefined && last.highest > hlc ? last.highest : hlc });
     if (samples.length > SAMPLES_MAX) {
       this.#samples.set(
@@ -84,6 +85,14 @@ export class Stability {
       else high = middle;
     }
     return samples[low - 1]?.highest ?? 0n;
+  }
+
+  /** No stamp of that origin's stream up to the position is above it; a bound, and a loose one where it must be. */
+  ceilingAt(origin: string, position: Position | undefined): Hlc {
+    if (position === undefined) return 0n;
+    const next = this.#samples.get(origin)?.find((sample) => sample.position >= position);
+    // What came before the first sample can be above it, though by less than the window.
+    return next === undefined ? HLC_MAX : next.highest + WINDOW;
   }
 
   /** Nothing of that origin beyond the position is stamped at or below it. */

@@ -1,5 +1,6 @@
 /** What a link did so far and does now, kept by the target's agent in bounded memory. */
-import type { AppliedReport, LaneItem } from '../apply/lane.ts';
+import type { AppliedReport } from '../apply/lane.ts';
+import type { LaneItem } from '../apply/lane-item.ts';
 import { type ErrorCode, SynclineError } from '../platform/errors.ts';
 import type { Problem } from './agent-status.ts';
 import { LagWindow } from './lag-window.ts';

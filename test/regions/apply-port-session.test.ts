@@ -125,7 +125,9 @@ describe('the session of the apply port', () => {
     const mark = { origin: 'r1', position: at(1), event_id: idOf(1), log_offset: 1 };
     await Promise.all([
       transaction.upsert(shape, [row], 'r1', ALL),
-      transaction.putLooks([{ table: shape, key: row.key, pk: row.pk, version: { hlc: HLC, origin: 'r1' } }]),
+      transaction.putLooks([
+        { table: shape, key: row.key, pk: row.pk, version: { hlc: HLC, origin: 'r1' }, restores: null },
+      ]),
       transaction.recordVersions(shape, [{ key: row.key, hlc: HLC, position: at(1), event_id: idOf(1) }]),
       transaction.advanceMark(null, mark),
       transaction.note(noted),

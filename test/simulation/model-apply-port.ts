@@ -1,11 +1,12 @@
 /** The apply port over the model database: what `sql-apply-port.ts` sends, on modelled rows. */
-import type {
-  ApplyPort,
-  ApplyTransaction,
-  Mark,
-  QuarantineEntry,
-  RipeLook,
-  TableShape,
+import {
+  type ApplyPort,
+  type ApplyTransaction,
+  EVERY_ROW,
+  type Mark,
+  type QuarantineEntry,
+  type RipeLook,
+  type TableShape,
 } from '../../src/apply/apply-port.ts';
 import { type Hlc, hlcFromMicros } from '../../src/change/hlc.ts';
 import { ModelApplyTransaction } from './model-apply-transaction.ts';
@@ -35,6 +36,7 @@ export class ModelApplyPort implements ApplyPort {
   async begin(origin: string, stampMicros: bigint): Promise<ApplyTransaction> {
     await this.#step(`apply begin ${origin}`);
     const model = this.#database.begin({ writer: origin, local: false, stampMicros });
+    model.applies = { origin, mark: null, rows: new Map() };
     this.#current = new ModelApplyTransaction(this.#database, this.#store, model, this.#step, this.#pause);
     return this.#current;
   }
@@ -81,7 +83,10 @@ export class ModelApplyPort implements ApplyPort {
       if (![...byRow.keys()].some((row) => setAside.has(row))) versions.delete(xid);
     }
     const needed = new Set(setAside);
-    for (const { table, key } of looks.values()) needed.add(rowName(modelShape(table.schema, table.table), key));
+    for (const { table, key } of looks.values()) {
+      const shape = modelShape(table.schema, table.table);
+      needed.add(rowName(shape, key)).add(rowName(shape, EVERY_ROW));
+    }
     for (const [row, tombstone] of tombstones) {
       if (tombstone.hlc <= stable && !needed.has(row)) tombstones.delete(row);
     }

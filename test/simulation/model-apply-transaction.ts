@@ -111,6 +111,7 @@ export class ModelApplyTransaction implements ApplyTransaction {
     await this.#statement('tombstones', async () => {
       for (const entry of entries) {
         const row = rowName(shape, entry.key);
+        this.model.applies?.rows.set(row, entry.position);
         const known = this.#store.tombstones.get(row);
         const tombstone: Tombstone = { ...entry, origin };
         if (known === undefined || isAbove(tombstone, known)) {
@@ -129,6 +130,7 @@ export class ModelApplyTransaction implements ApplyTransaction {
       const byRow = versions.get(xid)?.byRow;
       for (const { key, ...exact } of entries) {
         const row = rowName(shape, key);
+        this.model.applies?.rows.set(row, exact.position);
         const known = byRow?.get(row);
         if (known === undefined || exact.hlc > known.hlc) byRow?.set(row, exact);
       }
@@ -207,6 +209,7 @@ export class ModelApplyTransaction implements ApplyTransaction {
         throw fail('SYN-A007', `the mark of ${mark.origin} stands at ${standing}, not at ${expected}`);
       }
       write(this.#store.marks, mark.origin, mark, this.model);
+      if (this.model.applies !== null) this.model.applies.mark = { from: expected, to: mark.position };
     });
   }
 

@@ -131,10 +131,12 @@ export class ModelDatabase {
     }
   }
 
-  /** Waits until nobody else has an uncommitted version of the row; locks alone do not matter. */
+  /** Waits until nobody else has an uncommitted version of the row, or is inserting it; locks alone do not matter. */
   async settled(slot: Slot, transaction: Transaction, resumed: Step): Promise<void> {
-    while (slot.holder !== null && slot.holder !== transaction && slot.pending !== undefined) {
-      await this.#waitFor(slot.holder, transaction);
+    for (;;) {
+      const { holder, pending, tuple } = slot;
+      if (holder === null || holder === transaction || (pending === undefined && tuple !== null)) return;
+      await this.#waitFor(holder, transaction);
       await resumed('row settled');
     }
   }
@@ -144,6 +146,7 @@ export class ModelDatabase {
     invariant(blockerOf(slot, transaction, strength) === null, 'a row is free before it is held');
     transaction.slots.add(slot);
     if (strength === 'share') {
+      if (!slot.sharers.has(transaction)) transaction.willUndo(() => void slot.sharers.delete(transaction));
       slot.sharers.add(transaction);
       return;
     }
@@ -261,7 +264,8 @@ export class ModelDatabase {
   /** Stops the server at once and starts it again: what reached the WAL is there, everything else is not. */
   crash(): void {
     this.generation += 1;
-    for (const transaction of [...this.open]) {
+    const cut = [...this.open];
+    for (const transaction of cut) {
       if (transaction.state === 'committing') this.becomeVisible(transaction);
       else this.abort(transaction);
       transaction.expire?.(sqlError('57P02', 'terminating connection because of a crash'));

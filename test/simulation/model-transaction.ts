@@ -1,6 +1,7 @@
 /** A transaction of the modelled PostgreSQL: its ids, its undo log, and who waits for its end. */
 import type { RowChange } from '../../src/capture/decoded-transaction.ts';
 import type { Image } from '../../src/change/change-event.ts';
+import type { Position } from '../../src/change/position.ts';
 import type { ModelTable, Slot } from './model-database.ts';
 
 /** Asked before every statement and after every lock wait: where a scheduler interleaves sessions. */
@@ -20,6 +21,14 @@ export type ModelTuple = {
 /** `writer` is the region whose events the transaction applies; the region itself for local ones. */
 export type TransactionKind = { readonly writer: string; readonly local: boolean; readonly stampMicros: bigint | null };
 
+/** What an apply transaction says that it does: its batch's step of the mark, and whose events wrote which rows. */
+export type Applies = {
+  readonly origin: string;
+  mark: { readonly from: Position | null; readonly to: Position } | null;
+  /** By `rowName`; a TRUNCATE's is that of the table. */
+  readonly rows: Map<string, Position>;
+};
+
 export function sqlError(code: string, message: string): Error {
   return Object.assign(new Error(message), { code });
 }
@@ -36,6 +45,8 @@ export class Transaction {
   currentXid: number;
   changes: RowChange[] = [];
   heartbeat: { members: readonly string[] } | null = null;
+  /** null for a user's transaction. */
+  applies: Applies | null = null;
   readonly savepoints: { name: string; undoTo: number; changesTo: number }[] = [];
   readonly tables = new Set<ModelTable>();
   /** Rows that it holds or shares, or once did. */

@@ -259,10 +259,12 @@ export function bookkeepingContract(make: MakeHarness): void {
       const t = await h.port.begin('r1', FUTURE);
       assert.deepEqual(await t.remove(shape, [{ ...keyed(3), hlc: FUTURE_HLC }], ALL), ['absent']);
       await t.putTombstones(shape, 'r1', [entry(3, FUTURE_HLC, 3)]);
+      const event = JSON.parse(quarantined(5, 5, PAST_HLC).event);
+      const restoring = { ...look(5), restores: { ...event, after_image: { id: '5', v: 'it\'s "back"', u: null } } };
       // Younger than the batch, and yet in progress at its note.
       await younger.begin();
       await younger.insert(kv(2, 'younger'));
-      await t.putLooks([look(3), { ...look(0), key: '', pk: {} }]);
+      await t.putLooks([look(3), restoring, { ...look(0), key: '', pk: {} }]);
       await t.commit();
       assert.deepEqual(await h.port.ripeLooks(10), []);
       await older.commit();
@@ -272,7 +274,7 @@ export function bookkeepingContract(make: MakeHarness): void {
       await younger.rollback();
       const ripe = await h.port.ripeLooks(10);
       const facts = ripe.map(({ look_id: _, ...rest }) => rest).sort((a, b) => (a.key < b.key ? -1 : 1));
-      assert.deepEqual(facts, [{ ...look(0), key: '', pk: {} }, look(3)]);
+      assert.deepEqual(facts, [{ ...look(0), key: '', pk: {} }, look(3), restoring]);
       assert.equal((await h.port.ripeLooks(1)).length, 1);
       await applying(h, 'r1', PAST, (tx) => tx.removeLooks(ripe.map((each) => each.look_id)));
       assert.deepEqual(await h.port.ripeLooks(10), []);

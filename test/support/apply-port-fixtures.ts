@@ -64,7 +64,7 @@ export function entry(id: number, hlc: Hlc, lsn: number): VersionEntry {
 }
 
 export function look(id: number, hlc: Hlc = PAST_HLC): LookAgain {
-  return { table: { schema: 'public', table: 'kv' }, ...keyed(id), version: { hlc, origin: 'r1' } };
+  return { table: { schema: 'public', table: 'kv' }, ...keyed(id), version: { hlc, origin: 'r1' }, restores: null };
 }
 
 export function kv(id: number, v: string | null, u: string | null = null): KvRow {

@@ -10,7 +10,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { lsnFromText, positionLsn, parsePosition } from '../../src/change/position.ts';
+import { lsnFromText, parsePosition, positionLsn } from '../../src/change/position.ts';
 import { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
 import { waitFor } from './wait-for.ts';
@@ -149,7 +149,9 @@ export class Cluster implements AsyncDisposable {
         const port = ports[place] ?? 0;
         const path = join(directory, `${name}.yaml`);
         const peers = names
-          .flatMap((peer, other) => (peer === name ? [] : [`  - { region: ${peer}, api: "http://127.0.0.1:${ports[other]}" }`]))
+          .flatMap((peer, other) =>
+            peer === name ? [] : [`  - { region: ${peer}, api: "http://127.0.0.1:${ports[other]}" }`],
+          )
           .join('\n');
         await writeFile(
           path,
@@ -223,7 +225,9 @@ ${options.config ?? ''}
       const a = JSON.stringify(first.rows);
       const b = JSON.stringify(other.rows);
       if (a !== b) {
-        throw new Error(`${first.name} and ${other.name} differ in ${query}:\n${a.slice(0, 2_000)}\n${b.slice(0, 2_000)}`);
+        throw new Error(
+          `${first.name} and ${other.name} differ in ${query}:\n${a.slice(0, 2_000)}\n${b.slice(0, 2_000)}`,
+        );
       }
     }
     return first.rows;

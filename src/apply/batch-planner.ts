@@ -1,0 +1,161 @@
+/**
+ * From source transactions to the steps of a batch on the tables as they are here: shapes, keys, and what cannot be
+ * applied.
+ *
+ * Keys whose equality only the database knows are asked for all at once; of all others the text tells. In exact mode an
+ * event that was found to fail, or whose table is missing here, is set aside; else it fails the whole plan, and the batch
+ * is replayed exactly.
+ */
+import type { ChangeEvent, Image } from '../change/change-event.ts';
+import { rowKey } from '../change/row-key.ts';
+import { fail } from '../platform/errors.ts';
+import {
+  type ApplyPort,
+  type ApplyTransaction,
+  EVERY_ROW,
+  type QuarantineEntry,
+  type RowKey,
+  type TableShape,
+} from './apply-port.ts';
+import {
+  currentKey,
+  formerKey,
+  type KeyOf,
+  planBatch,
+  type ShapeOf,
+  type SourceTransaction,
+  type Step,
+} from './net-change.ts';
+import { type Poison, toQuarantine } from './quarantine-entry.ts';
+
+export type OnError = 'quarantine' | 'stop';
+
+export type PlannedBatch = { readonly steps: Step[]; readonly quarantine: QuarantineEntry[] };
+
+export type PlannerOptions = {
+  readonly onError: OnError;
+  /** Whether this region replicates the table at all; events of others pass by. */
+  readonly isReplicated: (schema: string, table: string) => boolean;
+};
+
+/** Tells which event of an exact replay failed. */
+export class EventFailure extends Error {
+  readonly event: ChangeEvent;
+  constructor(event: ChangeEvent, cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause });
+    this.event = event;
+  }
+}
+
+const MISSING_TABLE: Poison = { sqlstate: '42P01', error: 'SYN-A003 this region has no such table' };
+
+type Shapes = ReadonlyMap<string, TableShape | null>;
+
+export class BatchPlanner {
+  readonly #port: ApplyPort;
+  readonly #options: PlannerOptions;
+
+  constructor(port: ApplyPort, options: PlannerOptions) {
+    this.#port = port;
+    this.#options = options;
+  }
+
+  /** `poisoned` names events that are known to fail; `exact` makes every change a step of its own. */
+  async plan(
+    transaction: ApplyTransaction,
+    sources: readonly SourceTransaction[],
+    poisoned: ReadonlyMap<string, Poison>,
+    exact: boolean,
+  ): Promise<PlannedBatch> {
+    const shapes = await this.#shapes(sources);
+    for (const source of sources) {
+      for (const event of source.events) {
+        if (shapes.get(tableName(event)) !== null || !this.#isReplicated(event)) continue;
+        const missing = fail('SYN-A003', `this region has no table ${tableName(event)}`);
+        if (!exact) throw missing;
+        if (this.#options.onError === 'stop') throw new EventFailure(event, missing);
+      }
+    }
+    const shapeOf: ShapeOf = (event) => (poisoned.has(event.event_id) ? null : (shapes.get(tableName(event)) ?? null));
+    const keyOf = await keysOf(transaction, sources, shapeOf);
+    const steps = planBatch(sources, shapeOf, keyOf, exact);
+    return { steps, quarantine: exact ? this.#setAside(sources, shapes, keyOf, poisoned) : [] };
+  }
+
+  /** The steps of what was applied before, as far as its tables are still here. */
+  async replan(transaction: ApplyTransaction, sources: readonly SourceTransaction[]): Promise<Step[]> {
+    const shapes = await this.#shapes(sources);
+    const shapeOf: ShapeOf = (event) => shapes.get(tableName(event)) ?? null;
+    return planBatch(sources, shapeOf, await keysOf(transaction, sources, shapeOf), false);
+  }
+
+  async #shapes(sources: readonly SourceTransaction[]): Promise<Shapes> {
+    const shapes = new Map<string, TableShape | null>();
+    for (const { events } of sources) {
+      for (const event of events) {
+        const name = tableName(event);
+        if (shapes.has(name)) continue;
+        const shape = this.#isReplicated(event) ? this.#port.shape(event.schema_name, event.table_name) : null;
+        shapes.set(name, await shape);
+      }
+    }
+    return shapes;
+  }
+
+  #setAside(
+    sources: readonly SourceTransaction[],
+    shapes: Shapes,
+    keyOf: KeyOf,
+    poisoned: ReadonlyMap<string, Poison>,
+  ): QuarantineEntry[] {
+    const quarantine: QuarantineEntry[] = [];
+    for (const { events } of sources) {
+      for (const event of events) {
+        if (!this.#isReplicated(event)) continue;
+        const shape = shapes.get(tableName(event)) ?? null;
+        const poison = poisoned.get(event.event_id) ?? (shape === null ? MISSING_TABLE : undefined);
+        if (poison === undefined) continue;
+        const hasRow = shape !== null && event.operation !== 'TRUNCATE';
+        quarantine.push(toQuarantine(event, hasRow ? keyOf(shape, currentKey(shape, event)) : EVERY_ROW, poison));
+      }
+    }
+    return quarantine;
+  }
+
+  #isReplicated({ schema_name, table_name }: ChangeEvent): boolean {
+    return this.#options.isReplicated(schema_name, table_name);
+  }
+}
+
+function tableName({ schema_name, table_name }: ChangeEvent): string {
+  return `${schema_name}.${table_name}`;
+}
+
+async function keysOf(
+  transaction: ApplyTransaction,
+  sources: readonly SourceTransaction[],
+  shapeOf: ShapeOf,
+): Promise<KeyOf> {
+  const asked = new Map<TableShape, Map<string, Image>>();
+  for (const source of sources) {
+    for (const event of source.events) {
+      const shape = event.operation === 'TRUNCATE' ? null : shapeOf(event);
+      if (shape === null || !shape.keyNeedsDatabase) continue;
+      const pks = asked.get(shape) ?? new Map<string, Image>();
+      asked.set(shape, pks);
+      const former = formerKey(shape, event);
+      for (const pk of former === null ? [currentKey(shape, event)] : [currentKey(shape, event), former]) {
+        pks.set(rowKey(shape, pk), pk);
+      }
+    }
+  }
+  const canonical = new Map<TableShape, Map<string, RowKey>>();
+  for (const [shape, pks] of asked) {
+    const keys = await transaction.canonicalKeys(shape, [...pks.values()]);
+    canonical.set(shape, new Map([...pks.keys()].map((text, place) => [text, keys[place] ?? text])));
+  }
+  return (shape, pk) => {
+    const text = rowKey(shape, pk);
+    return shape.keyNeedsDatabase ? (canonical.get(shape)?.get(text) ?? text) : text;
+  };
+}

@@ -1,0 +1,243 @@
+/**
+ * The applying half of a simulated agent: the real lane and link consumers over the apply port's model.
+ *
+ * It takes turns among the streams as the agent's loop does, only in random order, with random bounds of batches, and
+ * with deliveries that are lost and repeated. After a lost connection it opens a new lane from what the database holds.
+ */
+import type { Mark } from '../../src/apply/apply-port.ts';
+import { Lane } from '../../src/apply/lane.ts';
+import type { LaneItem } from '../../src/apply/lane-item.ts';
+import { LinkConsumer } from '../../src/apply/link-consumer.ts';
+import { readBack } from '../../src/apply/read-back.ts';
+import type { Position } from '../../src/change/position.ts';
+import type { NotesLedger } from '../../src/clock/notes-ledger.ts';
+import type { Stability } from '../../src/clock/stability.ts';
+import type { StreamReader } from '../../src/log/event-log.ts';
+import { TransactionReader } from '../../src/log/transaction-reader.ts';
+import { SynclineError, sqlStateOf } from '../../src/platform/errors.ts';
+import { LossyReader } from './lossy-reader.ts';
+import { ModelApplyPort } from './model-apply-port.ts';
+import type { ModelDatabase } from './model-database.ts';
+import type { ModelStore } from './model-store.ts';
+import type { ReplicationSlot } from './replication-slot.ts';
+import type { WorldView } from './world-view.ts';
+
+const CAUSAL_WAIT_MS = 5;
+const LOOK_PERIOD_MICROS_MAX = 2_000;
+const READ_AHEAD_BYTES_MAX = 1024 * 1024;
+
+export type AppliedRegion = {
+  readonly name: string;
+  readonly database: ModelDatabase;
+  readonly store: ModelStore;
+  readonly slot: ReplicationSlot;
+  /** Called whenever a lane begins, with the positions up to which it remembers nothing. */
+  laneOpens(forgotten: ReadonlyMap<string, Position>): void;
+};
+
+export class ApplyActor {
+  readonly #name: string;
+  readonly #region: AppliedRegion;
+  readonly #world: WorldView;
+  readonly #ledger: NotesLedger;
+  readonly #stability: Stability;
+  readonly #port: ModelApplyPort;
+  #lane: Lane;
+  #consumers: LinkConsumer[] = [];
+  #filledAt = -1;
+  #isCalm = false;
+  #nextLookMicros = 0n;
+
+  constructor(name: string, region: AppliedRegion, world: WorldView, ledger: NotesLedger, stability: Stability) {
+    this.#name = name;
+    this.#region = region;
+    this.#world = world;
+    this.#ledger = ledger;
+    this.#stability = stability;
+    const step = async (what: string): Promise<void> => await world.scheduler.step(name, what);
+    this.#port = new ModelApplyPort(region.database, region.store, step, async () => await this.#linger());
+    this.#lane = this.#newLane();
+  }
+
+  /** Between transactions, so that the database shows nothing uncommitted. */
+  get isIdle(): boolean {
+    return this.#port.transaction?.ended !== false;
+  }
+
+  /** The process dies: what its connection had not committed is rolled back, a COMMIT under way is carried out. */
+  kill(): void {
+    this.#world.scheduler.kill(this.#name);
+    const open = this.#port.transaction;
+    if (open === null) return;
+    if (open.state === 'committing') this.#region.database.becomeVisible(open);
+    else this.#region.database.abort(open);
+  }
+
+  /** Ends the lock wait that the lane is in, as its lock timeout does. */
+  expireLockWait(): void {
+    this.#port.transaction?.expire?.(Object.assign(new Error('lock timeout'), { code: '55P03' }));
+  }
+
+  async run(): Promise<void> {
+    const { scheduler, random } = this.#world;
+    await scheduler.step(this.#name, 'apply starts');
+    await this.#open();
+    for (;;) {
+      await scheduler.step(this.#name, 'apply', () => this.#hasWork);
+      try {
+        await this.#calmDown();
+        if (random.chance(0.1)) await this.prune();
+        if (this.#shouldLook) await this.#lookAgain();
+        await this.#applyOnce(random.pick(this.#consumers));
+      } catch (error) {
+        await this.#recover(error);
+      }
+    }
+  }
+
+  /** What is stable here, and echoed, is needed no more. */
+  async prune(): Promise<void> {
+    const { name, slot } = this.#region;
+    const echoed = this.#stability.promiseAt(name, this.#lane.mark(name)?.position);
+    const watermark = this.#stability.watermark();
+    await this.#port.prune(watermark < echoed ? watermark : echoed, slot.confirmedLsn, 1000);
+  }
+
+  async #recover(error: unknown): Promise<void> {
+    const state = sqlStateOf(error);
+    const code = error instanceof SynclineError ? error.code : state;
+    this.#world.scheduler.note(`${this.#name}: ${code}`);
+    if (state === '55P03' || state === '40P01') return;
+    if (state === '57P02') await this.#open();
+    // A transaction was lost on its way: read from the mark again.
+    else if (code === 'SYN-L001') await this.#connect();
+    else throw error;
+  }
+
+  /** Reads where the database stands: at start, and after the connection was lost. */
+  async #open(): Promise<void> {
+    this.#ledger.reset(this.#region.store.notes);
+    this.#lane = this.#newLane();
+    await this.#lane.open();
+    this.#region.laneOpens(await this.#remember());
+    await this.#connect();
+  }
+
+  /** Tells the lane what was applied before; returns the positions up to which it remembers nothing. */
+  async #remember(): Promise<Map<string, Position>> {
+    const { log, random, regions } = this.#world;
+    const forgotten = new Map<string, Position>();
+    // Mostly all of it, sometimes less than would be needed.
+    const recordsMax = random.chance(0.9) ? 10_000 : random.below(10);
+    this.#world.scheduler.note(`${this.#name}: remembers ${recordsMax} records of each stream`);
+    for (const origin of regions) {
+      const mark = this.#lane.mark(origin);
+      if (mark === undefined) continue;
+      await using reader = await log.reader(origin);
+      const { items, after } = await readBack(reader, mark, recordsMax);
+      await this.#lane.remember(origin, items, after);
+      if (after !== null) forgotten.set(origin, after);
+    }
+    return forgotten;
+  }
+
+  #newLane(): Lane {
+    return new Lane(this.#port, this.#ledger, this.#stability, {
+      region: this.#region.name,
+      onError: 'quarantine',
+      isReplicated: () => true,
+    });
+  }
+
+  async #connect(): Promise<void> {
+    this.#consumers = [];
+    for (const origin of this.#world.regions) this.#consumers.push(await this.#consumer(origin));
+    this.#filledAt = -1;
+  }
+
+  /** Reads from the mark on, or from the stream's start: deliveries may repeat, and be lost. */
+  async #consumer(origin: string): Promise<LinkConsumer> {
+    const { random, log, conditions, isCalm } = this.#world;
+    const mark: Mark | undefined = this.#lane.mark(origin);
+    const from = mark === undefined || random.chance(0.2) ? 0 : mark.log_offset;
+    let stream: StreamReader = await log.reader(origin);
+    if (!isCalm && conditions.lossRate > 0) stream = new LossyReader(stream, random, conditions.lossRate);
+    const limits = { rows_max: conditions.giantRows, bytes_max: READ_AHEAD_BYTES_MAX };
+    return new LinkConsumer(origin, new TransactionReader(stream, from, limits), CAUSAL_WAIT_MS);
+  }
+
+  /** What was lost at a stream's end shows with the next transaction only: read again once nothing is lost any more. */
+  async #calmDown(): Promise<void> {
+    if (this.#isCalm || !this.#world.isCalm) return;
+    this.#isCalm = true;
+    await this.#connect();
+  }
+
+  get #shouldLook(): boolean {
+    return this.#region.store.looks.size > 0 && this.#world.nowMicros() >= this.#nextLookMicros;
+  }
+
+  async #lookAgain(): Promise<void> {
+    const { random } = this.#world;
+    this.#nextLookMicros = this.#world.nowMicros() + BigInt(random.below(LOOK_PERIOD_MICROS_MAX));
+    await this.#lane.lookAgain();
+  }
+
+  get #hasWork(): boolean {
+    if (this.#filledAt < this.#world.appends || this.#shouldLook) return true;
+    if (this.#world.isCalm && !this.#isCalm) return true;
+    const { name } = this.#region;
+    return this.#consumers.some(({ waiting, origin }) => waiting > 0 && !this.#world.isPaused(origin, name));
+  }
+
+  async #applyOnce(consumer: LinkConsumer): Promise<void> {
+    const { random, appends } = this.#world;
+    const { origin } = consumer;
+    const isDown = (other: string): boolean => this.#world.isPaused(other, this.#region.name);
+    this.#filledAt = appends;
+    for (const each of this.#consumers) await this.#fill(each);
+    if (isDown(origin)) return;
+    // A reader that is replaced goes back: what it delivered is delivered again.
+    if (random.chance(0.02)) {
+      this.#consumers[this.#consumers.indexOf(consumer)] = await this.#consumer(origin);
+      this.#filledAt = -1;
+      return;
+    }
+    const limit = { rows_max: 1 + random.below(8), transactions_max: 1 + random.below(5) };
+    const nowMs = Number(this.#world.nowMicros() / 1000n);
+    consumer.settle(this.#lane.mark(origin)?.position);
+    const due = consumer.due(this.#lane.marks, limit, nowMs, isDown);
+    if (due.kind !== 'batch') return;
+    const items = origin === this.#region.name ? await this.#visible(due.items) : due.items;
+    if (items.length === 0) return;
+    await this.#lane.apply(origin, items);
+    consumer.settle(this.#lane.mark(origin)?.position);
+    // There is room to read on.
+    this.#filledAt = -1;
+  }
+
+  /** Reads on until something is there that the mark does not cover. */
+  async #fill(consumer: LinkConsumer): Promise<void> {
+    while (await consumer.fill(0)) {
+      consumer.settle(this.#lane.mark(consumer.origin)?.position);
+      if (consumer.waiting > 0) return;
+    }
+  }
+
+  /** The longest prefix of own items that is visible here already. */
+  async #visible(items: readonly LaneItem[]): Promise<readonly LaneItem[]> {
+    let count = 0;
+    for (const item of items) {
+      if (!(await this.#lane.areVisible([item]))) break;
+      count += 1;
+    }
+    return items.slice(0, count);
+  }
+
+  /** Between a batch's commit record and its visibility. */
+  async #linger(): Promise<void> {
+    const { random, scheduler } = this.#world;
+    if (!random.chance(0.1)) return;
+    for (let rest = random.below(10); rest > 0; rest -= 1) await scheduler.step(this.#name, 'apply commit lingers');
+  }
+}

@@ -1,0 +1,87 @@
+/** What goes wrong while a simulated system works: each seed has some of it, at a rate of its own. */
+import type { MemoryLog } from '../../src/log/memory-log.ts';
+import type { Random } from '../../src/platform/random.ts';
+import type { Region } from './region.ts';
+import type { Scheduler } from './scheduler.ts';
+
+/** Probabilities per step. */
+type Rates = {
+  readonly agentDies: number;
+  readonly serverCrashes: number;
+  readonly linkPauses: number;
+  readonly appendCrashes: number;
+  readonly lockTimesOut: number;
+  readonly clockIsSet: number;
+  readonly slotIsSaved: number;
+};
+
+export class Faults {
+  readonly #random: Random;
+  readonly #scheduler: Scheduler;
+  readonly #log: MemoryLog;
+  readonly #regions: readonly Region[];
+  readonly #rates: Rates;
+  readonly #paused = new Set<string>();
+  #isOver = false;
+
+  constructor(random: Random, scheduler: Scheduler, log: MemoryLog, regions: readonly Region[], hasBadClocks: boolean) {
+    this.#random = random;
+    this.#scheduler = scheduler;
+    this.#log = log;
+    this.#regions = regions;
+    const some = (probability: number, rate: number): number => (random.chance(probability) ? rate : 0);
+    this.#rates = {
+      agentDies: some(0.4, 0.004),
+      serverCrashes: some(0.2, 0.002),
+      linkPauses: some(0.3, 0.01),
+      appendCrashes: some(0.2, 0.003),
+      lockTimesOut: some(0.5, 0.05),
+      clockIsSet: hasBadClocks ? 0.02 : 0,
+      slotIsSaved: 0.01,
+    };
+  }
+
+  isPaused(source: string, target: string): boolean {
+    return source !== target && this.#paused.has(`${source}:${target}`);
+  }
+
+  /** No more faults: links resume, agents run. */
+  end(): void {
+    this.#isOver = true;
+    this.#paused.clear();
+    for (const region of this.#regions) if (!region.isServed) region.startAgent();
+  }
+
+  /** Lets happen what happens in this step. */
+  strike(): void {
+    const random = this.#random;
+    if (this.#isOver) return;
+    const { agentDies, serverCrashes, linkPauses, appendCrashes, lockTimesOut, clockIsSet, slotIsSaved } = this.#rates;
+    const strikes = (rate: number): boolean => rate > 0 && random.chance(rate);
+    if (strikes(lockTimesOut)) random.pick(this.#regions).apply?.expireLockWait();
+    if (strikes(slotIsSaved)) random.pick(this.#regions).slot.save();
+    if (strikes(clockIsSet)) random.pick(this.#regions).clock.set(random);
+    if (strikes(agentDies)) this.#killOrStart(random.pick(this.#regions));
+    if (strikes(serverCrashes)) {
+      const region = random.pick(this.#regions);
+      this.#scheduler.note(`${region.name}: server crashes`);
+      region.crashDatabase();
+    }
+    if (strikes(appendCrashes)) this.#log.crashAppend(random.pick(this.#regions).name, random.below(3));
+    if (strikes(linkPauses)) {
+      const link = `${random.pick(this.#regions).name}:${random.pick(this.#regions).name}`;
+      if (!this.#paused.delete(link)) this.#paused.add(link);
+    }
+  }
+
+  #killOrStart(region: Region): void {
+    if (!region.isServed) {
+      region.startAgent();
+      return;
+    }
+    const lingers = this.#random.chance(0.5);
+    this.#scheduler.note(`${region.name}: agent dies${lingers ? ', its capture lingers' : ''}`);
+    region.killAgent(lingers);
+    if (this.#random.chance(0.7)) region.startAgent();
+  }
+}

@@ -1,0 +1,30 @@
+/** What must hold in a simulated system: checked while it runs (`region-truth.ts`) and at its end. */
+
+/** Each has its test in `simulation.test.ts`. */
+export type InvariantName =
+  /** Once faults end, everything arrives, and no actor waits for ever. */
+  | 'settles'
+  /** Every region holds the fold of all published events. */
+  | 'converges'
+  /** Every committed change is published once, in the order of the WAL, and nothing else is. */
+  | 'published-once'
+  /** Each transaction of a stream names its predecessor. */
+  | 'predecessors'
+  /** Every event is applied once in every region, in the transaction that moves the mark over it. */
+  | 'applied-once'
+  /** An echo leaves later local writes alone. */
+  | 'echo'
+  /** What a transaction says to have seen of a row is what it overwrote. */
+  | 'seen'
+  /** Every event that lost is in the conflict log of its own region. */
+  | 'losses-recorded'
+  /** A conflict record names two concurrent events of one row, of which the higher won. */
+  | 'conflicts-real'
+  /** No event of equal tables is ever set aside. */
+  | 'quarantine-empty'
+  /** Once heartbeats went round, nothing is kept that only unstable versions need. */
+  | 'forgets'
+  /** No assertion fails, and no error is thrown that nobody expects. */
+  | 'runs';
+
+export type Failure = { readonly invariant: InvariantName; readonly message: string };

@@ -1,0 +1,96 @@
+/**
+ * What really happened in a region's database, told by the database itself and not by what the agent believes: who
+ * wrote each row in which order, and which part of which stream each transaction applied.
+ *
+ * What can be judged at the moment of a commit is judged here: an event is applied once, in the transaction that moves
+ * the mark, and an echo leaves local writes alone.
+ */
+import { EVERY_ROW } from '../../src/apply/apply-port.ts';
+import { type Position, positionLsn } from '../../src/change/position.ts';
+import type { Failure } from './invariants.ts';
+import type { RowWrite, WalEntry } from './model-database.ts';
+import { modelShape, rowName } from './model-store.ts';
+import type { Applies, Transaction } from './model-transaction.ts';
+
+/** One write of a row: by a user's transaction at this place in the WAL, or by the lane for this event. */
+export type RowHistoryEntry =
+  | { readonly local: true; readonly lsn: bigint }
+  /** `position` is null where the transaction does not tell it (a removal that looked again). */
+  | { readonly local: false; readonly origin: string; readonly position: Position | null };
+
+export class RegionTruth {
+  /** By `rowName`, in the order of commits. */
+  readonly rows = new Map<string, RowHistoryEntry[]>();
+  /** For each lane that began, the positions by origin up to which it remembered nothing. */
+  readonly forgotten: ReadonlyMap<string, Position>[] = [];
+  readonly #region: string;
+  readonly #wal: readonly WalEntry[];
+  readonly #fail: (failure: Failure) => void;
+  readonly #applied = new Map<string, Position>();
+
+  constructor(region: string, wal: readonly WalEntry[], fail: (failure: Failure) => void) {
+    this.#region = region;
+    this.#wal = wal;
+    this.#fail = fail;
+  }
+
+  becameVisible(transaction: Transaction, writes: readonly RowWrite[]): void {
+    const { applies } = transaction;
+    if (applies !== null) this.#checkApplied(applies);
+    for (const write of writes) {
+      const { slot } = write;
+      const table = modelShape('public', slot.table.name);
+      const row = rowName(table, JSON.stringify([slot.key]));
+      const position = applies?.rows.get(row) ?? applies?.rows.get(rowName(table, EVERY_ROW)) ?? null;
+      if (applies?.origin === this.#region) this.#checkEcho(row, write, position);
+      const history = this.rows.get(row) ?? [];
+      this.rows.set(row, history);
+      if (applies !== null) history.push({ local: false, origin: applies.origin, position });
+      else if (transaction.lsn !== null) history.push({ local: true, lsn: transaction.lsn });
+    }
+  }
+
+  #checkApplied({ origin, mark, rows }: Applies): void {
+    const last = this.#applied.get(origin) ?? null;
+    const told = `${this.#region}: ${origin}`;
+    if (mark === null) {
+      // Looking again may put back what was applied before, and nothing else.
+      const isNew = [...rows.values()].some((position) => last === null || position > last);
+      if (isNew) this.#fail({ invariant: 'applied-once', message: `${told} is applied without its mark` });
+      return;
+    }
+    const { from, to } = mark;
+    if (from !== last || (last !== null && to <= last)) {
+      this.#fail({ invariant: 'applied-once', message: `${told} goes from ${from} to ${to}, and stood at ${last}` });
+    }
+    for (const [row, position] of rows) {
+      if (position <= to && (from === null || position > from)) continue;
+      const message = `${told} at ${position} on ${row} is applied between ${from} and ${to}`;
+      this.#fail({ invariant: 'applied-once', message });
+    }
+    this.#applied.set(origin, to);
+  }
+
+  /** An echo replaces a local tuple only with what that very transaction left of the row. */
+  #checkEcho(row: string, { before, after }: RowWrite, position: Position | null): void {
+    const last = this.rows.get(row)?.at(-1);
+    if (before === null && last?.local === true && position !== null && last.lsn > positionLsn(position)) {
+      const message = `${this.#region}: the echo of ${position} undoes the local removal at ${last.lsn} of ${row}`;
+      this.#fail({ invariant: 'echo', message });
+    }
+    if (before === null || !before.writer.kind.local) return;
+    // Its commit timestamp tells the lane whose tuple it is; a clock that is set back can give two transactions the same.
+    const lsn = position === null ? null : positionLsn(position);
+    const echoed = this.#wal.find((entry) => entry.lsn === lsn);
+    if (before.writer.lsn !== lsn && before.writer.stampMicros === echoed?.commitMicros) return;
+    if (
+      before.writer.lsn === lsn &&
+      after !== null &&
+      after.image.v === before.image.v &&
+      after.image.u === before.image.u
+    )
+      return;
+    const what = `the echo of ${position} replaces the local write at ${before.writer.lsn}`;
+    this.#fail({ invariant: 'echo', message: `${this.#region}: ${what} of ${row}` });
+  }
+}

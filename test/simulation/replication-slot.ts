@@ -1,0 +1,95 @@
+/**
+ * A logical replication slot on the model: one holder at a time, who gets what was committed above the confirmed position.
+ *
+ * What a holder confirmed is written to disk only now and then, so a crash of the server can take the slot back to an
+ * older position. A holder that was replaced keeps what it had received.
+ */
+import type { ModelDatabase, WalEntry } from './model-database.ts';
+import { sqlError } from './model-transaction.ts';
+
+/** What one holder gets of the slot. */
+export class SlotHold {
+  readonly #database: ModelDatabase;
+  readonly #slot: ReplicationSlot;
+  readonly #generation: number;
+  #next: number;
+  /** What it had received when it lost the slot; null while it holds it. */
+  #end: number | null = null;
+
+  constructor(slot: ReplicationSlot) {
+    this.#slot = slot;
+    this.#database = slot.database;
+    this.#generation = slot.database.generation;
+    this.#next = slot.database.wal.findIndex((entry) => entry.lsn >= slot.confirmedLsn);
+    if (this.#next < 0) this.#next = slot.database.wal.length;
+  }
+
+  get hasNext(): boolean {
+    return this.#next < (this.#end ?? this.#database.wal.length);
+  }
+
+  /** Lost to another holder, or with the server: nothing more will come. */
+  get isOver(): boolean {
+    return this.#end !== null || this.#generation !== this.#database.generation;
+  }
+
+  /** The next transaction; null once the slot is lost and everything received was taken. */
+  next(): WalEntry | null {
+    if (this.#generation !== this.#database.generation) throw sqlError('57P02', 'the connection is gone');
+    const entry = this.hasNext ? this.#database.wal[this.#next] : undefined;
+    if (entry === undefined) return null;
+    this.#next += 1;
+    return entry;
+  }
+
+  confirm(lsn: bigint): void {
+    if (!this.isOver && lsn > this.#slot.confirmedLsn) this.#slot.confirmedLsn = lsn;
+  }
+
+  lose(): void {
+    this.#end ??= this.#database.wal.length;
+  }
+}
+
+export class ReplicationSlot {
+  readonly database: ModelDatabase;
+  confirmedLsn = 0n;
+  #savedLsn = 0n;
+  #run = 0;
+  #owner: object | null = null;
+  #current: SlotHold | null = null;
+
+  constructor(database: ModelDatabase) {
+    this.database = database;
+  }
+
+  nextRun(): number {
+    this.#run += 1;
+    return this.#run;
+  }
+
+  /** Says who may hold the slot from now on; whoever holds it loses it. */
+  belongsTo(owner: object | null): void {
+    this.#owner = owner;
+    this.#current?.lose();
+    this.#current = null;
+  }
+
+  /** Takes the slot; null for one whom it does not belong to. */
+  hold(owner: object): SlotHold | null {
+    if (this.#owner !== owner) return null;
+    this.#current?.lose();
+    this.#current = new SlotHold(this);
+    return this.#current;
+  }
+
+  /** The server writes the confirmed position to disk. */
+  save(): void {
+    this.#savedLsn = this.confirmedLsn;
+  }
+
+  /** The server crashed. */
+  restore(): void {
+    this.confirmedLsn = this.#savedLsn;
+  }
+}

@@ -1,0 +1,139 @@
+/**
+ * What users do: a few of them in each region, with transactions of a few statements on a few rows.
+ *
+ * `kv` and `other` are written by everybody. In `owned` each region writes rows of its own, whose unique values move
+ * from row to row: within one region they never collide, so they must not on their way either.
+ */
+import type { Image } from '../../src/change/change-event.ts';
+import { sqlStateOf } from '../../src/platform/errors.ts';
+import type { Random } from '../../src/platform/random.ts';
+import { ModelSession } from './model-foreground.ts';
+import type { Step } from './model-transaction.ts';
+import type { Region } from './region.ts';
+import type { WorldView } from './world-view.ts';
+
+export const TABLES = ['kv', 'other', 'owned'] as const;
+/** What an application expects of a database: unique violations, deadlocks, lost connections. */
+const EXPECTED_STATES = new Set(['23505', '40P01', '57P02']);
+
+export class Workload {
+  readonly #world: WorldView;
+  readonly #random: Random;
+  #users = 0;
+  #values = 0;
+
+  constructor(world: WorldView) {
+    this.#world = world;
+    this.#random = world.random;
+  }
+
+  /** A user's session: some transactions, one after the other. */
+  async user(region: Region): Promise<void> {
+    const random = this.#random;
+    this.#users += 1;
+    const actor = `${region.name}/user${this.#users}`;
+    const step = async (what: string): Promise<void> => await this.#world.scheduler.step(actor, what);
+    for (let transactions = 1 + random.below(5); transactions > 0; transactions -= 1) {
+      const session = new ModelSession(region.database, step);
+      const statements = 1 + random.below(random.chance(0.1) ? 8 : 3);
+      await attempt(session, async () => {
+        for (let left = statements; left > 0; left -= 1) await this.#statement(session, region.name);
+        if (random.chance(0.1)) session.rollback();
+        else await session.commit(async () => await this.#linger(step));
+      });
+    }
+  }
+
+  /** A region's heartbeats. */
+  async heart(region: Region, beats: number, restsMax: number): Promise<void> {
+    const { scheduler, regions } = this.#world;
+    const actor = `${region.name}/heart`;
+    const step: Step = async (what) => await scheduler.step(actor, what);
+    for (let left = beats; left > 0; left -= 1) {
+      await step('heartbeat');
+      const session = new ModelSession(region.database, step);
+      await attempt(session, async () => {
+        session.heartbeat(regions);
+        await session.commit();
+      });
+      for (let rest = this.#random.below(restsMax); rest > 0; rest -= 1) await step('rests');
+    }
+  }
+
+  /** Between the commit record and visibility: mostly nothing, sometimes a slow disk or a synchronous standby. */
+  async #linger(step: Step): Promise<void> {
+    const random = this.#random;
+    const steps = random.chance(0.3) ? random.below(60) : random.below(2);
+    for (let rest = steps; rest > 0; rest -= 1) await step('commit lingers');
+  }
+
+  #value(): string {
+    this.#values += 1;
+    return `t${this.#values}`;
+  }
+
+  async #statement(session: ModelSession, region: string): Promise<void> {
+    const random = this.#random;
+    if (random.chance(0.15)) return await this.#ownedStatement(session, region);
+    const table = random.chance(0.8) ? TABLES[0] : TABLES[1];
+    const key = String(1 + random.below(3));
+    const v = this.#value();
+    const write = (image: Image): Image => ({ ...image, v });
+    const row: Image = { id: key, v, u: null };
+    const dice = random.below(100);
+    if (dice < 35) {
+      if ((await session.update(table, key, write)) === 0) await session.insert(table, key, row);
+    } else if (dice < 53) await session.update(table, key, write);
+    else if (dice < 73) await session.delete(table, key);
+    else if (dice < 80) await session.changeKey(table, key, String(1 + random.below(4)));
+    else if (dice < 84) await session.truncate(table);
+    else if (dice < 92) {
+      session.savepoint('s');
+      await session.update(table, key, write);
+      if (random.chance(0.5)) session.rollbackTo('s');
+    } else if (dice < 95) await session.lockRow(table, key, random.chance(0.5) ? 'update' : 'key share');
+    else await session.insert(table, key, row);
+  }
+
+  async #ownedStatement(session: ModelSession, region: string): Promise<void> {
+    const random = this.#random;
+    const table = TABLES[2];
+    const key = `${region}${1 + random.below(3)}`;
+    const other = `${region}${1 + random.below(3)}`;
+    // Where clocks are bad, a row can be gone for a while, and its value be free that long.
+    const u = this.#world.conditions.badClocks ? null : `${region}:${1 + random.below(3)}`;
+    const v = this.#value();
+    const dice = random.below(100);
+    if (dice < 35) await session.insert(table, key, { id: key, v, u });
+    else if (dice < 50) await session.update(table, key, (image) => ({ ...image, v, u }));
+    else if (dice < 65) await session.changeKey(table, key, other);
+    else if (dice < 80) await session.delete(table, key);
+    else await this.#swap(session, key, other);
+  }
+
+  /** Two rows change their unique values, by way of none. */
+  async #swap(session: ModelSession, one: string, other: string): Promise<void> {
+    const table = TABLES[2];
+    let [ofOne, ofOther]: (string | null)[] = [null, null];
+    const take = async (key: string, u: string | null): Promise<string | null> => {
+      let taken: string | null = null;
+      await session.update(table, key, (image) => {
+        taken = image.u ?? null;
+        return { ...image, u };
+      });
+      return taken;
+    };
+    ofOne = await take(one, null);
+    ofOther = await take(other, ofOne);
+    await take(one, ofOther);
+  }
+}
+
+async function attempt(session: ModelSession, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    session.rollback();
+    if (!EXPECTED_STATES.has(sqlStateOf(error) ?? '')) throw error;
+  }
+}

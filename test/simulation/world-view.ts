@@ -1,0 +1,32 @@
+/** What the parts of a simulated system know of the whole. */
+import type { MemoryLog } from '../../src/log/memory-log.ts';
+import type { Random } from '../../src/platform/random.ts';
+import type { Failure } from './invariants.ts';
+import type { Scheduler } from './scheduler.ts';
+
+/** How a seed's system is built: what is not chance in every step, but chance once. */
+export type Conditions = {
+  /** Transactions with more rows are giants to whoever reads a stream. */
+  readonly giantRows: number;
+  /** Probability that a reader loses a transaction that it comes to. */
+  readonly lossRate: number;
+  /** Whether clocks of regions differ and step back. */
+  readonly badClocks: boolean;
+};
+
+export type WorldView = {
+  readonly scheduler: Scheduler;
+  readonly random: Random;
+  readonly log: MemoryLog;
+  readonly regions: readonly string[];
+  readonly conditions: Conditions;
+  /** No more faults: everything that is committed is to arrive. */
+  readonly isCalm: boolean;
+  /** True time, Unix µs. */
+  nowMicros(): bigint;
+  /** Appends so far, of all streams: tells whether there may be something new to read. */
+  readonly appends: number;
+  appended(): void;
+  isPaused(source: string, target: string): boolean;
+  fail(failure: Failure): void;
+};
