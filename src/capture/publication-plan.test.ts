@@ -62,12 +62,11 @@ describe('a plan', () => {
       table(1, 'a', { identity: 'd' }),
       table(2, 'p', { kind: 'p', identity: 'd', leaves: parts }),
       table(3, 'b', { identity: 'd' }),
-      table(4, 'by_index', { identity: 'i', hasPrimaryKey: false }),
     ];
-    const plan = planPublication(SPEC, tables, state(1, 2, 4), null);
+    const plan = planPublication(SPEC, tables, state(1, 2), null);
     assert.deepEqual(names(plan.identify), ['a', 'p', 'p1']);
     assert.deepEqual(names(plan.add), ['b']);
-    assert.deepEqual(planPublication({ ...SPEC, identity: 'key' }, tables, state(1, 2, 4), null).identify, []);
+    assert.deepEqual(planPublication({ ...SPEC, identity: 'key' }, tables, state(1, 2), null).identify, []);
   });
 
   test('stops where someone changed the publication', () => {
@@ -100,7 +99,7 @@ test('each reason why a table cannot be replicated has its code', () => {
     [{ key: [key] }, 'SYN-P017'],
     [{ key: [{ ...key, nature: 'text' as const, isGenerated: true }] }, 'SYN-P012'],
     [{ virtual: 'v' }, 'SYN-P031'],
-    [{ virtual: 'v', hasPrimaryKey: false }, undefined],
+    [{ identity: 'i', hasPrimaryKey: false }, 'SYN-P012'],
     [{ leaves: [leaf('t', { persistence: 'u' })] }, 'SYN-P021'],
     [{ leaves: [leaf('t', { kind: 'p', persistence: 'u' }), leaf('t1')] }, undefined],
     [{ leaves: [leaf('t', { kind: 'p' }), leaf('t1', { persistence: 'u' })] }, 'SYN-P021'],
@@ -109,5 +108,6 @@ test('each reason why a table cannot be replicated has its code', () => {
   ] as const;
   for (const [more, code] of cases)
     assert.equal(problemOf(table(1, 't', more), 'full')?.code, code, JSON.stringify(more));
-  assert.equal(problemOf(table(1, 't', { virtual: 'v' }), 'key'), null);
+  for (const more of [{ virtual: 'v' }, { hasPrimaryKey: false }])
+    assert.equal(problemOf(table(1, 't', more), 'key'), null);
 });

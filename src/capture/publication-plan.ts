@@ -66,7 +66,7 @@ export function planPublication(
   };
 }
 
-/** The tables below it, itself included, whose identity is to be set. A chosen index is left alone where no other key is. */
+/** The tables below it, itself included, whose identity is to be set. */
 export function lackingIdentity(table: CatalogTable): Leaf[] {
   if (!table.hasPrimaryKey) return [];
   const all = table.kind === 'p' ? [table, ...table.leaves] : table.leaves;
@@ -87,7 +87,7 @@ function isNamed(filter: TableFilter, { schema, table, ancestors }: CatalogTable
 
 /** Why rows of the table cannot be replicated; null where they can. */
 export function problemOf(table: CatalogTable, identity: PublicationSpec['identity']): TableProblem | null {
-  const { schema, table: name, key, deferrable, virtual, leaves } = table;
+  const { schema, table: name, key, hasPrimaryKey, deferrable, virtual, leaves } = table;
   const problem = (code: ErrorCode, detail: string): TableProblem => {
     return { code, schema, table: name, detail: `${schema}.${name} ${detail}` };
   };
@@ -100,13 +100,17 @@ export function problemOf(table: CatalogTable, identity: PublicationSpec['identi
     return problem('SYN-P021', unlogged.table === name ? 'is unlogged' : `has ${unlogged.table}, which is unlogged`);
   }
   if (key === null) return problem('SYN-P012', 'has no primary key');
+  // What an UPDATE leaves alone of large values would be missing in its event, and each region keep its own.
+  if (identity === 'full' && !hasPrimaryKey) {
+    return problem('SYN-P012', 'has no primary key, and the index that is its replica identity cannot stand for one');
+  }
   if (deferrable !== null) return problem('SYN-P013', `has the deferrable constraint ${deferrable}`);
   const generated = key.find(({ isGenerated }) => isGenerated);
   if (generated !== undefined) {
     return problem('SYN-P012', `has the generated column ${generated.name} in its key, whose value is not in the WAL`);
   }
   // PostgreSQL would refuse every UPDATE and DELETE of such a table, those of its users too.
-  if (virtual !== null && identity === 'full' && table.hasPrimaryKey) {
+  if (virtual !== null && identity === 'full') {
     return problem('SYN-P031', `has the virtual generated column ${virtual}`);
   }
   const unfit = key.find(({ nature }) => nature === null);

@@ -10,13 +10,13 @@ import type { ConstraintDetail, TableDetails } from './table-details.ts';
 export function keyFindings(table: CatalogTable, detail: TableDetails, isRoot: boolean): Finding[] {
   const findings: Finding[] = [];
   const name = nameOf(table);
-  if (table.key === null && isRoot) {
+  if (!table.hasPrimaryKey && isRoot) {
     findings.push({
       code: 'SYN-P012',
       severity: 'error',
       table: name,
       what: `${name} has no primary key.`,
-      why: 'Without one nobody can say which row an update or delete of another region means.',
+      why: 'Without one nobody can say which row an update or delete of another region means, or what it was before.',
       fix: `${newKey(table, detail)}\n${orExclude(table)}`,
     });
   }

@@ -60,14 +60,9 @@ for (const version of [15, 18] as const) {
         create foreign table public.abroad (id int) server nowhere;
       `);
       const report = await ensurePublication(sql, SPEC, FIRST);
-      assert.deepEqual(await published(region), [
-        'public.Quo"ted',
-        'public.by_index',
-        'public.child',
-        'public.parts',
-        'public.plain',
-      ]);
+      assert.deepEqual(await published(region), ['public.Quo"ted', 'public.child', 'public.parts', 'public.plain']);
       assert.deepEqual(report.problems.map(({ code, table }) => `${code} ${table}`).sort(), [
+        'SYN-P012 by_index',
         'SYN-P012 keyless',
         'SYN-P013 late',
         'SYN-P017 odd',
@@ -89,7 +84,7 @@ for (const version of [15, 18] as const) {
       const again = await reconcilePublication(sql, SPEC, report);
       const third = await reconcilePublication(sql, SPEC, again);
       assert.deepEqual([again.added, again.waiting, third.added], [[], [], []]);
-      assert.equal(third.problems.length, 5);
+      assert.equal(third.problems.length, 6);
     });
 
     test('a table made later comes in, and rows that it held are told', async () => {

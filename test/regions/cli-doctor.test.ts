@@ -77,6 +77,15 @@ const FAULTS: readonly Fault[] = [
     ],
   },
   {
+    name: 'a replica identity index instead of a primary key',
+    code: 'SYN-P012',
+    owner: [
+      'create table public.t ("Id" int not null, v text)',
+      'create unique index t_key on public.t ("Id")',
+      'alter table public.t replica identity using index t_key',
+    ],
+  },
+  {
     name: 'a generated column in the key',
     code: 'SYN-P012',
     owner: ['create table public.t (a int, id int generated always as (a + 1) stored primary key)'],
