@@ -19,7 +19,7 @@ import type { TSchema } from 'typebox';
 import { Convert, Default } from 'typebox/value';
 import type { AgentControl } from '../monitor/agent-status.ts';
 import { type Config, parseListen } from '../platform/config.ts';
-import { fail, SynclineError } from '../platform/errors.ts';
+import { fail, isInfrastructure, SynclineError, sqlStateOf } from '../platform/errors.ts';
 import type { Logger } from '../platform/logger.ts';
 import { problemsOf } from '../platform/schema-problems.ts';
 import { StandingConnection } from '../platform/standing-connection.ts';
@@ -50,6 +50,7 @@ const CONNECTIONS_MAX = 256;
 const STATEMENT_TIMEOUT_MS = 10_000;
 const KEEP_ALIVE_MS = 30_000;
 const PARAMETER_LENGTH_MAX = 200;
+const QUERY_CANCELED = '57014';
 
 export class ApiServer implements AsyncDisposable {
   readonly #app: FastifyInstance;
@@ -182,5 +183,9 @@ function withCode(error: FastifyError | SynclineError): SynclineError {
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
     return fail('SYN-T005', error.message, { cause: error, context: { status: statusCode } });
   }
+  if (sqlStateOf(error) === QUERY_CANCELED) {
+    return fail('SYN-T009', `the database took longer than ${STATEMENT_TIMEOUT_MS} ms`, { cause: error });
+  }
+  if (isInfrastructure(error)) return fail('SYN-P009', 'the database did not answer', { cause: error });
   return fail('SYN-T010', 'the request failed; the log of the agent tells more', { cause: error });
 }

@@ -437,8 +437,8 @@ export const ERRORS = {
   },
   'SYN-T009': {
     class: 'infrastructure',
-    cause: 'Too many requests wait for the database, so this one was turned away.',
-    remedy: 'Try again later; find out what keeps the database busy if it lasts.',
+    cause: 'The database is too busy to answer this request in time.',
+    remedy: 'Try again later, or narrow the request down; find out what keeps the database busy if it lasts.',
   },
   'SYN-T010': {
     class: 'operator',

@@ -6,10 +6,12 @@ import { after, before, describe, test } from 'node:test';
 import type { TSchema } from 'typebox';
 import * as schemas from '../../src/api/schemas.ts';
 import { ApiServer } from '../../src/api/server.ts';
+import { connect } from '../../src/platform/postgres.ts';
 import { LinkStore } from '../../src/topology/link-store.ts';
 import { ApiFixture, assertFits, assertProblem, configOf } from '../support/api-fixture.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const uuid = (number: number): string => `01890000-0000-7000-8000-${String(number).padStart(12, '0')}`;
 
@@ -283,6 +285,21 @@ describe('requests', () => {
     assert.equal((await fetch(`${behind.url}/topology`)).status, 200);
     await proxy.heal();
     assert.equal(await conflicts(), 200);
+  });
+
+  test('that the database cannot answer in time are told so, and block no others', async () => {
+    await using fixture = await ApiFixture.start(server);
+    await fixture.client.query('begin');
+    await fixture.client.query('lock table syncline.conflict_log in access exclusive mode');
+    const waiting = fixture.call('/conflicts');
+    // Within a transaction, what others do is seen but once.
+    await using admin = await connect(fixture.url, { applicationName: 'syncline test' });
+    const cancel = `select pg_cancel_backend(pid) from pg_stat_activity
+                     where application_name = 'syncline api eu' and wait_event_type = 'Lock'`;
+    await waitFor(async () => (await admin.query(cancel)).rowCount > 0, { what: 'the request waits' });
+    assertProblem(await waiting, 503, 'SYN-T009');
+    assert.equal((await fixture.call('/quarantine')).status, 200);
+    await fixture.client.query('rollback');
   });
 
   test('an address that is taken has its code', async () => {
