@@ -6,8 +6,8 @@
 import { flushCompileCache } from 'node:module';
 import { Agent } from '../agent.ts';
 import { ApiServer } from '../api/server.ts';
-import { loadConfig } from '../platform/config.ts';
-import { createLogger } from '../platform/logger.ts';
+import { type Config, loadConfig } from '../platform/config.ts';
+import { createLogger, type Logger } from '../platform/logger.ts';
 
 const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 
@@ -24,10 +24,25 @@ export async function runAgent(path: string): Promise<void> {
       process.once(signal, () => process.exit(1));
     });
   }
+  try {
+    await serve(config, logger, signalled.promise, stopping.signal);
+  } catch (error) {
+    // Once for whoever collects logs; the person at the terminal is told by the caller.
+    logger.fatal({ err: error }, 'the agent cannot go on');
+    throw error;
+  }
+}
+
+async function serve(
+  config: Config,
+  logger: Logger,
+  signalled: Promise<NodeJS.Signals>,
+  stopping: AbortSignal,
+): Promise<void> {
   await using api = await ApiServer.start(config, logger);
   logger.info({ api: api.url }, 'the API listens');
-  const starting = Agent.start(config, logger, stopping.signal);
-  if ((await Promise.race([starting.then(() => 'started'), signalled.promise])) !== 'started') {
+  const starting = Agent.start(config, logger, stopping);
+  if ((await Promise.race([starting.then(() => 'started'), signalled])) !== 'started') {
     // A start that a signal overtook is let go on to where it can be ended in order.
     await starting.then((agent) => agent.stop()).catch(() => undefined);
     return;
@@ -36,6 +51,6 @@ export async function runAgent(path: string): Promise<void> {
   api.serve(agent);
   // Everything is loaded by now; an agent may end by a kill, which would leave the next start without the cache.
   flushCompileCache();
-  const signal = await Promise.race([signalled.promise, agent.ended]);
+  const signal = await Promise.race([signalled, agent.ended]);
   logger.info({ signal }, 'the agent ends');
 }

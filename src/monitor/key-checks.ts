@@ -5,7 +5,7 @@
 import type { CatalogTable, KeyColumn } from '../capture/table-catalog.ts';
 import { quoteIdent } from '../platform/postgres.ts';
 import { type Finding, listed, nameOf, orExclude } from './finding.ts';
-import type { ConstraintDetail, TableDetails } from './table-details.ts';
+import type { DefinitionDetail, TableDetails } from './table-details.ts';
 
 export function keyFindings(table: CatalogTable, detail: TableDetails, isRoot: boolean): Finding[] {
   const findings: Finding[] = [];
@@ -42,14 +42,14 @@ export function keyFindings(table: CatalogTable, detail: TableDetails, isRoot: b
       fix: `${replacedKey(table, detail)}\n${orExclude(table)}`,
     });
   }
-  if (table.virtual !== null && table.hasPrimaryKey && isRoot) {
+  if (detail.virtuals.length > 0 && isRoot) {
     findings.push({
       code: 'SYN-P031',
       severity: 'error',
       table: name,
-      what: `${name} has a generated column that is not stored: ${table.virtual}.`,
+      what: `${name} has generated columns that are not stored: ${listed(detail.virtuals.map((each) => each.name))}.`,
       why: 'PostgreSQL refuses every update and delete of a table that has one and is published with its full identity.',
-      fix: `-- in every region, as the owner: drop the column and add it again as STORED\n${orExclude(table)}`,
+      fix: `-- as the owner, in every region; it writes the whole table once\n${detail.virtuals.map((each) => stored(detail, each)).join('\n')}\n${orExclude(table)}`,
     });
   }
   if (unfit.length > 0 && isRoot) {
@@ -95,5 +95,8 @@ function replacedKey(table: CatalogTable, detail: TableDetails): string {
 alter table ${detail.name} drop constraint ${quoteIdent(detail.primaryKey)}, add unique (${columns}), ${SURROGATE};`;
 }
 
-const recreate = (detail: TableDetails, { name, definition }: ConstraintDetail): string =>
+const recreate = (detail: TableDetails, { name, definition }: DefinitionDetail): string =>
   `alter table ${detail.name} drop constraint ${quoteIdent(name)}, add constraint ${quoteIdent(name)} ${definition};`;
+
+const stored = (detail: TableDetails, { name, definition }: DefinitionDetail): string =>
+  `alter table ${detail.name} drop column ${quoteIdent(name)}, add column ${quoteIdent(name)} ${definition};`;

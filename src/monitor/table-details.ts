@@ -28,11 +28,8 @@ export type SequenceDetail = {
   readonly known: boolean;
 };
 
-export type ConstraintDetail = {
-  readonly name: string;
-  /** As it would be without being deferrable. */
-  readonly definition: string;
-};
+/** What is not fit, with the definition that would be. */
+export type DefinitionDetail = { readonly name: string; readonly definition: string };
 
 export type TableDetails = {
   readonly oid: number;
@@ -54,8 +51,10 @@ export type TableDetails = {
   readonly rules: readonly RuleDetail[];
   readonly otherUniques: readonly string[];
   readonly exclusions: readonly string[];
-  readonly deferrables: readonly ConstraintDetail[];
+  readonly deferrables: readonly DefinitionDetail[];
   readonly generated: readonly string[];
+  /** Generated columns that are not stored, and how they would be if they were. */
+  readonly virtuals: readonly DefinitionDetail[];
   readonly sequences: readonly SequenceDetail[];
   /** The name of the constraint. */
   readonly primaryKey: string | null;
@@ -111,6 +110,13 @@ select json_build_object(
   'generated', ${names(`
     select attname as name from pg_attribute
      where attrelid = c.oid and attgenerated <> '' and not attisdropped order by attnum`)},
+  'virtuals', ${list(`
+    select a.attname as name, concat(format_type(a.atttypid, a.atttypmod),
+           case when a.attcollation <> t.typcollation then ' collate ' || a.attcollation::regcollation end,
+           ' generated always as (', pg_get_expr(d.adbin, d.adrelid), ') stored') as definition
+      from pg_attribute a join pg_type t on t.oid = a.atttypid
+      join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+     where a.attrelid = c.oid and a.attgenerated = 'v' and not a.attisdropped order by a.attnum`)},
   'sequences', ${list(`
     select s.seqrelid::regclass::text as name, s.seqincrement as increment,
            coalesce(v.last_value, s.seqstart)::text as value,

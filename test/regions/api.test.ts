@@ -6,6 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import type { TSchema } from 'typebox';
 import * as schemas from '../../src/api/schemas.ts';
 import { ApiServer } from '../../src/api/server.ts';
+import { connect } from '../../src/platform/postgres.ts';
 import { LinkStore } from '../../src/topology/link-store.ts';
 import { ApiFixture, assertFits, assertProblem, configOf } from '../support/api-fixture.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
@@ -291,9 +292,11 @@ describe('requests', () => {
     await fixture.client.query('begin');
     await fixture.client.query('lock table syncline.conflict_log in access exclusive mode');
     const waiting = fixture.call('/conflicts');
+    // Within a transaction, what others do is seen but once.
+    await using admin = await connect(fixture.url, { applicationName: 'syncline test' });
     const cancel = `select pg_cancel_backend(pid) from pg_stat_activity
                      where application_name = 'syncline api eu' and wait_event_type = 'Lock'`;
-    await waitFor(async () => (await fixture.client.query(cancel)).rowCount > 0, { what: 'the request waits' });
+    await waitFor(async () => (await admin.query(cancel)).rowCount > 0, { what: 'the request waits' });
     assertProblem(await waiting, 503, 'SYN-T009');
     assert.equal((await fixture.call('/quarantine')).status, 200);
     await fixture.client.query('rollback');

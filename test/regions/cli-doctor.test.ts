@@ -122,6 +122,23 @@ const FAULTS: readonly Fault[] = [
     ],
   },
   {
+    name: 'generated columns that are not stored',
+    code: 'SYN-P031',
+    owner: [
+      'create table public.t (id uuid primary key, a int, "B" int generated always as (a * 2) virtual, c numeric(8, 2) generated always as (a / 3.0))',
+      'insert into public.t values (gen_random_uuid(), 1)',
+    ],
+    besides: ['SYN-P027'],
+  },
+  {
+    name: 'an index as replica identity instead of a primary key',
+    code: 'SYN-P012',
+    owner: [
+      'create table public.t (id uuid not null unique)',
+      'alter table public.t replica identity using index t_id_key',
+    ],
+  },
+  {
     name: 'an unlogged table',
     code: 'SYN-P021',
     owner: ['create unlogged table public.t (id uuid primary key)'],
