@@ -1,5 +1,5 @@
 // What a region's catalog says about a table, as far as comparing its rows needs it: columns by name,
-// the key (the primary one, else the replica identity), and the operator by which the key's index calls two values equal.
+// the primary key, and the operator by which the key's index calls two values equal.
 //
 // That operator and not the text decides which rows of two regions are one row: numeric 1.0 and 1.00,
 // or two spellings in a case-insensitive type, are one key. Columns are paired by name, since a column
@@ -37,7 +37,7 @@ export interface TableDefinition extends TableName {
   readonly isPartitioned: boolean;
   /** Name → type with its modifiers. */
   readonly columns: ReadonlyMap<string, string>;
-  /** In the order of its index; empty without any. */
+  /** The primary key in the order of its index; empty without one, and then the table is not replicated either. */
   readonly key: readonly KeyColumn[];
   /** Size on disk, to know the fullest region. */
   readonly bytes: number;
@@ -69,11 +69,10 @@ select n.nspname as schema, c.relname as "table", (c.relkind = 'p')::int::text a
           join pg_namespace opn on opn.oid = op.oprnamespace
           where oc.oid = i.indclass[k.place - 1])
      ) order by k.place), '[]')
-     from (select * from pg_index where indrelid = c.oid and indisvalid and (indisprimary or indisreplident)
-       order by indisprimary desc limit 1) i
+     from pg_index i
      cross join unnest(i.indkey::int2[]) with ordinality as k(attnum, place)
      join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-     where k.place <= i.indnkeyatts)::text as key
+     where i.indrelid = c.oid and i.indisprimary and k.place <= i.indnkeyatts)::text as key
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p') and not c.relispartition and c.relpersistence = 'p'
   and n.nspname not in ('pg_catalog', 'information_schema', 'syncline') and n.nspname !~ '^pg_'
@@ -124,6 +123,6 @@ export function definitionDifference(
     if (!one.columns.has(name)) complaints.push(`column ${name} exists in ${there} and not in ${here}`);
   }
   const keys = [one, other].map(({ key }) => key.map(({ name }) => name).join(', ') || 'none');
-  if (keys[0] !== keys[1]) complaints.push(`the key is (${keys[0]}) in ${here} and (${keys[1]}) in ${there}`);
+  if (keys[0] !== keys[1]) complaints.push(`the primary key is (${keys[0]}) in ${here} and (${keys[1]}) in ${there}`);
   return complaints.length === 0 ? null : complaints.join('; ');
 }

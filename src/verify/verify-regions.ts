@@ -109,7 +109,7 @@ function incomparable(parts: readonly TablePart[]): TableReport['problem'] {
     const difference = definitionDifference([first.region, first.definition], [other.region, other.definition]);
     if (difference !== null) return problemOf('SYN-V002', difference);
   }
-  return first.definition.key.length === 0 ? problemOf('SYN-P012', 'has no primary key and no replica identity') : null;
+  return first.definition.key.length === 0 ? problemOf('SYN-P012', 'has no primary key') : null;
 }
 
 async function compareTable(

@@ -244,9 +244,9 @@ describe('verify', () => {
     const problems = report.tables.map(({ table, status, problem }) => [table, status, problem?.code, problem?.detail]);
     assert.deepEqual(problems, [
       ['public.fine', 'equal', undefined, undefined],
-      ['public.no_key', 'not-compared', 'SYN-P012', 'has no primary key and no replica identity'],
+      ['public.no_key', 'not-compared', 'SYN-P012', 'has no primary key'],
       ['public.only_here', 'not-compared', 'SYN-V002', 'does not exist in there'],
-      ['public.other_key', 'not-compared', 'SYN-V002', 'the key is (a) in here and (b) in there'],
+      ['public.other_key', 'not-compared', 'SYN-V002', 'the primary key is (a) in here and (b) in there'],
       ['public.other_place', 'equal', undefined, undefined],
       [
         'public.other_type',
