@@ -123,14 +123,6 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'while (lsn < 0n) {',
   },
   {
-    name: 'floor-of-now',
-    rule: "a heartbeat's floor speaks of what its own transaction had seen",
-    file: 'src/clock/stability.ts',
-    find: 'const promise = this.promiseAt(member, member === this.#self ? own : seen[member]);',
-    replace:
-      'const promise = this.promiseAt(member, this.#samples.get(member)?.at(-1)?.position ?? own ?? seen[member]);',
-  },
-  {
     name: 'watermark-of-the-fastest',
     rule: 'stable is what all members have applied, not what one has',
     file: 'src/clock/stability.ts',
