@@ -27,6 +27,8 @@ type Kill = {
   /** Commits that are acknowledged, anywhere, before the kill, and before what was killed comes back. */
   readonly before: number;
   readonly away: number;
+  /** Whether all agents are at work again before that; else it may hit one that is still starting. */
+  readonly isAmidWork: boolean;
 };
 
 let cluster: Cluster;
@@ -43,10 +45,11 @@ test(`${KILLS} kills under load lose nothing that was acknowledged, and apply no
   {
     await using _writers = new JournalWriters(cluster.regions, journal, { clients: CLIENTS, seed: SEED });
     for (const kill of plan) {
+      if (kill.isAmidWork) await allReady();
       await journal.moreAcknowledged(kill.before);
       await carryOut(kill, cluster.region(kill.region), journal);
     }
-    await Promise.all(cluster.regions.map(async (region) => await region.agentReady()));
+    await allReady();
     await journal.moreAcknowledged(COMMITS_BETWEEN_MAX);
   }
   await cluster.settle();
@@ -65,6 +68,10 @@ test(`${KILLS} kills under load lose nothing that was acknowledged, and apply no
   for (const region of cluster.regions) assert.equal(await region.stopAgent(), 0);
   assert.deepEqual(await follower.end(cluster), []);
 });
+
+async function allReady(): Promise<void> {
+  await Promise.all(cluster.regions.map(async (region) => await region.agentReady()));
+}
 
 async function carryOut({ what, away }: Kill, region: ClusterRegion, journal: Journal): Promise<void> {
   if (what !== 'agent') await region.server.kill9();
@@ -89,5 +96,6 @@ function killPlan(count: number, seed: number): Kill[] {
     region: random.pick(cluster.regions).name,
     before: 1 + random.below(COMMITS_BETWEEN_MAX),
     away: 1 + random.below(COMMITS_AWAY_MAX),
+    isAmidWork: random.chance(0.5),
   }));
 }
