@@ -41,7 +41,9 @@ export class StreamFollower implements AsyncDisposable {
     const log = await EmbeddedLog.open((await loadConfig(first.configPath)).log.path);
     const followed = new Map<string, Followed>();
     for (const { name } of cluster.regions) {
-      const reader = new TransactionReader(await log.reader(name), 0);
+      const stream = await log.reader(name);
+      // What every region had applied before there was any load may be trimmed by now.
+      const reader = new TransactionReader(stream, (await stream.bounds())?.first ?? 0);
       followed.set(name, { reader, items: new Map(), transactions: [], tokens: new Map() });
     }
     return new StreamFollower(log, followed);
