@@ -53,7 +53,7 @@ export class Scheduler {
   async run(stepsMax: number): Promise<boolean> {
     for (let taken = 0; taken < stepsMax; taken += 1) {
       // Microtasks first: whoever was resumed runs on to its next step.
-      await new Promise((resolve) => setImmediate(resolve));
+      await new Promise<void>((resolve) => process.nextTick(resolve));
       this.beforeStep();
       const runnable = this.#waiting.filter((waiting) => waiting.when === null || waiting.when());
       if (runnable.length === 0) return true;
