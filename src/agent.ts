@@ -178,17 +178,15 @@ export class Agent implements AgentControl, AsyncDisposable {
   async retryQuarantined(
     eventIds: readonly string[],
   ): Promise<{ event_id: string; applied: boolean; error: string | null }[]> {
-    const outcomes: { event_id: string; applied: boolean; error: string | null }[] = [];
-    for (const event_id of eventIds) {
-      try {
-        const applied = (await this.#applier.retry([event_id])).length > 0;
-        outcomes.push({ event_id, applied, error: applied ? null : 'there is no such event in the quarantine' });
-      } catch (error) {
-        outcomes.push({ event_id, applied: false, error: toProblem(error, 'SYN-A001').detail });
-      }
-    }
+    const outcomes = new Map((await this.#applier.retry(eventIds)).map(({ event_id, error }) => [event_id, error]));
     await this.#countQuarantine();
-    return outcomes;
+    return eventIds.map((event_id) => {
+      if (!outcomes.has(event_id)) {
+        return { event_id, applied: false, error: 'there is no such event in the quarantine' };
+      }
+      const error = outcomes.get(event_id) ?? null;
+      return { event_id, applied: error === null, error: error === null ? null : toProblem(error, 'SYN-A001').detail };
+    });
   }
 
   async discardQuarantined(eventIds: readonly string[]): Promise<number> {
@@ -276,8 +274,8 @@ export class Agent implements AgentControl, AsyncDisposable {
       detail,
       table: `${schema}.${table}`,
     }));
-    for (const { schema, table, heldRows } of report.added) {
-      this.#logger.info({ table: `${schema}.${table}` }, 'the table is published from now on');
+    for (const { schema, table, heldRows, resent } of report.added) {
+      this.#logger.info({ table: `${schema}.${table}`, rows: resent }, 'the table is published from now on');
       if (heldRows) this.#logger.warn({ table: `${schema}.${table}` }, 'rows that were there before are not sent');
     }
   }

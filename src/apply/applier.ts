@@ -19,7 +19,7 @@ import { systemRandom } from '../platform/random.ts';
 import { type RunState, runLoop } from '../platform/run-loop.ts';
 import type { ApplyPort, Mark } from './apply-port.ts';
 import type { OnError } from './batch-planner.ts';
-import { type AppliedReport, Lane } from './lane.ts';
+import { type AppliedReport, Lane, type RetryOutcome } from './lane.ts';
 import type { LaneItem } from './lane-item.ts';
 import { LaneLoop } from './lane-loop.ts';
 import { LinkConsumer } from './link-consumer.ts';
@@ -96,7 +96,7 @@ export class Applier {
     });
   }
 
-  async retry(eventIds: readonly string[]): Promise<string[]> {
+  async retry(eventIds: readonly string[]): Promise<RetryOutcome[]> {
     return await this.#command(async (lane) => await lane.retry(eventIds));
   }
 

@@ -12,6 +12,7 @@
 import type { ChangeEvent } from '../change/change-event.ts';
 import { type Hlc, hlcMicrosCeil } from '../change/hlc.ts';
 import { type Position, positionLsn, type Seen } from '../change/position.ts';
+import { compareVersions } from '../change/version.ts';
 import type { BatchToken, NotesLedger } from '../clock/notes-ledger.ts';
 import type { Stability } from '../clock/stability.ts';
 import { isDataFault as blamesData, fail, isInfrastructure, SynclineError, sqlStateOf } from '../platform/errors.ts';
@@ -46,6 +47,9 @@ export type AppliedReport = {
   readonly conflicts: { readonly [table: string]: number };
   readonly quarantined: number;
 };
+
+/** `error` is null where the event is applied now. */
+export type RetryOutcome = { readonly event_id: string; readonly error: unknown };
 
 export class Lane {
   readonly #port: ApplyPort;
@@ -148,36 +152,50 @@ export class Lane {
     return true;
   }
 
-  /** Applies quarantined events again, each in its own transaction; returns the ids that succeeded. */
-  async retry(eventIds: readonly string[]): Promise<string[]> {
-    const done: string[] = [];
+  /**
+   * Applies quarantined events again, each in its own transaction, in the order of their versions: events of one
+   * transaction share a version, and only their order tells which of them is the later. Ids that are not there are absent
+   * from the outcomes.
+   */
+  async retry(eventIds: readonly string[]): Promise<RetryOutcome[]> {
+    const outcomes: RetryOutcome[] = [];
     this.#port.forgetShapes();
-    for (const entry of await this.#port.quarantined(eventIds)) {
-      const event = JSON.parse(entry.event) as ChangeEvent;
-      const source: SourceTransaction = {
-        position: entry.position,
-        hlc: entry.hlc,
-        seen: event.transaction.seen,
-        xid: event.transaction.id,
-        committed_at: event.committed_at,
-        events: [event],
-      };
-      const transaction = await this.#port.begin(entry.origin, hlcMicrosCeil(entry.hlc));
+    const entries = await this.#port.quarantined(eventIds);
+    const waiting = entries.map((entry) => ({ entry, event: JSON.parse(entry.event) as ChangeEvent }));
+    waiting.sort((a, b) => compareVersions(a.entry, b.entry) || a.event.transaction.index - b.event.transaction.index);
+    for (const { entry, event } of waiting) {
       try {
-        const { steps } = await this.#planner.plan(transaction, [source], new Map(), true);
-        const writer = this.#writer(transaction, entry.origin, source.seen);
-        await writer.write(steps);
-        await writer.record(() => new Set());
-        await transaction.removeQuarantine([entry.event_id]);
-        await transaction.commit();
+        await this.#retryOne(entry, event);
+        outcomes.push({ event_id: entry.event_id, error: null });
       } catch (error) {
-        await rollback(transaction);
-        throw error;
+        outcomes.push({ event_id: entry.event_id, error });
       }
-      this.#quarantined.clear();
-      done.push(entry.event_id);
     }
-    return done;
+    return outcomes;
+  }
+
+  async #retryOne(entry: QuarantineEntry, event: ChangeEvent): Promise<void> {
+    const source: SourceTransaction = {
+      position: entry.position,
+      hlc: entry.hlc,
+      seen: event.transaction.seen,
+      xid: event.transaction.id,
+      committed_at: event.committed_at,
+      events: [event],
+    };
+    const transaction = await this.#port.begin(entry.origin, hlcMicrosCeil(entry.hlc));
+    try {
+      const { steps } = await this.#planner.plan(transaction, [source], new Map(), true);
+      const writer = this.#writer(transaction, entry.origin, source.seen);
+      await writer.write(steps);
+      await writer.record(() => new Set());
+      await transaction.removeQuarantine([entry.event_id]);
+      await transaction.commit();
+    } catch (error) {
+      await rollback(transaction);
+      throw error;
+    }
+    this.#quarantined.clear();
   }
 
   async discard(eventIds: readonly string[]): Promise<void> {

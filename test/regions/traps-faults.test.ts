@@ -6,7 +6,8 @@ import type { ClusterRegion } from '../support/cluster.ts';
 import { linksOf, traps } from '../support/traps.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const QUARANTINE = 'select table_name, row_pk::text, sqlstate from syncline.quarantine order by event_id';
+const QUARANTINE =
+  'select table_name, row_pk::text, sqlstate from syncline.quarantine order by table_name, hlc, event_id';
 
 traps('rows that a region cannot take', {}, (trap) => {
   trap(
