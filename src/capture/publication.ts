@@ -4,14 +4,17 @@
  * It lists them, rather than taking all tables, because a table without a key would refuse updates once it is
  * published, and that must never happen to a table that Syncline cannot replicate anyway.
  *
- * A table is added in one transaction that holds off its writers: what they commit afterwards is in the stream, what was
- * there before is not, and nothing can fall in between. Whether it held rows is reported, since those are not sent. The
- * wait for the lock is short, because everybody else queues behind it; a table that is busy comes in with a later look.
+ * A table is added in one transaction that holds off its writers: what they commit afterwards is in the stream, and
+ * nothing can fall in between. What a new table holds by then is sent with it (see `late-rows.ts`); rows that are not are
+ * reported. The wait for the lock is short, because everybody else queues behind it; a table that is busy comes in with
+ * a later look.
  *
  * A look costs one small query as long as the catalog is as it was.
  */
+import { type Hlc, hlcFromText } from '../change/hlc.ts';
 import { fail, sqlStateOf } from '../platform/errors.ts';
 import { type PostgresClient, quoteIdent } from '../platform/postgres.ts';
+import { type HeldRows, resendLateRows } from './late-rows.ts';
 import {
   lackingIdentity,
   type PublicationPlan,
@@ -20,6 +23,7 @@ import {
   planPublication,
   type TableProblem,
 } from './publication-plan.ts';
+import { readHistory } from './slot.ts';
 import { type CatalogTable, type Leaf, readTables } from './table-catalog.ts';
 
 /** How long writers of a table may be held up by the wait for its lock. */
@@ -34,8 +38,10 @@ const LOCK_NOT_AVAILABLE = '55P03';
 type TableName = { readonly schema: string; readonly table: string };
 
 export type AddedTable = TableName & {
-  /** Rows that were there before it was published, which are not sent. */
+  /** Whether it holds rows that are in no stream. */
   readonly heldRows: boolean;
+  /** Rows of a new table that were written before it was published, and are sent with it. */
+  readonly resent: number;
 };
 
 /** What a look found and did; the next look starts from it. */
@@ -103,14 +109,16 @@ async function look(
   if (state === null) throw missing(spec.name);
   const plan = planPublication(spec, tables, state, known);
   if (plan.fault !== null) throw plan.fault;
-  const done = await carryOut(client, spec, plan, new Set(waited.map(nameOf)));
+  const history = isBaseline ? null : await readHistory(client);
+  const began = history === null ? null : hlcFromText(history.epoch);
+  const done = await carryOut(client, spec, plan, { waited: new Set(waited.map(nameOf)), began });
   const members = new Set([...state.members, ...done.added.map(({ oid }) => oid)]);
   for (const { oid } of plan.drop) members.delete(oid);
   const isChanged = done.added.length > 0 || plan.drop.length > 0 || plan.identify.length > 0;
   return {
     members,
     tables: tables.filter(({ oid }) => members.has(oid)).map(({ schema, table }) => ({ schema, table })),
-    added: done.added.map(({ schema, table, heldRows }) => ({ schema, table, heldRows })),
+    added: done.added.map(({ oid: _, ...table }) => table),
     waiting: done.waiting,
     problems: [
       ...plan.problems,
@@ -139,7 +147,7 @@ async function carryOut(
   client: PostgresClient,
   spec: PublicationSpec,
   plan: PublicationPlan,
-  waited: ReadonlySet<string>,
+  { waited, began }: { readonly waited: ReadonlySet<string>; readonly began: Hlc | null },
 ): Promise<Done> {
   const done: Done = { added: [], waiting: [], problems: [] };
   const publication = quoteIdent(spec.name);
@@ -166,7 +174,9 @@ async function carryOut(
   for (const table of plan.add) {
     await attempt(table, async () => {
       if (spec.identity === 'full') await identify(client, lackingIdentity(table));
-      done.added.push({ ...(await add(client, publication, table)), oid: table.oid });
+      const held = await add(client, publication, table, spec.identity === 'full' ? began : null);
+      const { schema, table: name, oid } = table;
+      done.added.push({ schema, table: name, oid, heldRows: held.unsent, resent: held.resent });
     });
   }
   return done;
@@ -179,13 +189,20 @@ async function underLock(client: PostgresClient, timeoutMs: number, work: () => 
   });
 }
 
-async function add(client: PostgresClient, publication: string, table: CatalogTable): Promise<AddedTable> {
-  const only = table.kind === 'p' ? '' : 'only ';
+/** `began` is null where nothing of what the table holds is to be sent. */
+async function add(
+  client: PostgresClient,
+  publication: string,
+  table: CatalogTable,
+  began: Hlc | null,
+): Promise<HeldRows> {
+  const relation = `${table.kind === 'p' ? '' : 'only '}${nameOf(table)}`;
   // Writers that are under way end first; partitions are locked with their root.
-  await client.query(`lock table ${only}${nameOf(table)} in share row exclusive mode`);
+  await client.query(`lock table ${relation} in share row exclusive mode`);
   await client.query(`alter publication ${publication} add table only ${nameOf(table)}`);
-  const { rows } = await client.query(`select exists (select from ${only}${nameOf(table)}) as held`);
-  return { schema: table.schema, table: table.table, heldRows: rows[0]?.held === 't' };
+  if (began !== null) return await resendLateRows(client, relation, table.oid, began);
+  const { rows } = await client.query(`select exists (select from ${relation}) as held`);
+  return { resent: 0, unsent: rows[0]?.held === 't' };
 }
 
 /** Sets full identity, and keeps what it was, so that it can be set back when Syncline is removed. */

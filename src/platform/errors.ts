@@ -288,7 +288,8 @@ export const ERRORS = {
   },
   'SYN-K011': {
     class: 'operator',
-    cause: 'A table held rows when it came into the publication; what was there before is not in the stream.',
+    cause:
+      'A table held rows when it came into the publication that are not in the stream: some are older than replication, or there are very many.',
     remedy:
       'None if the other regions have the same rows (`syncline verify` tells). Else write them again, or copy them over.',
   },

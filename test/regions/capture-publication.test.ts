@@ -92,7 +92,7 @@ for (const version of [15, 18] as const) {
       const { sql } = region;
       await sql.query('create table public.before (id int primary key); insert into public.before values (1)');
       const first = await ensurePublication(sql, SPEC, FIRST);
-      assert.deepEqual(first.added, [{ schema: 'public', table: 'before', heldRows: true }]);
+      assert.deepEqual(first.added, [{ schema: 'public', table: 'before', heldRows: true, resent: 0 }]);
       assert.deepEqual(first.problems, [], 'the baseline is no surprise');
       await sql.query('create table public.empty (id int primary key)');
       await sql.query('create table public.filled (id int primary key); insert into public.filled values (1)');
@@ -114,6 +114,51 @@ for (const version of [15, 18] as const) {
       assert.equal(last.members.size, 2);
     });
 
+    test('rows that a new table got before it was published are sent with it, older ones never', async () => {
+      await using region = await CapturedRegion.make(server);
+      const { sql } = region;
+      await sql.query(`
+        create table public.late (id int, note text);
+        insert into public.late values (1, 'from before');
+        create table public.late_key (id int, note text)`);
+      await using running = await region.capture({ publication: SPEC });
+      await sql.query(`
+        create table public.fresh (id int generated always as identity primary key, note text,
+          twice text generated always as (note || note) stored);
+        create function public.fired() returns trigger language plpgsql as $$ begin new.note = 'fired'; return new; end $$;
+        insert into public.fresh (note) values ('a'), (null), (repeat('long', 100000));
+        create trigger fired before update on public.fresh for each row execute function public.fired();
+        create table public.parts (id int primary key, note text) partition by range (id);
+        create table public.parts_a partition of public.parts for values from (0) to (10);
+        insert into public.parts values (1, 'part');
+        insert into public.late_key values (7, 'no key yet');
+        insert into public.late values (2, 'later');
+        alter table public.late add primary key (id);
+        alter table public.late_key add primary key (id)`);
+      await waitFor(async () => (await published(region)).length === 4, { what: 'all tables are published' });
+      await sql.query("insert into public.fresh (note) values ('b')");
+      const { transactions } = await region.settled();
+      const images = transactions.flatMap(({ events }) =>
+        events.map(({ operation, table_name, after_image }) => {
+          const { id, note } = after_image ?? {};
+          return `${operation} ${table_name} ${id} ${note == null ? note : note.slice(0, 10)} ${note?.length}`;
+        }),
+      );
+      assert.deepEqual(images.toSorted(), [
+        'INSERT fresh 4 b 1',
+        'UPDATE fresh 1 a 1',
+        'UPDATE fresh 2 null undefined',
+        'UPDATE fresh 3 longlonglo 400000',
+        'UPDATE late_key 7 no key yet 10',
+        'UPDATE parts 1 part 4',
+      ]);
+      const problems = running.capture.publication?.problems ?? [];
+      assert.deepEqual(
+        problems.map(({ code, table }) => `${code} ${table}`),
+        ['SYN-K011 late'],
+      );
+    });
+
     test('a table that is busy waits, holds nobody up for long, and comes in later', async () => {
       await using region = await CapturedRegion.make(server);
       await region.sql.query('create table public.busy (id int primary key)');
@@ -126,7 +171,7 @@ for (const version of [15, 18] as const) {
       assert.equal(second.waiting.length, 1);
       await writer.query('commit');
       const third = await reconcilePublication(region.sql, SPEC, second);
-      assert.deepEqual(third.added, [{ schema: 'public', table: 'busy', heldRows: true }]);
+      assert.deepEqual(third.added, [{ schema: 'public', table: 'busy', heldRows: true, resent: 0 }]);
     });
 
     test('what someone else changes is told apart from what we do', async () => {

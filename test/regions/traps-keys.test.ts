@@ -198,18 +198,19 @@ traps('keys', { schema: SCHEMA }, (trap) => {
   );
 
   trap(
-    'a table is published once it has a key, and a table made while the agents run soon after',
+    'a table is published once it has a key, and one made while the agents run soon after, with what is in it by then',
     'create table late_key (id int not null, v text)',
     async (world) => {
       const { eu, us, ap } = world;
+      await eu.sql("insert into late_key values (1, 'a')");
       await world.inAll(
         'alter table late_key add primary key (id); create table newcomer (id int primary key, v text)',
       );
-      await world.published('public.late_key', 'public.newcomer');
-      await eu.sql("insert into late_key values (1, 'a'); insert into newcomer values (1, 'a')");
+      await eu.sql("insert into newcomer values (1, 'a'), (3, 'a')");
       await us.sql("insert into late_key values (2, 'b'); insert into newcomer values (2, 'b')");
+      await world.published('public.late_key', 'public.newcomer');
       await world.settle();
-      await ap.sql("update late_key set v = 'c' where id = 1; delete from newcomer where id = 2");
+      await ap.sql("update late_key set v = 'c' where id = 1; delete from newcomer where id > 1");
       await world.everywhere('select * from late_key order by id', [
         ['1', 'c'],
         ['2', 'b'],
