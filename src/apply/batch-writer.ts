@@ -209,12 +209,14 @@ export class BatchWriter {
         throw fail('SYN-A008', `rows of ${shape.id} changed ${RACES_MAX} times while they were looked at`);
       }
       const standing = await this.stand(shape, open);
-      const again: RowOp[] = [];
-      for (const op of open) {
-        const row = standing.get(op.key);
-        if (row !== undefined && !(await this.#decideRow(shape, op, row))) again.push(op);
-      }
-      open = again;
+      // The rows are locked and no two are the same, so the statements can follow one another without their answers.
+      const decided = await Promise.all(
+        open.map(async (op) => {
+          const row = standing.get(op.key);
+          return row === undefined || (await this.#decideRow(shape, op, row));
+        }),
+      );
+      open = open.filter((_, place) => decided[place] === false);
     }
   }
 
