@@ -57,6 +57,8 @@ export type Tuple = {
   readonly writer: string;
   /** Whether it was written by a user of this region (or another tool), not by apply. */
   readonly local: boolean;
+  /** Whether it is a local one that another tool wrote, so that its stamp tells nothing: see `decide.ts`. */
+  readonly foreign: boolean;
   /** Whether this very transaction wrote it. */
   readonly own: boolean;
   readonly image: Image;
@@ -144,7 +146,8 @@ export interface ApplyTransaction {
   remove(shape: TableShape, rows: readonly RemoveRow[], guard: Guard): Promise<RemoveOutcome[]>;
   /**
    * Deletes every row that the guard admits for an event with this stamp. Returns the keys of rows left whose
-   * version may still be below the event's: all but local ones stamped above it (of equal stamps the origins decide).
+   * version may still be below the event's: all but local ones stamped above it (of equal stamps the origins decide);
+   * the stamp of a foreign one does not count.
    */
   removeAll(
     shape: TableShape,

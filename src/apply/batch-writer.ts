@@ -295,6 +295,8 @@ export class BatchWriter {
     };
     const standing = standingSide(row);
     if (standing === null || standing.version.origin === this.#origin || row.current?.tuple.own === true) return;
+    // What another tool wrote is judged by its own echo, which is yet to come.
+    if (row.current?.tuple.foreign === true) return;
     if (this.#recent.find(shape.id, op.key, standing.version) !== undefined) return;
     if (!this.#mayPredateMemory(standing)) return;
     if (this.#certainlySeen(source.seen, standing)) return;

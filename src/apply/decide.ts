@@ -3,7 +3,13 @@
  *
  * Last writer wins by version. The one place where a version is not compared is a tuple that this very transaction, or
  * an earlier event of the same stream, wrote: a stream's events on one row are in version order (rule (b) of stamping).
+ *
+ * A local tuple whose stamp was pushed understates its version until its echo has rewritten it: an event in between may
+ * take the row too early, and the echo takes it back. The tuple of another tool tells nothing at all until then. Were its
+ * stamp believed where it is too high, an event would be dropped that all other regions keep, and no echo could bring it
+ * back. So it counts as the lowest, and its echo decides.
  */
+import type { Image } from '../change/change-event.ts';
 import { type Hlc, hlcFromMicros, hlcMicros } from '../change/hlc.ts';
 import type { Seen } from '../change/position.ts';
 import { compareVersions, VERSION_ZERO, type Version } from '../change/version.ts';
@@ -28,6 +34,7 @@ export function echoGuard(self: string, seen: Seen, stability: Stability): Guard
 
 /** The version of a tuple: exact where an entry of its writing transaction says so, else its stamp. */
 export function tupleVersion(tuple: Tuple, exact: ExactVersion | undefined): Version {
+  if (tuple.foreign) return VERSION_ZERO;
   if (exact !== undefined) return { hlc: exact.hlc, origin: tuple.writer };
   if (tuple.stampMicros === null) return VERSION_ZERO;
   return { hlc: hlcFromMicros(tuple.stampMicros), origin: tuple.writer };
@@ -47,14 +54,33 @@ export function echoTakes(current: Current, event: Version): boolean {
   return current !== null && !current.tuple.local && compareVersions(event, current.version) > 0;
 }
 
+/** What a local transaction left of a row. */
+export type LocalWrite = {
+  readonly version: Version;
+  readonly xid: number;
+  readonly commitMicros: bigint;
+  readonly image: Image;
+};
+
 /**
  * Whether the echo of a local write with a pushed stamp rewrites the row: where the tuple is still the one that the
- * write left (its commit timestamp tells, also for subtransactions), or one applied over it that is older by version.
+ * write left, or one applied over it that is older by version.
+ *
+ * A subtransaction's tuple has an id of its own and shares the commit timestamp (or another tool's origin) alone; so do
+ * tuples of later transactions, where a clock stepped back or a tool repeats itself. Such a tuple is taken only where it
+ * holds the very same values, so that no user sees a later write undone; the later one's echo then sets its version.
  */
-export function echoRewrites(current: Current, event: Version, commitMicros: bigint): boolean {
+export function echoRewrites(current: Current, write: LocalWrite): boolean {
   if (current === null) return false;
-  if (current.tuple.local) return current.tuple.stampMicros === commitMicros;
-  return compareVersions(event, current.version) > 0;
+  const { tuple, version } = current;
+  if (!tuple.local) return compareVersions(write.version, version) > 0;
+  if (tuple.xid === write.xid) return true;
+  return (tuple.foreign || tuple.stampMicros === write.commitMicros) && haveSameValues(tuple.image, write.image);
+}
+
+/** Whether the images agree in all columns that both have. */
+function haveSameValues(a: Image, b: Image): boolean {
+  return Object.keys(a).every((column) => b[column] === undefined || a[column] === b[column]);
 }
 
 /** A stamp was pushed where it is not simply the commit time. */

@@ -73,7 +73,8 @@ export class EchoWriter {
       this.#writer.putBack(shape, op);
       return false;
     }
-    if (!echoRewrites(row.current, version, commitMicros(op.last))) return false;
+    const write = { version, xid: op.last.source.xid, commitMicros: commitMicros(op.last), image: rewritten.image };
+    if (!echoRewrites(row.current, write)) return false;
     this.#rewritten.add(name);
     await transaction.overwrite(shape, rewritten);
     return true;

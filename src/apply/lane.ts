@@ -68,7 +68,7 @@ export class Lane {
     this.#stability = stability;
     this.#options = options;
     this.#planner = new BatchPlanner(port, options);
-    this.#looks = new LookAgainRunner(port, stability);
+    this.#looks = new LookAgainRunner(port, stability, () => this.#recent);
   }
 
   /** Reads where the database stands. The ledger must hold the database's notes by now. */

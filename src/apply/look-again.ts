@@ -8,10 +8,12 @@
  *
  * It also waits until the echo has passed all those transactions. One of them may have seen the removal, with a commit
  * timestamp that tells otherwise because the clock is behind; its stamp is pushed, and until its echo the row does not
- * show that. The first note that a batch leaves after they ended is a WAL position above all of them.
+ * show that. The first note that a batch leaves after they ended is a WAL position above all of them. What another tool
+ * wrote and no echo has rewritten by then came later, whatever its commit timestamp says.
  *
  * The echo of such a pushed write may find its row gone, and cannot tell at once who was right. It leaves an intent to
- * put the row back: by the time that it is settled, a later local removal has been echoed and speaks against it.
+ * put the row back: by the time that it is settled, a later local removal has been echoed and speaks against it. Where
+ * another region's event does, the write has lost to it; nothing met its row meanwhile that could have told.
  */
 import { type ChangeEvent, eventPosition, type Image } from '../change/change-event.ts';
 import { hlcMicros, hlcMicrosCeil } from '../change/hlc.ts';
@@ -22,25 +24,30 @@ import {
   type ApplyPort,
   type ApplyTransaction,
   EVERY_ROW,
+  type ExactVersion,
   type Guard,
   type RipeLook,
   type RowKey,
   type TableShape,
 } from './apply-port.ts';
+import { rowLossEntry, type Side } from './conflicts.ts';
 import { type Current, echoTakes, tupleVersion } from './decide.ts';
 import { toQuarantine } from './quarantine-entry.ts';
+import type { RecentEvents } from './recent-events.ts';
 
 const LOOKS_PER_TRANSACTION = 500;
 
 export class LookAgainRunner {
   readonly #port: ApplyPort;
   readonly #stability: Stability;
+  readonly #recent: () => RecentEvents;
   /** Ripe intents that wait for the echo: the newest note when they were found, and the first one after that. */
   readonly #waiting = new Map<string, { readonly foundAt: bigint; echoTo: bigint | null }>();
 
-  constructor(port: ApplyPort, stability: Stability) {
+  constructor(port: ApplyPort, stability: Stability, recent: () => RecentEvents) {
     this.#port = port;
     this.#stability = stability;
+    this.#recent = recent;
   }
 
   /**
@@ -98,7 +105,13 @@ export class LookAgainRunner {
     const shape = await this.#port.shape(look.table.schema, look.table.table);
     try {
       await this.#inTransaction(origin, [look], async (transaction) => {
-        if (shape !== null) await restore(transaction, shape, look, event);
+        if (shape === null) return;
+        const winner = await restore(transaction, shape, look, event);
+        // An event that the lane remembers is judged by what it remembers.
+        const isJudged = this.#recent().find(shape.id, look.key, look.version) !== undefined;
+        if (winner === null || winner.version.origin === origin || isJudged) return;
+        const loser: Side = { version: look.version, event_id: event.event_id, image: event.after_image };
+        await transaction.recordConflicts([rowLossEntry(shape, look.key, look.pk, loser, winner)]);
       });
     } catch (error) {
       if (!isDataFault(error)) throw error;
@@ -119,46 +132,65 @@ export class LookAgainRunner {
     const found = await standing(transaction, shape, rows);
     for (const row of rows) {
       const current = found.get(row.key);
-      if (current !== undefined && isAbove(look.version, current.version)) await transaction.erase(shape, row);
+      if (current === undefined || current.tuple.foreign) continue;
+      if (isAbove(look.version, current.version)) await transaction.erase(shape, row);
     }
   }
 
   #anythingOlder(look: RipeLook, region: string): Guard {
-    const members = new Set([...this.#stability.members, region]);
-    return Object.fromEntries([...members].map((member) => [member, hlcMicros(look.version.hlc)]));
+    const members = this.#stability.members.map((member) => [member, hlcMicros(look.version.hlc)] as const);
+    // Local rows are looked at one by one: a statement cannot tell which of them another tool wrote.
+    return { ...Object.fromEntries(members), [region]: 'never' };
   }
 }
 
-/** Puts the row back where neither a later local write nor anything of a higher version is there, or was removed. */
+/**
+ * Puts the row back where neither a later local write nor anything of a higher version is there, or was removed; returns
+ * what of a higher version is.
+ */
 async function restore(
   transaction: ApplyTransaction,
   shape: TableShape,
   { key, pk, version }: RipeLook,
   event: ChangeEvent,
-): Promise<void> {
+): Promise<Side | null> {
   const row = { key, pk, image: event.after_image ?? {}, hlc: version.hlc };
   const current = (await standing(transaction, shape, [row])).get(key);
   const tombstone = (await transaction.tombstones(shape, [key])).get(key);
-  if (tombstone !== undefined && isAbove(tombstone, version)) return;
+  if (tombstone !== undefined && isAbove(tombstone, version)) {
+    const { hlc, origin, event_id } = tombstone;
+    return { version: { hlc, origin }, event_id, image: null };
+  }
   if (current === undefined) {
-    if (!(await transaction.insert(shape, row))) return;
+    if (!(await transaction.insert(shape, row))) return null;
   } else {
-    if (!echoTakes(current, version)) return;
+    const { tuple, exact } = current;
+    if (!echoTakes(current, version)) {
+      return tuple.local ? null : { version: current.version, event_id: exact?.event_id ?? null, image: tuple.image };
+    }
     await transaction.overwrite(shape, row);
   }
   const { event_id } = event;
   await transaction.recordVersions(shape, [{ key, hlc: version.hlc, position: eventPosition(event), event_id }]);
+  return null;
 }
+
+type Standing = NonNullable<Current> & { readonly exact: ExactVersion | undefined };
 
 /** Those rows that are there, with their versions; they are locked by that. */
 async function standing(
   transaction: ApplyTransaction,
   shape: TableShape,
   rows: readonly { readonly key: RowKey; readonly pk: Image }[],
-): Promise<Map<RowKey, NonNullable<Current>>> {
+): Promise<Map<RowKey, Standing>> {
   const tuples = await transaction.inspect(shape, rows);
   const applied: { key: RowKey; xid: number }[] = [];
   for (const [key, tuple] of tuples) if (!tuple.local && !tuple.own) applied.push({ key, xid: tuple.xid });
   const exacts = await transaction.exactVersions(shape, applied);
-  return new Map([...tuples].map(([key, tuple]) => [key, { tuple, version: tupleVersion(tuple, exacts.get(key)) }]));
+  return new Map(
+    [...tuples].map(([key, tuple]) => {
+      const exact = exacts.get(key);
+      return [key, { tuple, version: tupleVersion(tuple, exact), exact }];
+    }),
+  );
 }

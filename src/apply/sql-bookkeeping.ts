@@ -92,12 +92,16 @@ where q.rel = $1::text and q.key = i.key and (q.hlc, q.origin) < (i.hlc, $2::tex
 
 export const REMOVE_QUARANTINE = 'delete from syncline.quarantine where event_id = any ($1::uuid[])';
 
-/** $1 the highest stable commit timestamp in µs, $2 how many. Versions of quarantined rows stay. */
+/**
+ * $1 the highest stable commit timestamp in µs, $2 how many. Versions of quarantined rows stay, and those that a look still
+ * needs: what it decides was put off, so it is not decided by anything that is stable by now.
+ */
 export const PRUNE_VERSIONS = `
 delete from syncline.row_version where ctid = any (array(
   select r.ctid from syncline.row_version r
   where r.stamp <= $1::bigint and not exists (
     select from syncline.quarantine q where q.rel = r.rel and q.key = any (r.keys))
+    and not exists (select from syncline.look_again l where l.rel = r.rel and (l.key = any (r.keys) or l.key = ''))
   order by r.stamp limit $2::bigint))`;
 
 /** $1 the stable HLC, $2 how many. Tombstones of quarantined rows, and those a look still needs, stay: a table's own for any row. */

@@ -10,7 +10,7 @@ import { microsToIso } from '../change/change-event.ts';
 import { type Hlc, hlcMicros } from '../change/hlc.ts';
 import { fail, sqlStateOf } from '../platform/errors.ts';
 import { arrayText, type PostgresClient, type TextValue } from '../platform/postgres.ts';
-import type { Guard } from './apply-port.ts';
+import type { Guard, Tuple } from './apply-port.ts';
 
 /** The number that stands for no origin. */
 const NO_ORIGIN = '0';
@@ -60,10 +60,11 @@ export class SqlOrigins {
     }
   }
 
-  /** The region whose events a tuple with this origin holds, and whether it is a local write instead. */
-  writerOf(origin: string | null): { readonly writer: string; readonly local: boolean } {
+  /** The region whose events a tuple with this origin holds, and whether it is a local write instead, of whom. */
+  writerOf(origin: string | null): Pick<Tuple, 'writer' | 'local' | 'foreign'> {
     const region = origin === null ? undefined : this.#regionOf.get(origin);
-    return region === undefined ? { writer: this.#region, local: true } : { writer: region, local: false };
+    if (region !== undefined) return { writer: region, local: false, foreign: false };
+    return { writer: this.#region, local: true, foreign: origin !== null && origin !== NO_ORIGIN };
   }
 
   /** The three parameters of a guard for events of which `leastHlc` is the lowest stamp. */
@@ -79,9 +80,9 @@ export class SqlOrigins {
     return [timestampText(lowest(limits)), arrayText(origins), arrayText(limits.map(timestampText))];
   }
 
-  /** The parameters that tell local tuples above an event from all others. */
+  /** The parameter that tells local tuples above an event from all others. */
   laterLocal(hlc: Hlc): TextValue[] {
-    return [timestampText(hlcMicros(hlc)), arrayText([NO_ORIGIN, ...this.#regionOf.keys()])];
+    return [timestampText(hlcMicros(hlc))];
   }
 
   async #create(name: string): Promise<void> {

@@ -116,7 +116,7 @@ export class SqlRows {
           xid: Number(xmin),
           stampMicros: typeof stamp === 'string' ? BigInt(stamp) : null,
           // A commit timestamp and an origin come with the commit only.
-          ...(own === 't' ? { writer: this.#origin, local: false } : this.#origins.writerOf(origin ?? null)),
+          ...(own === 't' ? ownTuple(this.#origin) : this.#origins.writerOf(origin ?? null)),
           own: own === 't',
           image: toImage(shape.columns, values),
         };
@@ -181,6 +181,10 @@ function statementOf(shape: SqlTableShape, name: string, make: () => string): st
     texts.set(name, text);
   }
   return text;
+}
+
+function ownTuple(writer: string): Pick<Tuple, 'writer' | 'local' | 'foreign'> {
+  return { writer, local: false, foreign: false };
 }
 
 function sqlShape(shape: TableShape): SqlTableShape {

@@ -75,10 +75,11 @@ delete from only "public"."accounts" as t where (pg_xact_commit_timestamp(t.xmin
 -- "public"."accounts": remaining
 select t."aid"
 from only "public"."accounts" as t
-where not (coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1) = 1 and coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false));
+where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false);
 
 -- "public"."accounts": inspect
-select i.n, t.xmin, (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
+select i.n, t.xmin, case when (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" between '1970-01-01' and '9999-01-01'
+    then (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint end, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
   t."aid", t."abalance", t."filler"
 from unnest($1::integer[]) with ordinality as i(c1, n) join only "public"."accounts" as t on t."aid" operator(pg_catalog.=) any (array[i.c1])
 for no key update of t;
@@ -175,10 +176,11 @@ delete from only "public"."Order ""lines""'s" as t where (pg_xact_commit_timesta
 -- "public"."Order ""lines""'s": remaining
 select t."code", t."no", lower(t."code"::text collate "default"), trim_scale(t."no")
 from only "public"."Order ""lines""'s" as t
-where not (coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1) = 1 and coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false));
+where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false);
 
 -- "public"."Order ""lines""'s": inspect
-select i.n, t.xmin, (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
+select i.n, t.xmin, case when (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" between '1970-01-01' and '9999-01-01'
+    then (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint end, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
   t."no", t."code", t."tags", t."price"
 from unnest($1::ext.citext[], $2::numeric[]) with ordinality as i(c1, c2, n) join only "public"."Order ""lines""'s" as t on t."code" operator(ext.=) any (array[i.c1]) and t."no" operator(pg_catalog.=) any (array[i.c2])
 for no key update of t;
@@ -275,10 +277,11 @@ delete from "public"."events" as t where (pg_xact_commit_timestamp(t.xmin) <= $1
 -- "public"."events": remaining
 select t."id", t."at"
 from "public"."events" as t
-where not (coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1) = 1 and coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false));
+where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false);
 
 -- "public"."events": inspect
-select i.n, t.xmin, (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
+select i.n, t.xmin, case when (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" between '1970-01-01' and '9999-01-01'
+    then (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint end, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
   t."id", t."at", t."note"
 from unnest($1::bigint[], $2::date[]) with ordinality as i(c1, c2, n) join "public"."events" as t on t."id" operator(pg_catalog.=) any (array[i.c1]) and t."at" operator(pg_catalog.=) any (array[i.c2])
 for no key update of t;
@@ -375,10 +378,11 @@ delete from only "public"."pairs" as t where (pg_xact_commit_timestamp(t.xmin) <
 -- "public"."pairs": remaining
 select t."a", t."b"
 from only "public"."pairs" as t
-where not (coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1) = 1 and coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false));
+where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false);
 
 -- "public"."pairs": inspect
-select i.n, t.xmin, (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
+select i.n, t.xmin, case when (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" between '1970-01-01' and '9999-01-01'
+    then (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint end, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
   t."a", t."b"
 from unnest($1::integer[], $2::integer[]) with ordinality as i(c1, c2, n) join only "public"."pairs" as t on t."a" operator(pg_catalog.=) any (array[i.c1]) and t."b" operator(pg_catalog.=) any (array[i.c2])
 for no key update of t;
@@ -476,10 +480,11 @@ delete from only "public"."counted" as t where (pg_xact_commit_timestamp(t.xmin)
 -- "public"."counted": remaining
 select t."id"
 from only "public"."counted" as t
-where not (coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1) = 1 and coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false));
+where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false);
 
 -- "public"."counted": inspect
-select i.n, t.xmin, (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
+select i.n, t.xmin, case when (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" between '1970-01-01' and '9999-01-01'
+    then (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint end, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
   t."id", t."n", t."v"
 from unnest($1::uuid[]) with ordinality as i(c1, n) join only "public"."counted" as t on t."id" operator(pg_catalog.=) any (array[i.c1])
 for no key update of t;
@@ -559,10 +564,11 @@ delete from only "public"."numbers" as t where (pg_xact_commit_timestamp(t.xmin)
 -- "public"."numbers": remaining
 select t."id"
 from only "public"."numbers" as t
-where not (coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1) = 1 and coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false));
+where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false);
 
 -- "public"."numbers": inspect
-select i.n, t.xmin, (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
+select i.n, t.xmin, case when (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" between '1970-01-01' and '9999-01-01'
+    then (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint end, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
   t."id"
 from unnest($1::bigint[]) with ordinality as i(c1, n) join only "public"."numbers" as t on t."id" operator(pg_catalog.=) any (array[i.c1])
 for no key update of t;

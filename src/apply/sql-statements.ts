@@ -106,19 +106,21 @@ export function removeAllSql(shape: SqlTableShape): string {
   return `delete from ${target(shape)} as t where ${ADMITTED}`;
 }
 
-/** $2 as in a guard; $1 is the event's stamp. Returns key columns of all rows but local ones above it. */
+/** $1 is the event's stamp. Returns key columns of all rows but local ones above it; another tool's stamps do not count. */
 export function remainingSql(shape: SqlTableShape): string {
-  const isLater = `coalesce(${STAMP} > $1::timestamptz, false)`;
   return `select ${keyTexts(shape, (name) => `t.${quoteIdent(name)}`)}
 from ${target(shape)} as t
-where not (${WRITER_PLACE} = 1 and ${isLater})`;
+where not coalesce(${WRITER} = 0 and ${STAMP} > $1::timestamptz, false)`;
 }
 
 /** The key columns. Returns place, xmin, stamp in µs, origin, whether it is this transaction's, then all columns. */
 export function inspectSql(shape: SqlTableShape): string {
   const keys = source(shape, shape.key, 1);
   const columns = shape.columns.map((name) => `t.${quoteIdent(name)}`).join(', ');
-  return `select i.n, t.xmin, (extract(epoch from ${STAMP}) * 1000000)::bigint, ${WRITER}, ${IS_OWN},
+  // Another tool may have stamped a tuple with any time, also with one that no number of ours can hold.
+  const stamp = `case when ${STAMP} between '1970-01-01' and '9999-01-01'
+    then (extract(epoch from ${STAMP}) * 1000000)::bigint end`;
+  return `select i.n, t.xmin, ${stamp}, ${WRITER}, ${IS_OWN},
   ${columns}
 from ${keys.from} join ${target(shape)} as t on ${keyMatch(shape, keys)}
 for no key update of t`;

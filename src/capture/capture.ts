@@ -20,7 +20,7 @@ import { type Random, systemRandom } from '../platform/random.ts';
 import { runLoop } from '../platform/run-loop.ts';
 import { runSession } from './capture-session.ts';
 import type { PublicationReport } from './publication.ts';
-import type { PublishedCounts } from './publisher.ts';
+import { NOTHING_PUBLISHED, type PublishedCounts } from './publisher.ts';
 import type { CaptureOptions, SessionEvents, StreamingSession } from './session-start.ts';
 
 export type CaptureState =
@@ -43,7 +43,7 @@ export class Capture implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #ended: Promise<void>;
   #state: CaptureState = { kind: 'starting' };
-  #before: PublishedCounts = { transactions: 0, heartbeats: 0, rows: 0, bytes: 0 };
+  #before: PublishedCounts = NOTHING_PUBLISHED;
   #session: StreamingSession | null = null;
   #retainedBytes: number | null = null;
   #durableLsn: bigint | null = null;
@@ -72,13 +72,15 @@ export class Capture implements AsyncDisposable {
 
   /** What was published since this object started, durable or on its way. */
   get counts(): PublishedCounts {
-    const { transactions, heartbeats, rows, bytes } = this.#before;
-    const now = this.#session?.counts;
+    const before = this.#before;
+    const now = this.#session?.counts ?? NOTHING_PUBLISHED;
     return {
-      transactions: transactions + (now?.transactions ?? 0),
-      heartbeats: heartbeats + (now?.heartbeats ?? 0),
-      rows: rows + (now?.rows ?? 0),
-      bytes: bytes + (now?.bytes ?? 0),
+      transactions: before.transactions + now.transactions,
+      heartbeats: before.heartbeats + now.heartbeats,
+      rows: before.rows + now.rows,
+      bytes: before.bytes + now.bytes,
+      pushed: before.pushed + now.pushed,
+      foreign: before.foreign + now.foreign,
     };
   }
 

@@ -22,7 +22,7 @@ export type TransactionBegin = {
   readonly xid: number;
   /** Position of the commit record. */
   readonly lsn: bigint;
-  /** Unix µs. */
+  /** The commit timestamp, Unix µs; of a transaction with another tool's origin it is what that tool said. */
   readonly commitMicros: bigint;
 };
 
@@ -30,6 +30,8 @@ export type HeartbeatMessage = { readonly members: readonly string[] };
 
 export interface TransactionSink {
   begin(transaction: TransactionBegin): Promise<void>;
+  /** Says, before its changes, that the transaction carries another tool's replication origin. */
+  foreignOrigin(): void;
   change(change: RowChange): void | Promise<void>;
   heartbeat(heartbeat: HeartbeatMessage): void;
   /** `endLsn` is the first byte behind the commit record: confirming it means that this is not sent again. */

@@ -16,6 +16,7 @@
  * Any error ends the publisher for good; capture opens a new run with a new one, from the stream's tail.
  */
 import { microsToIso } from '../change/change-event.ts';
+import { hlcFromMicros, hlcFromText, hlcMicros } from '../change/hlc.ts';
 import { type Epoch, lsnToText, makePosition, type Position, positionLsn } from '../change/position.ts';
 import { changeRecord, type LogRecord } from '../change/stream-record.ts';
 import type { NotesLedger } from '../clock/notes-ledger.ts';
@@ -74,13 +75,33 @@ export type PublisherOptions = {
   readonly defer?: (start: () => void) => void;
 };
 
-export type PublishedCounts = { transactions: number; heartbeats: number; rows: number; bytes: number };
+export type PublishedCounts = {
+  transactions: number;
+  heartbeats: number;
+  rows: number;
+  bytes: number;
+  /** Transactions stamped above their commit timestamp: none while clocks agree. */
+  pushed: number;
+  /** Transactions that another tool applied here, whose commit timestamps count for nothing. */
+  foreign: number;
+};
+
+export const NOTHING_PUBLISHED: Readonly<PublishedCounts> = {
+  transactions: 0,
+  heartbeats: 0,
+  rows: 0,
+  bytes: 0,
+  pushed: 0,
+  foreign: 0,
+};
 
 /** The transaction between begin and commit. */
 type OpenTransaction = {
   readonly begin: TransactionBegin;
   /** The stream holds it already. */
   readonly isPublished: boolean;
+  /** Whether it carries another tool's replication origin. */
+  isForeign: boolean;
   readonly touched: TouchedRows;
   rows: RowChange[];
   heartbeat: HeartbeatMessage | null;
@@ -99,7 +120,7 @@ export class Publisher implements TransactionSink {
   #open: OpenTransaction | null = null;
   #lastLsn = 0n;
   #predecessor: Position | null;
-  readonly #counts: PublishedCounts = { transactions: 0, heartbeats: 0, rows: 0, bytes: 0 };
+  readonly #counts: PublishedCounts = { ...NOTHING_PUBLISHED };
 
   constructor(options: PublisherOptions) {
     const { resumeAfter, confirmedLsn } = options;
@@ -143,7 +164,7 @@ export class Publisher implements TransactionSink {
       this.#lastLsn = begin.lsn;
       const isPublished = this.#meetTail(begin);
       const touched = new TouchedRows(this.#limits);
-      this.#open = { begin, isPublished, touched, rows: [], heartbeat: null, stamped: null };
+      this.#open = { begin, isPublished, isForeign: false, touched, rows: [], heartbeat: null, stamped: null };
     });
   }
 
@@ -166,6 +187,10 @@ export class Publisher implements TransactionSink {
     });
   }
 
+  foreignOrigin(): void {
+    this.#opened().isForeign = true;
+  }
+
   heartbeat(heartbeat: HeartbeatMessage): void {
     this.#opened().heartbeat = heartbeat;
   }
@@ -174,6 +199,7 @@ export class Publisher implements TransactionSink {
     await this.#orFail(async () => {
       const open = this.#opened();
       if (open.isPublished) {
+        if (open.begin.lsn === this.#tailLsn) this.#confirmTail(open);
         this.#open = null;
         if (this.#isTailMet) this.#commits.seal(endLsn);
         return;
@@ -196,43 +222,62 @@ export class Publisher implements TransactionSink {
     this.#commits.fail(reason);
   }
 
-  /** Whether the stream holds the transaction; throws if it cannot be the history that the stream tells. */
-  #meetTail({ lsn, xid, commitMicros }: TransactionBegin): boolean {
+  /** Whether the stream holds the transaction; throws if it was left out where the stream ends. */
+  #meetTail({ lsn }: TransactionBegin): boolean {
     const tail = this.#options.resumeAfter;
     if (tail === null || lsn > this.#tailLsn) {
       if (this.#isTailMet) return false;
       const detail = `the slot sends ${lsnToText(lsn)} and left out ${lsnToText(this.#tailLsn)}, where the stream ends`;
       throw fail('SYN-K009', detail, { context: { position: tail?.position } });
     }
-    if (lsn === this.#tailLsn) {
-      const committed_at = microsToIso(commitMicros);
-      if (committed_at !== tail.committed_at || (tail.xid !== null && tail.xid !== xid)) {
-        const found = `transaction ${xid} of ${committed_at}`;
-        const detail = `at ${lsnToText(lsn)} the slot sends ${found}, the stream holds ${tail.xid ?? 'one'} of ${tail.committed_at}`;
-        throw fail('SYN-K009', detail, { context: { position: tail.position } });
-      }
-      this.#isTailMet = true;
-    }
     return true;
   }
 
-  async #stamp({ begin, touched }: OpenTransaction): Promise<StampedTransaction> {
+  /** Throws if the transaction where the stream ends is another than the one that the stream tells of. */
+  #confirmTail({ begin, isForeign }: OpenTransaction): void {
+    const tail = this.#options.resumeAfter;
+    const { lsn, xid, commitMicros } = begin;
+    if (tail === null) return;
+    // Of another tool's transaction the stream does not keep the commit timestamp.
+    const committed_at = isForeign ? tail.committed_at : microsToIso(commitMicros);
+    if (committed_at !== tail.committed_at || (tail.xid !== null && tail.xid !== xid)) {
+      const found = `transaction ${xid} of ${committed_at}`;
+      const detail = `at ${lsnToText(lsn)} the slot sends ${found}, the stream holds ${tail.xid ?? 'one'} of ${tail.committed_at}`;
+      throw fail('SYN-K009', detail, { context: { position: tail.position } });
+    }
+    this.#isTailMet = true;
+  }
+
+  async #stamp({ begin, isForeign, touched }: OpenTransaction): Promise<StampedTransaction> {
     const { epoch, ledger, stamper } = this.#options;
     const { seen, max_hlc } = await ledger.below(begin.lsn);
-    const hlc = stamper.stamp(begin.commitMicros, max_hlc, touched.rows, touched.truncated);
     const predecessor = this.#predecessor;
     const position = makePosition(epoch, begin.lsn);
     this.#predecessor = position;
-    return this.#records.transaction({ begin, hlc, position, predecessor, seen });
+    if (!isForeign) {
+      const hlc = stamper.stamp(begin.commitMicros, max_hlc, touched.rows, touched.truncated);
+      return this.#records.transaction({ begin, hlc, position, predecessor, seen });
+    }
+    // A stream may begin with it, and then nothing but the epoch's own time says when it was.
+    const born = hlcFromText(epoch);
+    const hlc = stamper.stamp(null, max_hlc > born ? max_hlc : born, touched.rows, touched.truncated);
+    const stated = { ...begin, commitMicros: hlcMicros(hlc) };
+    return this.#records.transaction({ begin: stated, hlc, position, predecessor, seen });
+  }
+
+  #count({ begin, isForeign }: OpenTransaction, { hlc }: StampedTransaction): void {
+    this.#counts.transactions += 1;
+    if (isForeign) this.#counts.foreign += 1;
+    else if (hlc !== hlcFromMicros(begin.commitMicros)) this.#counts.pushed += 1;
   }
 
   async #publish(open: OpenTransaction): Promise<void> {
-    this.#counts.transactions += 1;
     if (open.stamped !== null) {
       // It may have come to further tables since it was stamped: what follows must be above it there too.
       this.#options.stamper.remember(open.stamped.hlc, open.touched.rows, []);
     }
     const stamped = open.stamped ?? (await this.#stamp(open));
+    this.#count(open, stamped);
     const count = open.rows.length;
     for (const [index, change] of open.rows.entries()) this.#add(stamped, change, index === count - 1);
   }

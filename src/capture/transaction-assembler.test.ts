@@ -55,6 +55,7 @@ async function assemble(
   const calls: unknown[] = [];
   const sink: TransactionSink = {
     begin: async ({ lsn, xid, commitMicros }) => void calls.push(['begin', lsn, xid, commitMicros]),
+    foreignOrigin: () => void calls.push('foreign'),
     change: (change) => void calls.push(change),
     heartbeat: ({ members }) => void calls.push(['heartbeat', ...members]),
     commit: async (endLsn) => void calls.push(['commit', endLsn]),
@@ -215,9 +216,12 @@ describe('origins', () => {
     assert.deepEqual(await changes(messages, never), []);
   });
 
-  test('of other tools, also of another database, are local writes', async () => {
+  test('of other tools, also of another database, are local writes, and are told before the changes', async () => {
     for (const name of ['pg_16395', 'syncline_55_us']) {
-      assert.equal((await changes([origin(name), full, insert(full, ['1', 'a', 'b'])])).length, 1);
+      const [told, change, ...rest] = await changes([origin(name), full, insert(full, ['1', 'a', 'b'])]);
+      assert.equal(told, 'foreign');
+      assert.ok(typeof change === 'object');
+      assert.equal(rest.length, 0);
     }
   });
 

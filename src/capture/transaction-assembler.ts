@@ -85,6 +85,7 @@ export class TransactionAssembler {
         return this.#commit(message);
       case 'origin':
         this.#isOurs = message.name.startsWith(this.#options.ownOriginPrefix);
+        if (!this.#isOurs) this.#options.sink.foreignOrigin();
         return undefined;
       case 'relation':
         this.#shapes.delete(message.oid);

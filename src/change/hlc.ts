@@ -35,6 +35,11 @@ export function hlcMicros(hlc: Hlc): bigint {
   return hlc >> COUNTER_BITS;
 }
 
+/** The counter: 0 for every stamp that is a commit timestamp. */
+export function hlcCounter(hlc: Hlc): bigint {
+  return hlc & ((1n << COUNTER_BITS) - 1n);
+}
+
 /** The least physical time (Unix µs) that is not below the stamp: what a commit timestamp must be to cover it. */
 export function hlcMicrosCeil(hlc: Hlc): bigint {
   return (hlc + (1n << COUNTER_BITS) - 1n) >> COUNTER_BITS;

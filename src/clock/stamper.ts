@@ -9,12 +9,14 @@
  * (b) an earlier transaction of this stream changed the same row with a stamp not below: commit timestamps are taken
  *     before the WAL is written, so neighbours in the WAL may be out of order or share a microsecond;
  * (c) it lies more than `WINDOW` below the stream's highest stamp: the clock stepped back. This bounds how far back rule
- *     (b) must remember, and is what lets a stream promise that nothing later is stamped at or below highest − WINDOW.
+ *     (b) must remember, and is what lets a stream promise that nothing later is stamped at or below highest − WINDOW;
+ * (d) it carries another tool's replication origin: its commit timestamp is whatever that tool said, so it counts for
+ *     nothing, and the stamp is the next one above the stream's highest.
  *
  * Stamping from a floor kept in memory would be the obvious alternative and is wrong: an agent that was away captures
  * old transactions after it applied newer ones, and the old ones must keep their old stamps.
  */
-import { type Hlc, hlcFromMicros, hlcNext } from '../change/hlc.ts';
+import { type Hlc, hlcCounter, hlcFromMicros, hlcNext } from '../change/hlc.ts';
 
 /** 100 ms of stamps. */
 export const WINDOW: Hlc = hlcFromMicros(100_000n);
@@ -42,18 +44,18 @@ export class Stamper {
 
   /**
    * The stamp of the next transaction of the stream. `noted` is the running maximum of stamps applied below its commit;
-   * `wholeTables` names the tables all of whose rows it may change.
+   * `wholeTables` names the tables all of whose rows it may change; `commitMicros` is null where the commit timestamp is
+   * not this server's.
    */
-  stamp(commitMicros: bigint, noted: Hlc, rows: StampedRows, wholeTables: readonly string[]): Hlc {
+  stamp(commitMicros: bigint | null, noted: Hlc, rows: StampedRows, wholeTables: readonly string[]): Hlc {
     let floor = noted > this.promise ? noted : this.promise;
     const raise = (stamp: Hlc | undefined): void => {
       if (stamp !== undefined && stamp > floor) floor = stamp;
     };
-    if (wholeTables.length > 0 || rows.kind === 'tables') raise(this.#highest);
+    if (commitMicros === null || wholeTables.length > 0 || rows.kind === 'tables') raise(this.#highest);
     else for (const key of rows.keys) raise(this.#rows.get(key));
     for (const table of rows.tables) raise(this.#wholeTables.get(table));
-    const own = hlcFromMicros(commitMicros);
-    const stamp = own > floor ? own : hlcNext(floor);
+    const stamp = commitMicros === null ? pushed(floor) : laterOf(hlcFromMicros(commitMicros), floor);
     this.remember(stamp, rows, wholeTables);
     return stamp;
   }
@@ -83,4 +85,14 @@ export class Stamper {
     for (const [table, stamp] of this.#wholeTables) if (stamp <= promise) this.#wholeTables.delete(table);
     this.#forgetAt = FORGET_MIN + 2 * (this.#rows.size + this.#wholeTables.size);
   }
+}
+
+function laterOf(own: Hlc, floor: Hlc): Hlc {
+  return own > floor ? own : hlcNext(floor);
+}
+
+/** A stamp above the floor that no commit timestamp can have, so that the echo knows it for a pushed one. */
+function pushed(floor: Hlc): Hlc {
+  const next = hlcNext(floor);
+  return hlcCounter(next) === 0n ? hlcNext(next) : next;
 }

@@ -108,6 +108,7 @@ export class CaptureActor {
       if (entry === null) return;
       acker.received(entry.endLsn);
       await publisher.begin(entry);
+      if (entry.foreign) publisher.foreignOrigin();
       for (const change of entry.changes) await publisher.change(change);
       if (entry.heartbeat !== null) publisher.heartbeat(entry.heartbeat);
       await publisher.commit(entry.endLsn);

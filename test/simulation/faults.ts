@@ -36,7 +36,7 @@ export class Faults {
       linkPauses: some(0.3, 0.01),
       appendCrashes: some(0.2, 0.003),
       lockTimesOut: some(0.5, 0.05),
-      clockIsSet: hasBadClocks ? 0.02 : 0,
+      clockIsSet: hasBadClocks ? random.pick([0, 0.002, 0.02]) : 0,
       slotIsSaved: 0.01,
     };
   }

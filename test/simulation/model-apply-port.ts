@@ -78,14 +78,17 @@ export class ModelApplyPort implements ApplyPort {
     for (const entry of quarantine.values()) {
       setAside.add(rowName(modelShape(entry.schema_name, entry.table_name), entry.key));
     }
-    for (const [xid, { stampMicros, byRow }] of versions) {
-      if (hlcFromMicros(stampMicros) > stable) continue;
-      if (![...byRow.keys()].some((row) => setAside.has(row))) versions.delete(xid);
-    }
     const needed = new Set(setAside);
+    const wholeTables: string[] = [];
     for (const { table, key } of looks.values()) {
       const shape = modelShape(table.schema, table.table);
       needed.add(rowName(shape, key)).add(rowName(shape, EVERY_ROW));
+      if (key === EVERY_ROW) wholeTables.push(rowName(shape, EVERY_ROW));
+    }
+    for (const [xid, { stampMicros, byRow }] of versions) {
+      if (hlcFromMicros(stampMicros) > stable) continue;
+      const isNeeded = (row: string): boolean => needed.has(row) || wholeTables.some((table) => row.startsWith(table));
+      if (![...byRow.keys()].some(isNeeded)) versions.delete(xid);
     }
     for (const [row, tombstone] of tombstones) {
       if (tombstone.hlc <= stable && !needed.has(row)) tombstones.delete(row);

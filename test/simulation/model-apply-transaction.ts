@@ -111,7 +111,7 @@ export class ModelApplyTransaction implements ApplyTransaction {
     await this.#statement('tombstones', async () => {
       for (const entry of entries) {
         const row = rowName(shape, entry.key);
-        this.model.applies?.rows.set(row, entry.position);
+        this.#tell(row, entry.position);
         const known = this.#store.tombstones.get(row);
         const tombstone: Tombstone = { ...entry, origin };
         if (known === undefined || isAbove(tombstone, known)) {
@@ -130,11 +130,17 @@ export class ModelApplyTransaction implements ApplyTransaction {
       const byRow = versions.get(xid)?.byRow;
       for (const { key, ...exact } of entries) {
         const row = rowName(shape, key);
-        this.model.applies?.rows.set(row, exact.position);
+        this.#tell(row, exact.position);
         const known = byRow?.get(row);
         if (known === undefined || exact.hlc > known.hlc) byRow?.set(row, exact);
       }
     });
+  }
+
+  /** A batch can remove a row and then write it again: the last event is the one that tells. */
+  #tell(row: string, position: Position): void {
+    const told = this.model.applies?.rows.get(row);
+    if (told === undefined || position > told) this.model.applies?.rows.set(row, position);
   }
 
   async recordConflicts(entries: readonly ConflictEntry[]): Promise<void> {

@@ -60,6 +60,7 @@ export type WalEntry = {
   readonly commitMicros: bigint;
   readonly changes: readonly RowChange[];
   readonly heartbeat: { members: readonly string[] } | null;
+  readonly foreign: boolean;
 };
 
 /** What a transaction made of a row, told when it becomes visible. */
@@ -242,9 +243,9 @@ export class ModelDatabase {
     const lsn = this.nextLsn();
     transaction.lsn = lsn;
     if (transaction.kind.local && (transaction.changes.length > 0 || transaction.heartbeat !== null)) {
-      const { xid, changes, heartbeat } = transaction;
+      const { xid, changes, heartbeat, foreign } = transaction;
       const commitMicros = transaction.stampMicros ?? 0n;
-      this.wal.push({ lsn, endLsn: lsn + 4n, xid, commitMicros, changes, heartbeat });
+      this.wal.push({ lsn, endLsn: lsn + 4n, xid, commitMicros, changes, heartbeat, foreign });
     }
   }
 

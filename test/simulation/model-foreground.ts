@@ -9,6 +9,7 @@ export class ModelSession {
   readonly #step: Step;
   readonly #generation: number;
   #transaction: Transaction | null = null;
+  #foreignMicros = 0n;
 
   constructor(database: ModelDatabase, step: Step) {
     this.#database = database;
@@ -109,6 +110,12 @@ export class ModelSession {
     this.#begun().heartbeat = { members };
   }
 
+  /** Makes the transaction another tool's: it carries that tool's origin, and a commit timestamp of its choice. */
+  foreignOrigin(commitMicros: bigint): void {
+    this.#begun().foreign = true;
+    this.#foreignMicros = commitMicros;
+  }
+
   async commit(pause: CommitPause = async () => {}): Promise<void> {
     const transaction = this.#transaction;
     this.#transaction = null;
@@ -116,7 +123,7 @@ export class ModelSession {
     await this.#step('commit');
     this.#mustLive(transaction);
     // The commit timestamp is taken before the commit record is in the WAL.
-    transaction.stampMicros = this.#database.now();
+    transaction.stampMicros = transaction.foreign ? this.#foreignMicros : this.#database.now();
     await this.#step('commit record');
     this.#mustLive(transaction);
     this.#database.enterWal(transaction);

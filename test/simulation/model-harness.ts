@@ -60,6 +60,10 @@ class ModelUser implements Foreground {
     await this.#statement(() => this.session.lockRow(TABLE, String(id), strength));
   }
 
+  async foreignOrigin(stampMicros: bigint): Promise<void> {
+    this.session.foreignOrigin(stampMicros);
+  }
+
   async savepoint(name: string): Promise<void> {
     this.session.savepoint(name);
   }
@@ -136,8 +140,8 @@ class ModelHarness implements ApplyPortHarness {
   async tuple(id: number): Promise<KvTuple | null> {
     const { tuple } = this.#slot(id);
     if (tuple === null) return null;
-    const { stampMicros, kind } = tuple.writer;
-    return { xid: tuple.xid, stampMicros, writer: kind.writer, local: kind.local };
+    const { stampMicros, kind, foreign } = tuple.writer;
+    return { xid: tuple.xid, stampMicros, writer: kind.writer, local: kind.local, foreign };
   }
 
   async walPosition(): Promise<bigint> {

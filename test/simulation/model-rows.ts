@@ -109,7 +109,8 @@ export class ModelRows {
       const { xid, writer, image } = tuple;
       const { writer: region, local } = writer.kind;
       const own = writer === this.#model;
-      found.set(key, { xid, stampMicros: own ? null : writer.stampMicros, writer: region, local, own, image });
+      const { foreign } = writer;
+      found.set(key, { xid, stampMicros: own ? null : writer.stampMicros, writer: region, local, foreign, own, image });
     }
     return found;
   }
@@ -199,10 +200,10 @@ export class ModelRows {
   }
 }
 
-/** A local write whose stamp, which never overstates it, is above the event's. */
+/** A local write whose stamp, which does not overstate it unless another tool chose it, is above the event's. */
 function isLaterWrite(tuple: ModelTuple, hlc: Hlc): boolean {
-  const { kind, stampMicros } = tuple.writer;
-  return kind.local && stampMicros !== null && hlcFromMicros(stampMicros) > hlc;
+  const { kind, foreign, stampMicros } = tuple.writer;
+  return kind.local && !foreign && stampMicros !== null && hlcFromMicros(stampMicros) > hlc;
 }
 
 /** Rows as a trace tells them. */

@@ -45,6 +45,8 @@ export class Transaction {
   currentXid: number;
   changes: RowChange[] = [];
   heartbeat: { members: readonly string[] } | null = null;
+  /** Whether it carries another tool's replication origin. */
+  foreign = false;
   /** null for a user's transaction. */
   applies: Applies | null = null;
   readonly savepoints: { name: string; undoTo: number; changesTo: number }[] = [];

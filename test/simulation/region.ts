@@ -30,7 +30,7 @@ export class Region {
     this.clock = new RegionClock(() => world.nowMicros());
     this.database = new ModelDatabase(name, () => this.clock.nowMicros());
     this.slot = new ReplicationSlot(this.database);
-    this.truth = new RegionTruth(name, this.database.wal, (failure) => world.fail(failure));
+    this.truth = new RegionTruth(name, (failure) => world.fail(failure));
     this.database.onVisible = (transaction, writes) => this.truth.becameVisible(transaction, writes);
   }
 

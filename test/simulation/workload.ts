@@ -12,6 +12,9 @@ import type { Step } from './model-transaction.ts';
 import type { Region } from './region.ts';
 import type { WorldView } from './world-view.ts';
 
+const LONG_AGO_MICROS = 946_684_800_000_000n;
+const FAR_AHEAD_MICROS = 31_536_000_000_000n;
+
 export const TABLES = ['kv', 'other', 'owned'] as const;
 /** What an application expects of a database: unique violations, deadlocks, lost connections. */
 const EXPECTED_STATES = new Set(['23505', '40P01', '57P02']);
@@ -37,6 +40,9 @@ export class Workload {
       const session = new ModelSession(region.database, step);
       const statements = 1 + random.below(random.chance(0.1) ? 8 : 3);
       await attempt(session, async () => {
+        if (this.#world.conditions.foreignRate > 0 && random.chance(this.#world.conditions.foreignRate)) {
+          session.foreignOrigin(this.#foreignMicros());
+        }
         for (let left = statements; left > 0; left -= 1) await this.#statement(session, region.name);
         if (random.chance(0.1)) session.rollback();
         else await session.commit(async () => await this.#linger(step));
@@ -65,6 +71,13 @@ export class Workload {
     const random = this.#random;
     const steps = random.chance(0.3) ? random.below(60) : random.below(2);
     for (let rest = steps; rest > 0; rest -= 1) await step('commit lingers');
+  }
+
+  /** What another tool takes for the time of a commit: long ago, the time itself more or less, or far ahead. */
+  #foreignMicros(): bigint {
+    const now = this.#world.nowMicros();
+    const aside = BigInt(this.#random.below(2_000_000) - 1_000_000);
+    return this.#random.pick([0n, LONG_AGO_MICROS, now - 1_000n, now + aside, now + FAR_AHEAD_MICROS]);
   }
 
   #value(): string {

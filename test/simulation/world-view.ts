@@ -12,6 +12,8 @@ export type Conditions = {
   readonly lossRate: number;
   /** Whether clocks of regions differ and step back. */
   readonly badClocks: boolean;
+  /** Probability that a transaction is another tool's. */
+  readonly foreignRate: number;
 };
 
 export type WorldView = {

@@ -26,6 +26,10 @@ const IDLE_MICROS = 10_000n;
 /** Heartbeats that go round after the end, each further away from the last than the window of stamping. */
 const LAST_ROUNDS = 3;
 const ROUND_MICROS = 1_000_000n;
+/** By when a clock that was set back shows again what it showed before; a stream promises nothing new until then. */
+const CAUGHT_UP_MICROS = 120_000_000n;
+/** The share of seeds whose clocks are bad; more of them by hand. */
+const BAD_CLOCKS_SHARE = process.env.SYNCLINE_BAD_CLOCKS === '1' ? 1 : 0.3;
 
 export class World implements WorldView {
   readonly random: Random;
@@ -51,9 +55,11 @@ export class World implements WorldView {
     this.conditions = {
       giantRows: random.chance(0.15) ? 2 + random.below(3) : READ_AHEAD.rows_max,
       lossRate: random.chance(0.2) ? 0.05 : 0,
-      badClocks: random.chance(0.3) && process.env.SYNCLINE_BAD_CLOCKS === '1',
+      badClocks: random.chance(BAD_CLOCKS_SHARE),
+      foreignRate: random.chance(0.15) ? random.pick([0.1, 0.5]) : 0,
     };
     this.#regions = this.regions.map((name) => new Region(name, this));
+    if (this.conditions.badClocks) for (const { clock } of this.#regions) clock.goWrong(random);
     this.#faults = new Faults(random, this.scheduler, this.log, this.#regions, this.conditions.badClocks);
     this.#workload = new Workload(this);
     this.scheduler.beforeStep = () => {
@@ -151,6 +157,7 @@ export class World implements WorldView {
   }
 
   async #checkForgetting(): Promise<Failure | null> {
+    if (this.conditions.badClocks) this.#now += CAUGHT_UP_MICROS;
     for (let round = 0; round < LAST_ROUNDS; round += 1) {
       this.#now += ROUND_MICROS;
       this.#beat();

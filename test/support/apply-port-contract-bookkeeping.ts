@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ConflictEntry, QuarantineEntry } from '../../src/apply/apply-port.ts';
+import { type ConflictEntry, EVERY_ROW, type QuarantineEntry } from '../../src/apply/apply-port.ts';
 import { hlcFromMicros } from '../../src/change/hlc.ts';
 import {
   ALL,
@@ -331,6 +331,24 @@ export function bookkeepingContract(make: MakeHarness): void {
       });
       await h.port.prune(PAST_HLC, 0n, NO_LIMIT);
       assert.deepEqual(await standing(), [keyOf(6)]);
+    }),
+  );
+
+  test(
+    'exact versions of rows that are to be looked at again are not pruned',
+    withHarness(make, async (h) => {
+      const shape = await kvShape(h);
+      for (const about of [look(2), { ...look(2), key: EVERY_ROW }]) {
+        const xid = await recorded(h, PAST);
+        await applying(h, 'r1', PAST, (t) => t.putLooks([about]));
+        await h.port.prune(PAST_HLC, 0n, NO_LIMIT);
+        const wanted = [{ key: keyOf(2), xid }];
+        assert.equal((await trying(h, 'r1', (t) => t.exactVersions(shape, wanted))).size, 1);
+        const looks = (await h.port.ripeLooks(10)).map((each) => each.look_id);
+        await applying(h, 'r1', PAST, (t) => t.removeLooks(looks));
+        await h.port.prune(PAST_HLC, 0n, NO_LIMIT);
+        assert.equal((await trying(h, 'r1', (t) => t.exactVersions(shape, wanted))).size, 0);
+      }
     }),
   );
 

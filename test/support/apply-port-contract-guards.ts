@@ -12,6 +12,7 @@ import {
   FUTURE,
   FUTURE_HLC,
   idOf,
+  keyed,
   keyOf,
   kv,
   kvShape,
@@ -27,6 +28,15 @@ import {
 import type { ApplyPortHarness, MakeHarness } from './apply-port-harness.ts';
 
 type GuardCase = { readonly rule: GuardRule | undefined; readonly hlc: Hlc; readonly admits: boolean };
+
+/** Another tool inserts a row. */
+async function asTool(h: ApplyPortHarness, id: number, stampMicros: bigint): Promise<void> {
+  const tool = await h.foreground();
+  await tool.begin();
+  await tool.foreignOrigin(stampMicros);
+  await tool.insert(kv(id, 'tool'));
+  await tool.commit();
+}
 
 /** Every rule around a tuple with this stamp. */
 function casesAround(stamp: bigint): GuardCase[] {
@@ -71,6 +81,29 @@ async function checkCases(h: ApplyPortHarness, id: number, writer: string, cases
 }
 
 export function guardContract(make: MakeHarness): void {
+  test(
+    "another tool's tuple is a local one that says so, whatever stamp the tool gave it",
+    withHarness(make, async (h) => {
+      for (const [id, stamp] of [PAST, FUTURE].entries()) await asTool(h, id + 1, stamp);
+      const own = await h.foreground();
+      await own.insert(kv(3, 'own'));
+      await trying(h, 'r1', async (t, shape) => {
+        const found = await t.inspect(shape, [keyed(1), keyed(2), keyed(3)]);
+        const told = [1, 2, 3].map((id) => {
+          const tuple = found.get(keyOf(id));
+          return [tuple?.writer, tuple?.local, tuple?.foreign];
+        });
+        assert.deepEqual(told, [
+          ['home', true, true],
+          ['home', true, true],
+          ['home', true, false],
+        ]);
+        const { left } = await t.removeAll(shape, PAST_HLC, { home: 'never' });
+        assert.deepEqual(left.map(({ key }) => key).sort(), [keyOf(1), keyOf(2)], 'its stamp does not speak for it');
+      });
+    }),
+  );
+
   for (const writer of ['r1', 'r2', 'home']) {
     test(
       `every rule, on a tuple that was applied for ${writer}`,

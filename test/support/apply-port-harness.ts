@@ -17,6 +17,8 @@ export type KvTuple = {
   readonly stampMicros: bigint | null;
   readonly writer: string;
   readonly local: boolean;
+  /** Whether another tool wrote it. */
+  readonly foreign: boolean;
 };
 
 /** A user's session. Outside of begin … commit each statement is a transaction of its own. */
@@ -31,6 +33,8 @@ export interface Foreground {
   truncate(): Promise<void>;
   /** SELECT … FOR UPDATE, or FOR KEY SHARE as a foreign key's check does. */
   lock(id: number, strength: 'update' | 'key share'): Promise<void>;
+  /** Makes the open transaction another tool's: it carries that tool's origin and this commit timestamp (Unix µs). */
+  foreignOrigin(stampMicros: bigint): Promise<void>;
   savepoint(name: string): Promise<void>;
   rollbackTo(name: string): Promise<void>;
   commit(): Promise<void>;

@@ -26,6 +26,7 @@ const LOCK_TIMEOUT_MS = { long: 60_000, short: 250 } as const;
 const TABLE_SQL = 'create table public.kv (id int primary key, v text, u text unique)';
 const EMPTY = 'kv_empty';
 const UNSTAMPED = 'kv_unstamped';
+const TOOL = 'another_tool';
 
 export type SqlHarnesses = AsyncDisposable & { readonly server: PostgresServer; readonly make: MakeHarness };
 
@@ -109,6 +110,7 @@ class SqlHarness implements ApplyPortHarness {
       stampMicros: typeof row.stamp === 'string' ? BigInt(row.stamp) : null,
       writer: origin ?? REGION,
       local: origin === undefined,
+      foreign: origin === undefined && row.origin != null,
     };
   }
 
@@ -154,6 +156,7 @@ class SqlHarness implements ApplyPortHarness {
 
 class SqlForeground implements Foreground {
   readonly #client: PostgresClient;
+  #isTool = false;
 
   constructor(client: PostgresClient) {
     this.#client = client;
@@ -194,6 +197,19 @@ class SqlForeground implements Foreground {
     await this.#run(`select from public.kv where id = $1::int for ${strength}`, [String(id)]);
   }
 
+  async foreignOrigin(stampMicros: bigint): Promise<void> {
+    // Origins belong to the cluster: it is there from the second test on.
+    await this.#run(
+      `select pg_replication_origin_create($1) where not exists (select from pg_replication_origin where roname = $1)`,
+      [TOOL],
+    );
+    await this.#run('select pg_replication_origin_session_setup($1)', [TOOL]);
+    this.#isTool = true;
+    await this.#run(`select pg_replication_origin_xact_setup('0/1', 'epoch'::timestamptz + $1 * '1 us'::interval)`, [
+      String(stampMicros),
+    ]);
+  }
+
   async savepoint(name: string): Promise<void> {
     await this.#run(`savepoint ${name}`);
   }
@@ -204,6 +220,8 @@ class SqlForeground implements Foreground {
 
   async commit(): Promise<void> {
     await this.#client.commit();
+    if (this.#isTool) await this.#run('select pg_replication_origin_session_reset()');
+    this.#isTool = false;
   }
 
   async rollback(): Promise<void> {
