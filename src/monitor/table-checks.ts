@@ -10,6 +10,7 @@ import { type CatalogTable, readTables } from '../capture/table-catalog.ts';
 import type { Config } from '../platform/config.ts';
 import { type PostgresClient, quoteIdent } from '../platform/postgres.ts';
 import { isTableIncluded } from '../platform/table-filter.ts';
+import { readFillingSequences } from '../sequences/filling-sequences.ts';
 import { type Finding, listed, nameOf, orExclude } from './finding.ts';
 import { keyFindings } from './key-checks.ts';
 import { sequenceFindings } from './sequence-checks.ts';
@@ -44,7 +45,11 @@ export async function checkTables(client: PostgresClient, config: Config): Promi
     if (isRoot) findings.push(...noticeFindings(table, detail));
   }
   findings.push(...ownershipFindings(local, byOid, config, role), ...privilegeFindings(local, role));
-  findings.push(...sequenceFindings(local, config));
+  const sequences = await readFillingSequences(
+    client,
+    local.map(({ oid }) => oid),
+  );
+  findings.push(...sequenceFindings(sequences, config));
   return findings;
 }
 
