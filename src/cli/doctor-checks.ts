@@ -6,6 +6,7 @@ import { access, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { userInfo } from 'node:os';
 import { dirname } from 'node:path';
+import { isCheckCode } from '../monitor/check-list.ts';
 import type { Finding } from '../monitor/finding.ts';
 import { findProblems } from '../monitor/prerequisites.ts';
 import { type Config, parseListen } from '../platform/config.ts';
@@ -28,7 +29,7 @@ async function checkDatabase(config: Config): Promise<Finding[]> {
     await using client = await connect(config.database, { applicationName: 'syncline doctor' });
     return await findProblems(client, config);
   } catch (error) {
-    if (!(error instanceof SynclineError)) throw error;
+    if (!(error instanceof SynclineError) || !isCheckCode(error.code)) throw error;
     const { code, detail, remedy } = error;
     return [{ code, severity: 'error', what: detail, why: ERRORS[code].cause, fix: `# ${remedy}` }];
   }

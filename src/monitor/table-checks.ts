@@ -13,6 +13,7 @@ import { isTableIncluded } from '../platform/table-filter.ts';
 import { readFillingSequences } from '../sequences/filling-sequences.ts';
 import { type Finding, listed, nameOf, orExclude } from './finding.ts';
 import { keyFindings } from './key-checks.ts';
+import { relationFindings } from './relation-checks.ts';
 import { sequenceFindings } from './sequence-checks.ts';
 import { readTableDetails, type TableDetails } from './table-details.ts';
 
@@ -50,6 +51,7 @@ export async function checkTables(client: PostgresClient, config: Config): Promi
     local.map(({ oid }) => oid),
   );
   findings.push(...sequenceFindings(sequences, config));
+  findings.push(...(await relationFindings(client, config, tables)));
   return findings;
 }
 
