@@ -36,7 +36,9 @@ function findingOf(sequence: FillingSequence, plan: Interleave, isAsked: boolean
     why,
     fix:
       reason === null
-        ? `-- as the owner${isAsked ? '; none is needed: the agent runs this at its start' : ''}\n${statements}${isAsked ? '' : `\n${configure}`}`
+        ? isAsked
+          ? `-- none is needed: the agent runs this at its start\n${statements}`
+          : `-- as the owner\n${statements}\n${configure}`
         : `-- it cannot be dealt out as it is, because ${reason}: use bigint or uuid for the column`,
   };
 }

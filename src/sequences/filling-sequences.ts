@@ -76,10 +76,9 @@ export async function readFillingSequences(
   });
 }
 
-/** An SQL expression for the highest number in the columns that the sequence fills. */
-export function highestOf({ columns }: FillingSequence): string {
-  const each = columns
+/** SQL expressions for the highest number in each column that the sequence fills; NULL where there is none. */
+export function highestOf({ columns }: FillingSequence): string[] {
+  return columns
     .filter(({ isNumber }) => isNumber)
     .map(({ table, column }) => `(select max(${column})::bigint from ${table})`);
-  return each.length === 0 ? '0' : `greatest(${each.join(', ')}, 0)`;
 }

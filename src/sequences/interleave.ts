@@ -64,14 +64,14 @@ export function unfitness({ increment, maximum, value }: SequenceState, { of }: 
 }
 
 /**
- * The statements that give a sequence its share, from above everything drawn and above `highest`, an SQL expression for
- * the highest number in the tables; without BEGIN and COMMIT.
+ * The statements that give a sequence its share, from above everything drawn and above the `highest` numbers in the
+ * tables, as SQL; without BEGIN and COMMIT.
  */
-export function alignment(sequence: SequenceState, interleave: Interleave, highest: string): string[] {
+export function alignment(sequence: SequenceState, interleave: Interleave, highest: readonly string[]): string[] {
   const { name, start, minimum, cycles } = sequence;
   const { of, offset } = interleave;
   const lowest = cycles ? ` minvalue ${firstFrom(minimum, interleave)}` : '';
-  const above = `greatest(last_value, ${highest}, 0)`;
+  const above = `greatest(${['last_value', ...highest, '0'].join(', ')})`;
   return [
     `alter sequence ${name} increment by ${of}${lowest} start with ${firstFrom(start, interleave)};`,
     `select setval(${quoteLiteral(name)}, (${above} / ${of} + ${STEPS_AHEAD}) * ${of} + ${offset}) from ${name};`,

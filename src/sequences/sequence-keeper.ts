@@ -100,10 +100,12 @@ async function align(
   interleave: Interleave,
 ): Promise<string | null> {
   try {
-    const { rows } = await client.query(`select ${highestOf(sequence)} as highest`);
+    const { rows } = await client.query(
+      `select greatest(${[...highestOf(sequence), '0'].join(', ')})::text as highest`,
+    );
     await client.transaction(async () => {
       await client.query(NOTE_SQL, [String(sequence.oid)]);
-      for (const sql of alignment(sequence, interleave, rows[0]?.highest ?? '0')) await client.query(sql);
+      for (const sql of alignment(sequence, interleave, [rows[0]?.highest ?? '0'])) await client.query(sql);
     });
     return null;
   } catch (error) {

@@ -668,7 +668,10 @@ describe('the command', () => {
     await patient.asSuperuser('alter role $me noreplication');
     const text = await run(['doctor', '-c', path]);
     assert.equal(text.code, 1);
-    assert.match(text.stdout, /^✖ SYN-P004 The role p\w+ has no REPLICATION attribute\.\n {2}Changes are read from/);
+    assert.match(
+      text.stdout,
+      /^Errors: .*\n\n✖ SYN-P004 The role p\w+ has no REPLICATION attribute\.\n {2}Changes are read from/,
+    );
     assert.ok(text.stdout.includes(`\nalter role "${patient.name}" replication;\n`), text.stdout);
     const json = await run(['doctor', '-c', path, '--json']);
     assert.equal(json.code, 1);

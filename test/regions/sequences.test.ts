@@ -167,7 +167,7 @@ describe('what the agent runs', () => {
         const [sequence] = await readFillingSequences(admin, [Number(table?.oid)]);
         assert.ok(sequence !== undefined);
         await admin.transaction(async () => {
-          for (const sql of alignment(sequence, { of: 8, offset }, '0')) await admin.query(sql);
+          for (const sql of alignment(sequence, { of: 8, offset }, [])) await admin.query(sql);
         });
         shares += 1;
         const sofar = drawn.length;
