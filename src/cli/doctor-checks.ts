@@ -15,14 +15,15 @@ import { connect } from '../platform/postgres.ts';
 
 const PROBE_LIMIT_MS = 3_000;
 
-/** Everything that can be found out about a region from here, errors first. */
+/** What can be found out about a region from here, but for how it compares with others. */
 export async function examine(config: Config): Promise<Finding[]> {
   const parts = await Promise.all([checkDatabase(config), checkLog(config), checkAddress(config), checkPeers(config)]);
-  const all = parts.flat();
-  return (['error', 'warning', 'info'] as const).flatMap((severity) =>
-    all.filter((each) => each.severity === severity),
-  );
+  return parts.flat();
 }
+
+/** Errors first. */
+export const sorted = (findings: readonly Finding[]): Finding[] =>
+  (['error', 'warning', 'info'] as const).flatMap((severity) => findings.filter((each) => each.severity === severity));
 
 async function checkDatabase(config: Config): Promise<Finding[]> {
   try {
@@ -146,7 +147,7 @@ const silent = (peer: string, api: string): Finding => ({
   code: 'SYN-T007',
   severity: 'info',
   what: `The agent of ${peer} does not answer at ${api}.`,
-  why: 'It is shown as the owner of its links; replication does not need it.',
+  why: 'Nothing was compared with it. Replication does not need its API.',
   fix: `# start the agent of ${peer}, or correct peers[].api in the configuration`,
 });
 

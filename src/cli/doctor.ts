@@ -7,11 +7,13 @@ import type { Command } from 'commander';
 import { CHECKS } from '../monitor/check-list.ts';
 import type { Finding } from '../monitor/finding.ts';
 import { loadConfig } from '../platform/config.ts';
-import { examine } from './doctor-checks.ts';
+import { fail } from '../platform/errors.ts';
+import { examine, sorted } from './doctor-checks.ts';
+import { compareDatabases, comparePeers } from './doctor-compare.ts';
 import { countOf, renderFindings } from './doctor-view.ts';
 import { print, printJson } from './output.ts';
 
-type Flags = { readonly config: string; readonly json?: boolean };
+type Flags = { readonly config: readonly string[]; readonly json?: boolean };
 
 const WIDTH_MIN = 60;
 const WIDTH_MAX = 96;
@@ -27,21 +29,38 @@ export function registerDoctor(program: Command): void {
   program
     .command('doctor')
     .description('Find what a region lacks, and print what mends it.')
-    .requiredOption('-c, --config <file>', 'configuration of the region')
-    .option('--json', 'print { region, errors, warnings, notes, findings }')
+    .requiredOption('-c, --config <file...>', 'configuration of the region; several are compared with each other')
+    .option('--json', 'print { region, errors, warnings, notes, findings }, or { regions, …, findings } for several')
     .addHelpText('after', HELP)
-    .action(async ({ config: path, json }: Flags) => {
-      const config = await loadConfig(path);
-      const findings = await examine(config);
-      if (json === true) printJson(report(config.region, findings));
-      else print(renderFindings(config.region, findings, width()));
-      if (countOf(findings, 'error') > 0) process.exitCode = 1;
-    });
+    .action(doctor);
 }
 
-function report(region: string, findings: readonly Finding[]): Record<string, unknown> {
+async function doctor({ config: paths, json }: Flags): Promise<void> {
+  const configs = await Promise.all(paths.map((path) => loadConfig(path)));
+  const names = configs.map(({ region }) => region);
+  const twice = names.find((name, place) => names.indexOf(name) !== place);
+  if (twice !== undefined) throw fail('SYN-C007', `the region ${twice} is given twice`);
+  const isAlone = configs.length === 1;
+  const regions = await Promise.all(
+    configs.map(async (config) => {
+      const findings = [...(await examine(config)), ...(isAlone ? await comparePeers(config) : [])];
+      return { name: config.region, findings: sorted(findings) };
+    }),
+  );
+  const between = isAlone ? [] : sorted(await compareDatabases(configs));
+  const all = [...regions.flatMap(({ findings }) => findings), ...between];
+  if (json === true) {
+    const reports = regions.map(({ name, findings }) => ({ region: name, ...report(findings) }));
+    printJson(isAlone ? reports[0] : { regions: reports, ...report(between) });
+  } else {
+    const parts = [...regions, ...(isAlone ? [] : [{ name: `between ${names.join(' and ')}`, findings: between }])];
+    for (const { name, findings } of parts) print(`${renderFindings(name, findings, width())}${isAlone ? '' : '\n'}`);
+  }
+  if (countOf(all, 'error') > 0) process.exitCode = 1;
+}
+
+function report(findings: readonly Finding[]): Record<string, unknown> {
   return {
-    region,
     errors: countOf(findings, 'error'),
     warnings: countOf(findings, 'warning'),
     notes: countOf(findings, 'info'),

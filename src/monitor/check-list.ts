@@ -68,7 +68,7 @@ export const CHECKS = {
   'SYN-P040': check('tables', 'materialized views', 'info'),
   'SYN-P028': check('sequences', 'same numbers in every region', 'warning', 'info'),
   'SYN-P046': check('sequences', 'shares that meet', 'error', 'warning'),
-  'SYN-P042': check('regions', 'tables differ', 'error'),
+  'SYN-P042': check('regions', 'tables differ', 'error', 'warning'),
   'SYN-P043': check('regions', 'constraints differ', 'warning'),
   'SYN-P044': check('regions', 'servers differ', 'warning', 'info'),
   'SYN-P045': check('regions', 'clocks differ', 'error', 'warning'),

@@ -65,6 +65,12 @@ const ConfigSchema = Type.Object(
           region: Region,
           log: Type.Optional(Type.Omit(EmbeddedLog, ['max_bytes'], closed)),
           api: Type.Optional(Type.String({ pattern: '^https?://', description: "URL of the peer's API." })),
+          token: Type.Optional(
+            Type.String({
+              minLength: 1,
+              description: "For the peer's API, where it asks for one: a viewer's will do.",
+            }),
+          ),
         },
         closed,
       ),

@@ -1,5 +1,6 @@
 /** The sequences that fill columns of replicated tables, identity columns included, partitions' too. */
-import { arrayText, type PostgresClient } from '../platform/postgres.ts';
+import { arrayText } from '../platform/postgres.ts';
+import type { Queryable } from '../platform/standing-connection.ts';
 import type { SequenceState } from './interleave.ts';
 
 export type FilledColumn = {
@@ -8,7 +9,7 @@ export type FilledColumn = {
   /** Quoted. */
   readonly column: string;
   /** Whether its values are numbers, so that there is a highest one. */
-  readonly isNumber: boolean;
+  readonly is_number: boolean;
 };
 
 export type FillingSequence = SequenceState & {
@@ -47,19 +48,16 @@ select json_build_object(
                 then coalesce(pg_sequence_last_value(s.seqrelid), s.seqstart)::text end,
   'columns', json_agg(json_build_object(
     'table', f.tab::regclass::text, 'column', quote_ident(a.attname),
-    'isNumber', a.atttypid in (20, 21, 23, 1700)) order by f.tab::regclass::text, a.attname))
+    'is_number', a.atttypid in (20, 21, 23, 1700)) order by f.tab::regclass::text, a.attname)) as sequence
   from fills f
   join pg_sequence s on s.seqrelid = f.seq
   join pg_attribute a on a.attrelid = f.tab and a.attnum = f.attnum and not a.attisdropped
  group by s.seqrelid, s.seqincrement, s.seqstart, s.seqmin, s.seqmax, s.seqcycle
  order by s.seqrelid`;
 
-export async function readFillingSequences(
-  client: Pick<PostgresClient, 'queryArrays'>,
-  tables: readonly number[],
-): Promise<FillingSequence[]> {
-  const { rows } = await client.queryArrays(SQL, [arrayText(tables.map(String))]);
-  return rows.map(([text]) => {
+export async function readFillingSequences(database: Queryable, tables: readonly number[]): Promise<FillingSequence[]> {
+  const { rows } = await database.query(SQL, [arrayText(tables.map(String))]);
+  return rows.map(({ sequence: text }) => {
     const { oid, name, cycles, columns, ...numbers } = JSON.parse(text ?? '') as Raw;
     const { increment, start, minimum, maximum, value } = numbers;
     return {
@@ -79,6 +77,6 @@ export async function readFillingSequences(
 /** SQL expressions for the highest number in each column that the sequence fills; NULL where there is none. */
 export function highestOf({ columns }: FillingSequence): string[] {
   return columns
-    .filter(({ isNumber }) => isNumber)
+    .filter(({ is_number }) => is_number)
     .map(({ table, column }) => `(select max(${column})::bigint from ${table})`);
 }
