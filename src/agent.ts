@@ -41,6 +41,7 @@ import { systemRandom } from './platform/random.ts';
 import type { RunState } from './platform/run-loop.ts';
 import { type Queryable, StandingConnection } from './platform/standing-connection.ts';
 import { isTableIncluded } from './platform/table-filter.ts';
+import { SequenceKeeper } from './sequences/sequence-keeper.ts';
 import { LinkStore, linkId } from './topology/link-store.ts';
 
 const TRIM_PERIOD_MS = 5_000;
@@ -59,6 +60,8 @@ export class Agent implements AgentControl, AsyncDisposable {
   readonly #peerLogs: ReadonlyMap<string, EmbeddedLog>;
   readonly #stability: Stability;
   readonly #applier: Applier;
+  /** Null where sequences are left as they are. */
+  readonly #sequences: SequenceKeeper | null;
   readonly #activities = new Map<string, LinkActivity>();
   readonly #startedAt = new Date();
   readonly #stopping = new AbortController();
@@ -71,7 +74,7 @@ export class Agent implements AgentControl, AsyncDisposable {
   #quarantined = new Map<string, number>();
   #problems: readonly Problem[] = [];
   #logBytes = 0;
-  #upkeep: Promise<void> = Promise.resolve();
+  #upkeep: Promise<unknown> = Promise.resolve();
 
   private constructor(config: Config, logger: Logger, parts: Parts) {
     this.#config = config;
@@ -86,6 +89,12 @@ export class Agent implements AgentControl, AsyncDisposable {
     this.#activities.set(config.region, new LinkActivity());
     this.#stability = new Stability(config.region, peers);
     this.#applier = this.#makeApplier(peers, parts.ledger);
+    const { interleave } = config.sequences;
+    const applicationName = parts.lease.applicationName('sequences');
+    this.#sequences =
+      interleave === undefined
+        ? null
+        : new SequenceKeeper({ url: config.database, applicationName, interleave, logger });
   }
 
   /**
@@ -149,7 +158,7 @@ export class Agent implements AgentControl, AsyncDisposable {
       for (const [table, count] of conflictsByTable)
         conflicts_by_table[table] = (conflicts_by_table[table] ?? 0) + count;
     }
-    const problems: Problem[] = [...this.#problems];
+    const problems: Problem[] = [...this.#problems, ...(this.#sequences?.problems ?? [])];
     for (const link of links) if (link.reason !== null) problems.push(link.reason);
     return {
       region: this.#config.region,
@@ -247,7 +256,7 @@ export class Agent implements AgentControl, AsyncDisposable {
       );
     this.#capture = start();
     this.#lease.lost.addEventListener('abort', () => this.#end(this.#lease.lost.reason), { once: true });
-    this.#upkeep = this.#keepUp();
+    this.#upkeep = Promise.all([this.#keepUp(), this.#sequences?.run(this.#stopping.signal)]);
   }
 
   #onCaptureState(state: CaptureState, start: () => Capture): void {
@@ -269,6 +278,7 @@ export class Agent implements AgentControl, AsyncDisposable {
   }
 
   #onPublication(report: PublicationReport): void {
+    this.#sequences?.publish(report.members);
     this.#problems = report.problems.map(({ code, schema, table, detail }) => ({
       code,
       detail,

@@ -165,6 +165,61 @@ export const LagPage = page(
 
 export const Health = Type.Object({ status: Type.String(), region: Region });
 
+export const Clock = Type.Object({ region: Region, now_ms: Type.Number({ description: 'Unix time in ms' }) });
+
+const Rules = Type.Array(Type.Object({ name: Type.String(), definition: Type.String(), statement: Type.String() }));
+const Numeral = Type.String({ pattern: '^-?[0-9]+$' });
+export const RegionPortrait = Type.Object(
+  {
+    region: Region,
+    server: Type.Object({
+      version: Type.String(),
+      major: Count,
+      encoding: Type.String(),
+      collation: Type.String(),
+      collation_version: nullable(Type.String()),
+    }),
+    interleave: nullable(Type.Object({ of: Count, offset: Count })),
+    tables: Type.Array(
+      Type.Object({
+        schema: Type.String(),
+        table: Type.String(),
+        name: Type.String({ description: 'Quoted, with its schema' }),
+        is_partitioned: Type.Boolean(),
+        is_replicated: Type.Boolean({ description: 'Whether the configuration names it' }),
+        columns: Type.Array(
+          Type.Object({
+            name: Type.String(),
+            type: Type.String(),
+            collation: nullable(Type.String()),
+            not_null: Type.Boolean(),
+            column_default: nullable(Type.String()),
+            generated: nullable(Type.String()),
+            identity: nullable(Type.String()),
+          }),
+        ),
+        key: Type.Array(Type.String()),
+        checks: Rules,
+        uniques: Rules,
+      }),
+    ),
+    sequences: Type.Array(
+      Type.Object({
+        oid: Count,
+        name: Type.String(),
+        cycles: Type.Boolean(),
+        columns: Type.Array(Type.Object({ table: Type.String(), column: Type.String(), is_number: Type.Boolean() })),
+        increment: Numeral,
+        start: Numeral,
+        minimum: Numeral,
+        maximum: Numeral,
+        value: nullable(Numeral),
+      }),
+    ),
+  },
+  { description: "Definitions are PostgreSQL's own text" },
+);
+
 const State = Type.Enum(['starting', 'streaming', 'running', 'retrying', 'stopped']);
 export const Status = Type.Object({
   region: Region,

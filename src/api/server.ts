@@ -27,6 +27,7 @@ import { Access, type Role } from './access.ts';
 import { addHealthRoutes } from './health-routes.ts';
 import { addListRoutes } from './list-routes.ts';
 import { PROBLEM_TYPE, problemOf } from './problem.ts';
+import { addRegionRoutes } from './region-routes.ts';
 import { addTopologyRoutes } from './topology-routes.ts';
 
 declare module 'fastify' {
@@ -76,6 +77,7 @@ export class ApiServer implements AsyncDisposable {
     // Behind the registration of the plugin, which collects the routes that come after it.
     this.#app.after(() => {
       addTopologyRoutes(this.#app, context);
+      addRegionRoutes(this.#app, context);
       addListRoutes(this.#app, context);
       addHealthRoutes(this.#app, context);
     });

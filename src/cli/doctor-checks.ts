@@ -6,6 +6,7 @@ import { access, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { userInfo } from 'node:os';
 import { dirname } from 'node:path';
+import { isCheckCode } from '../monitor/check-list.ts';
 import type { Finding } from '../monitor/finding.ts';
 import { findProblems } from '../monitor/prerequisites.ts';
 import { type Config, parseListen } from '../platform/config.ts';
@@ -14,21 +15,22 @@ import { connect } from '../platform/postgres.ts';
 
 const PROBE_LIMIT_MS = 3_000;
 
-/** Everything that can be found out about a region from here, errors first. */
+/** What can be found out about a region from here, but for how it compares with others. */
 export async function examine(config: Config): Promise<Finding[]> {
   const parts = await Promise.all([checkDatabase(config), checkLog(config), checkAddress(config), checkPeers(config)]);
-  const all = parts.flat();
-  return (['error', 'warning', 'info'] as const).flatMap((severity) =>
-    all.filter((each) => each.severity === severity),
-  );
+  return parts.flat();
 }
+
+/** Errors first. */
+export const sorted = (findings: readonly Finding[]): Finding[] =>
+  (['error', 'warning', 'info'] as const).flatMap((severity) => findings.filter((each) => each.severity === severity));
 
 async function checkDatabase(config: Config): Promise<Finding[]> {
   try {
     await using client = await connect(config.database, { applicationName: 'syncline doctor' });
     return await findProblems(client, config);
   } catch (error) {
-    if (!(error instanceof SynclineError)) throw error;
+    if (!(error instanceof SynclineError) || !isCheckCode(error.code)) throw error;
     const { code, detail, remedy } = error;
     return [{ code, severity: 'error', what: detail, why: ERRORS[code].cause, fix: `# ${remedy}` }];
   }
@@ -145,7 +147,7 @@ const silent = (peer: string, api: string): Finding => ({
   code: 'SYN-T007',
   severity: 'info',
   what: `The agent of ${peer} does not answer at ${api}.`,
-  why: 'It is shown as the owner of its links; replication does not need it.',
+  why: 'Nothing was compared with it. Replication does not need its API.',
   fix: `# start the agent of ${peer}, or correct peers[].api in the configuration`,
 });
 

@@ -1,44 +1,71 @@
 // `syncline doctor`: everything that keeps a region from being served, why it matters, and what mends it.
+//
+// Several configurations are looked at one by one, and then their databases are compared with each
+// other. With one, the agents of its peers are asked for what they have.
 
 import type { Command } from 'commander';
-import type { Finding, Severity } from '../monitor/finding.ts';
+import { CHECKS } from '../monitor/check-list.ts';
+import type { Finding } from '../monitor/finding.ts';
 import { loadConfig } from '../platform/config.ts';
-import { examine } from './doctor-checks.ts';
-import { paint, print, printJson } from './output.ts';
+import { fail } from '../platform/errors.ts';
+import { examine, sorted } from './doctor-checks.ts';
+import { compareDatabases, comparePeers } from './doctor-compare.ts';
+import { countOf, renderFindings } from './doctor-view.ts';
+import { print, printJson } from './output.ts';
 
-type Flags = { readonly config: string; readonly json?: boolean };
+type Flags = { readonly config: readonly string[]; readonly json?: boolean };
 
-const MARK: Readonly<Record<Severity, string>> = { error: '✖', warning: '!', info: 'i' };
-const COLOUR = { error: 'red', warning: 'yellow', info: 'cyan' } as const;
+const WIDTH_MIN = 60;
+const WIDTH_MAX = 96;
+
+const HELP = `
+Exit code: 0 if there is no error; warnings and notes do not count. 1 if there is one, or
+if doctor itself could not do its work.
+
+Nothing is changed, neither in the database nor elsewhere. Statements are printed as they
+can be run, with who may run them; what begins with # is done elsewhere.`;
 
 export function registerDoctor(program: Command): void {
   program
     .command('doctor')
-    .description('Find what a region lacks, and print what mends it. The exit code is 1 if there is an error.')
-    .requiredOption('-c, --config <file>', 'configuration of the region')
-    .option('--json', 'print { region, errors, warnings, findings }')
-    .action(async ({ config: path, json }: Flags) => {
-      const config = await loadConfig(path);
-      const findings = await examine(config);
-      const errors = findings.filter(({ severity }) => severity === 'error').length;
-      const warnings = findings.filter(({ severity }) => severity === 'warning').length;
-      if (json === true) printJson({ region: config.region, errors, warnings, findings });
-      else print(render(config.region, findings, errors, warnings));
-      if (errors > 0) process.exitCode = 1;
-    });
+    .description('Find what a region lacks, and print what mends it.')
+    .requiredOption('-c, --config <file...>', 'configuration of the region; several are compared with each other')
+    .option('--json', 'print { region, errors, warnings, notes, findings }, or { regions, …, findings } for several')
+    .addHelpText('after', HELP)
+    .action(doctor);
 }
 
-function render(region: string, findings: readonly Finding[], errors: number, warnings: number): string {
-  const summary =
-    errors === 0 && warnings === 0
-      ? paint('green', `${region} is fit`)
-      : `${region}: ${plural(errors, 'error')}, ${plural(warnings, 'warning')}`;
-  return [...findings.map(renderFinding), summary].join('\n');
+async function doctor({ config: paths, json }: Flags): Promise<void> {
+  const configs = await Promise.all(paths.map((path) => loadConfig(path)));
+  const names = configs.map(({ region }) => region);
+  const twice = names.find((name, place) => names.indexOf(name) !== place);
+  if (twice !== undefined) throw fail('SYN-C007', `the region ${twice} is given twice`);
+  const isAlone = configs.length === 1;
+  const regions = await Promise.all(
+    configs.map(async (config) => {
+      const findings = [...(await examine(config)), ...(isAlone ? await comparePeers(config) : [])];
+      return { name: config.region, findings: sorted(findings) };
+    }),
+  );
+  const between = isAlone ? [] : sorted(await compareDatabases(configs));
+  const all = [...regions.flatMap(({ findings }) => findings), ...between];
+  if (json === true) {
+    const reports = regions.map(({ name, findings }) => ({ region: name, ...report(findings) }));
+    printJson(isAlone ? reports[0] : { regions: reports, ...report(between) });
+  } else {
+    const parts = [...regions, ...(isAlone ? [] : [{ name: `between ${names.join(' and ')}`, findings: between }])];
+    for (const { name, findings } of parts) print(`${renderFindings(name, findings, width())}${isAlone ? '' : '\n'}`);
+  }
+  if (countOf(all, 'error') > 0) process.exitCode = 1;
 }
 
-/** The fix stands unindented, so that it can be copied as it is. */
-function renderFinding({ code, severity, what, why, fix }: Finding): string {
-  return `${paint(COLOUR[severity], `${MARK[severity]} ${code}`)} ${paint('bold', what)}\n  ${why}\n${fix}\n`;
+function report(findings: readonly Finding[]): Record<string, unknown> {
+  return {
+    errors: countOf(findings, 'error'),
+    warnings: countOf(findings, 'warning'),
+    notes: countOf(findings, 'info'),
+    findings: findings.map((each) => ({ area: CHECKS[each.code].area, ...each })),
+  };
 }
 
-const plural = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`;
+const width = (): number => Math.max(WIDTH_MIN, Math.min(WIDTH_MAX, process.stdout.columns ?? WIDTH_MAX));

@@ -5,7 +5,8 @@
 // dropped last, as the one step that no rollback brings back.
 //
 // Replica identities go back to what the agent noted when it set them; one that somebody changed
-// since is left alone.
+// since is left alone. Sequences keep their shares, because the other regions may go on with theirs, and
+// how they were before is told.
 
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -22,12 +23,23 @@ export type Identity = {
   readonly was: string;
 };
 
+/** A sequence that the agent gave a share of the numbers. It stays as it is: others may hold what it would draw again. */
+export type SharedSequence = {
+  /** Schema-qualified and quoted. */
+  readonly sequence: string;
+  readonly increment: number;
+  /** The statement that lets it count as before, once no other region draws numbers for these tables. */
+  readonly back: string;
+};
+
 export type Remains = {
   readonly slot: string | null;
   readonly publication: string | null;
   readonly schema: string | null;
   readonly origins: readonly string[];
   readonly identities: readonly Identity[];
+  /** What is left as it is. */
+  readonly sequences: readonly SharedSequence[];
 };
 
 const LOCK_TIMEOUT_MS = 10_000;
@@ -54,13 +66,27 @@ select c.oid::regclass::text as table,
  where m.key like 'identity\\_before:%' and c.relreplident = 'f'
  order by 1`;
 
+const SEQUENCES_SQL = `
+select s.seqrelid::regclass::text as sequence, s.seqincrement::text as increment,
+       format('alter sequence %s increment by %s%s start with %s;', s.seqrelid::regclass, m.value::json->>'increment',
+         case when s.seqmin::text <> m.value::json->>'minimum' then ' minvalue ' || (m.value::json->>'minimum') end,
+         m.value::json->>'start') as back
+  from syncline.meta m join pg_sequence s on s.seqrelid = substr(m.key, length('sequence_before:') + 1)::oid
+ where m.key like 'sequence\\_before:%'
+ order by 1`;
+
 export async function findRemains(client: PostgresClient, config: Config): Promise<Remains> {
   const { rows } = await client.queryArrays(SQL, [captureName(config.region)]);
-  const found = JSON.parse(rows[0]?.[0] ?? '') as Omit<Remains, 'identities'>;
+  const found = JSON.parse(rows[0]?.[0] ?? '') as Omit<Remains, 'identities' | 'sequences'>;
   const meta = await client.query("select to_regclass('syncline.meta') is not null as known");
-  if (meta.rows[0]?.known !== 't') return { ...found, identities: [] };
+  if (meta.rows[0]?.known !== 't') return { ...found, identities: [], sequences: [] };
   const identities = await client.query<{ table: string; was: string }>(IDENTITIES_SQL);
-  return { ...found, identities: identities.rows };
+  const sequences = await client.query<{ sequence: string; increment: string; back: string }>(SEQUENCES_SQL);
+  return {
+    ...found,
+    identities: identities.rows,
+    sequences: sequences.rows.map((each) => ({ ...each, increment: Number(each.increment) })),
+  };
 }
 
 /** Removes all of it; SYN-K005 while an agent is at work. */

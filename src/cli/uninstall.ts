@@ -26,13 +26,27 @@ async function uninstall({ config: path, yes, log, json }: Flags): Promise<void>
   const remains = await findRemains(client, config);
   if (yes !== true) {
     if (json === true) printJson({ removed: false, ...remains });
-    else print(['this would be removed:', ...lines(remains)].join('\n'));
+    else print(['this would be removed:', ...lines(remains), ...staying(remains)].join('\n'));
     throw fail('SYN-T012', `nothing was removed from the database of ${config.region}`);
   }
   await removeRemains(client, config);
   const stream = log === true ? await removeStream(config) : null;
   if (json === true) printJson({ removed: true, ...remains, stream });
-  else print(['removed:', ...lines(remains), ...(stream === null ? [] : [`  the stream ${stream}`])].join('\n'));
+  else {
+    const removed = [...lines(remains), ...(stream === null ? [] : [`  the stream ${stream}`])];
+    print(['removed:', ...removed, ...staying(remains)].join('\n'));
+  }
+}
+
+/** What the agent changed and nobody can take back without knowing the other regions. */
+function staying({ sequences }: Remains): string[] {
+  if (sequences.length === 0) return [];
+  return [
+    '',
+    'this stays as it is: sequences that hand out a share of the numbers. Where no other region draws',
+    'numbers for these tables any more, they can be set back:',
+    ...sequences.map(({ back }) => `  ${back}`),
+  ];
 }
 
 function lines({ slot, publication, schema, origins, identities }: Remains): string[] {

@@ -1,11 +1,11 @@
 // What a check of the prerequisites found: a fault, why it matters, and how it is mended.
-import type { ErrorCode } from '../platform/errors.ts';
+import type { CheckCode } from './check-list.ts';
 
-/** An error keeps the agent from starting; a warning is a risk to decide on; info needs nothing. */
+/** An error keeps the agent from starting, or lets regions differ; a warning is a risk to decide on; info needs nothing. */
 export type Severity = 'error' | 'warning' | 'info';
 
 export type Finding = {
-  readonly code: ErrorCode;
+  readonly code: CheckCode;
   readonly severity: Severity;
   /** What is found, by name. */
   readonly what: string;
@@ -27,6 +27,10 @@ export function listed(names: readonly string[]): string {
 type TableName = { readonly schema: string; readonly table: string };
 
 export const nameOf = ({ schema, table }: TableName): string => `${schema}.${table}`;
+
+/** How the table is named in the configuration, once it is added to what is named there. */
+export const includeAlso = (include: readonly string[], table: TableName): string =>
+  `# in the configuration: tables: { include: ${JSON.stringify([...include, nameOf(table)])} }`;
 
 /** The alternative to mending a table. */
 export const orExclude = (table: TableName): string =>

@@ -3,12 +3,16 @@
 // doctor` shows everything at once.
 
 import type { Config } from '../platform/config.ts';
-import { type ErrorCode, fail } from '../platform/errors.ts';
+import { fail } from '../platform/errors.ts';
 import type { PostgresClient } from '../platform/postgres.ts';
+import type { CheckCode } from './check-list.ts';
+import { checkCollations } from './collation-checks.ts';
 import type { Finding, Severity } from './finding.ts';
+import { checkNeighbours } from './neighbour-checks.ts';
 import { checkPublication } from './publication-checks.ts';
 import { checkRole } from './role-checks.ts';
 import { checkServer } from './server-checks.ts';
+import { checkSession } from './session-checks.ts';
 import { checkTables } from './table-checks.ts';
 
 const ORDER: Readonly<Record<Severity, number>> = { error: 0, warning: 1, info: 2 };
@@ -22,6 +26,9 @@ export async function findProblems(client: PostgresClient, config: Config): Prom
     ...server,
     ...(await checkRole(client, config)),
     ...(await checkPublication(client, config)),
+    ...(await checkSession(client)),
+    ...(await checkNeighbours(client, config)),
+    ...(await checkCollations(client)),
     ...(await checkTables(client, config)),
   ];
   return findings.sort((a, b) => ORDER[a.severity] - ORDER[b.severity]);
@@ -31,7 +38,7 @@ export async function findProblems(client: PostgresClient, config: Config): Prom
  * Faults that keep one table out of replication, and nothing else: the agent serves all others and shows these. A table
  * is never replicated by halves.
  */
-export const LEAVES_OUT_TABLE: ReadonlySet<ErrorCode> = new Set([
+export const LEAVES_OUT_TABLE: ReadonlySet<CheckCode> = new Set([
   'SYN-P012',
   'SYN-P013',
   'SYN-P017',

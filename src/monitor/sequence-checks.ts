@@ -1,44 +1,44 @@
 // Sequences fill columns of replicated tables, and each region has its own: both hand out 1, 2, 3.
 //
-// Interleaving mends it: with n regions each sequence steps by n, and the regions, sorted by name,
-// take one remainder each. It needs no range to be planned and never runs out early.
+// With `sequences.interleave` the agent deals the numbers out; this tells what it has not done, or
+// cannot. Without it, a sequence that steps by at least the number of regions counts as dealt out by
+// hand: whether two regions chose the same share shows only when they are compared.
 
 import type { Config } from '../platform/config.ts';
+import { type FillingSequence, highestOf } from '../sequences/filling-sequences.ts';
+import { alignment, type Interleave, isAligned, suggestedInterleave, unfitness } from '../sequences/interleave.ts';
 import type { Finding } from './finding.ts';
-import type { SequenceDetail, TableDetails } from './table-details.ts';
 
-/** How many steps ahead a mended sequence begins, so that numbers drawn meanwhile are not met again. */
-const STEPS_AHEAD = 10;
-
-export function sequenceFindings(details: readonly TableDetails[], config: Config): Finding[] {
-  const regions = [config.region, ...config.peers.map((peer) => peer.region)].sort();
-  if (regions.length === 1) return [];
-  const count = BigInt(regions.length);
-  const remainder = BigInt(regions.indexOf(config.region));
-  const findings: Finding[] = [];
-  const seen = new Set<string>();
-  for (const detail of details) {
-    for (const sequence of detail.sequences) {
-      if (seen.has(sequence.name) || isInterleaved(sequence, count, remainder)) continue;
-      seen.add(sequence.name);
-      const { name } = sequence;
-      findings.push({
-        code: 'SYN-P028',
-        severity: 'warning',
-        table: detail.name,
-        what: `The sequence ${name} fills a column of ${detail.name}, and other regions draw the same numbers from theirs.`,
-        why: `Two regions that insert at once make two rows of one key, and the later one replaces the other. With ${regions.length} regions, each takes every ${regions.length}th number.`,
-        fix: `-- as the owner, in this region; the other regions have remainders of their own
-alter sequence ${name} increment by ${count};
-select setval('${name.replaceAll("'", "''")}', (last_value / ${count} + ${STEPS_AHEAD}) * ${count} + ${remainder}) from ${name};`,
-      });
-    }
-  }
-  return findings;
+export function sequenceFindings(sequences: readonly FillingSequence[], config: Config): Finding[] {
+  const peers = config.peers.map(({ region }) => region);
+  if (peers.length === 0) return [];
+  const { interleave } = config.sequences;
+  const plan = interleave ?? suggestedInterleave(config.region, peers);
+  return sequences
+    .filter((each) =>
+      interleave === undefined ? each.increment <= BigInt(peers.length) : !isAligned(each, interleave),
+    )
+    .map((each) => findingOf(each, plan, interleave !== undefined));
 }
 
-function isInterleaved({ increment, value, known }: SequenceDetail, count: bigint, remainder: bigint): boolean {
-  if (BigInt(increment) % count !== 0n) return false;
-  const rest = ((BigInt(value) % count) + count) % count;
-  return !known || rest === remainder;
+function findingOf(sequence: FillingSequence, plan: Interleave, isAsked: boolean): Finding {
+  const { name, columns } = sequence;
+  const tables = [...new Set(columns.map(({ table }) => table))].join(', ');
+  const why = `Two regions that insert at once make two rows of one key, and one of them is lost. Each region needs numbers of its own: here every ${plan.of}th, from ${plan.offset} on.`;
+  const reason = unfitness(sequence, plan);
+  const statements = ['begin;', ...alignment(sequence, plan, highestOf(sequence)), 'commit;'].join('\n');
+  const configure = `# or in the configuration, for the agent to do it, with an offset of its own for each region: sequences: { interleave: { of: ${plan.of}, offset: ${plan.offset} } }`;
+  return {
+    code: 'SYN-P028',
+    severity: isAsked && reason === null ? 'info' : 'warning',
+    table: columns[0]?.table ?? name,
+    what: `The sequence ${name}, which fills a column of ${tables}, hands out numbers that other regions hand out too.`,
+    why,
+    fix:
+      reason === null
+        ? isAsked
+          ? `-- none is needed: the agent runs this at its start\n${statements}`
+          : `-- as the owner\n${statements}\n${configure}`
+        : `-- it cannot be dealt out as it is, because ${reason}: use bigint or uuid for the column`,
+  };
 }

@@ -10,8 +10,10 @@ import { type CatalogTable, readTables } from '../capture/table-catalog.ts';
 import type { Config } from '../platform/config.ts';
 import { type PostgresClient, quoteIdent } from '../platform/postgres.ts';
 import { isTableIncluded } from '../platform/table-filter.ts';
+import { readFillingSequences } from '../sequences/filling-sequences.ts';
 import { type Finding, listed, nameOf, orExclude } from './finding.ts';
 import { keyFindings } from './key-checks.ts';
+import { relationFindings } from './relation-checks.ts';
 import { sequenceFindings } from './sequence-checks.ts';
 import { readTableDetails, type TableDetails } from './table-details.ts';
 
@@ -44,7 +46,12 @@ export async function checkTables(client: PostgresClient, config: Config): Promi
     if (isRoot) findings.push(...noticeFindings(table, detail));
   }
   findings.push(...ownershipFindings(local, byOid, config, role), ...privilegeFindings(local, role));
-  findings.push(...sequenceFindings(local, config));
+  const sequences = await readFillingSequences(
+    client,
+    local.map(({ oid }) => oid),
+  );
+  findings.push(...sequenceFindings(sequences, config));
+  findings.push(...(await relationFindings(client, config, tables)));
   return findings;
 }
 

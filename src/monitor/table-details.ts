@@ -1,5 +1,5 @@
 // What the catalog says of replicated tables beyond their keys: privileges, triggers, rules, unique
-// constraints, sequences. One statement for all of them, since a database may have thousands.
+// constraints. One statement for all of them, since a database may have thousands.
 
 import { arrayText, type PostgresClient } from '../platform/postgres.ts';
 
@@ -16,16 +16,6 @@ export type RuleDetail = {
   readonly event: 'update' | 'insert' | 'delete';
   /** Whether it acts while rows are applied. */
   readonly acts: boolean;
-};
-
-export type SequenceDetail = {
-  /** Schema-qualified and quoted. */
-  readonly name: string;
-  readonly increment: number;
-  /** The last value handed out, or the first to be; as text, since a bigint may be out of a number's range. */
-  readonly value: string;
-  /** Whether the value is known: it takes a privilege on the sequence. */
-  readonly known: boolean;
 };
 
 /** What is not fit, with the definition that would be. */
@@ -55,7 +45,6 @@ export type TableDetails = {
   readonly generated: readonly string[];
   /** Generated columns that are not stored, and how they would be if they were. */
   readonly virtuals: readonly DefinitionDetail[];
-  readonly sequences: readonly SequenceDetail[];
   /** The name of the constraint. */
   readonly primaryKey: string | null;
   /** Whether another table's foreign key refers to it. */
@@ -117,22 +106,6 @@ select json_build_object(
       from pg_attribute a join pg_type t on t.oid = a.atttypid
       join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
      where a.attrelid = c.oid and a.attgenerated = 'v' and not a.attisdropped order by a.attnum`)},
-  'sequences', ${list(`
-    select s.seqrelid::regclass::text as name, s.seqincrement as increment,
-           coalesce(v.last_value, s.seqstart)::text as value,
-           v.last_value is not null or has_sequence_privilege(s.seqrelid, 'USAGE, SELECT') as known
-      from pg_sequence s
-      join pg_class sc on sc.oid = s.seqrelid
-      join pg_namespace sn on sn.oid = sc.relnamespace
-      left join pg_sequences v on v.schemaname = sn.nspname and v.sequencename = sc.relname
-     where s.seqrelid in (
-       select d.objid from pg_depend d
-        where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass
-          and d.refobjid = c.oid and d.refobjsubid > 0 and d.deptype in ('a', 'i')
-       union
-       select d.refobjid from pg_attrdef a join pg_depend d on d.classid = 'pg_attrdef'::regclass and d.objid = a.oid
-        where a.adrelid = c.oid and d.refclassid = 'pg_class'::regclass and d.refobjid <> c.oid)
-     order by 1`)},
   'primaryKey', (select conname from pg_constraint where conrelid = c.oid and contype = 'p'),
   'isReferenced', exists (select from pg_constraint where confrelid = c.oid and contype = 'f' and conrelid <> c.oid),
   'keyCandidate', (

@@ -65,6 +65,12 @@ const ConfigSchema = Type.Object(
           region: Region,
           log: Type.Optional(Type.Omit(EmbeddedLog, ['max_bytes'], closed)),
           api: Type.Optional(Type.String({ pattern: '^https?://', description: "URL of the peer's API." })),
+          token: Type.Optional(
+            Type.String({
+              minLength: 1,
+              description: "For the peer's API, where it asks for one: a viewer's will do.",
+            }),
+          ),
         },
         closed,
       ),
@@ -88,6 +94,24 @@ const ConfigSchema = Type.Object(
     ),
     capture: Type.Object(
       { heartbeat_ms: milliseconds(1_000, 10, 'Period of the heartbeat through the WAL.') },
+      { ...closed, default: {} },
+    ),
+    sequences: Type.Object(
+      {
+        interleave: Type.Optional(
+          Type.Object(
+            {
+              of: Type.Integer({
+                minimum: 2,
+                maximum: 1_024,
+                description: 'How many shares the numbers are dealt into: as many as there will ever be regions.',
+              }),
+              offset: Type.Integer({ minimum: 1, maximum: 1_024, description: "This region's share, 1 to `of`." }),
+            },
+            { ...closed, description: 'The agent gives the sequences of replicated tables a share of the numbers.' },
+          ),
+        ),
+      },
       { ...closed, default: {} },
     ),
     limits: Type.Object(
@@ -187,6 +211,15 @@ function contradictions(config: Config): ConfigProblem[] {
       problems.push({ code: 'SYN-C007', path: `peers[${index}].region`, message });
     }
     seen.add(region);
+  }
+  const { interleave } = config.sequences;
+  if (interleave !== undefined && interleave.offset > interleave.of) {
+    const message = `is ${interleave.offset}, and there are ${interleave.of} shares`;
+    problems.push({ code: 'SYN-C004', path: 'sequences.interleave.offset', message });
+  }
+  if (interleave !== undefined && interleave.of < seen.size) {
+    const message = `is ${interleave.of}, and there are ${seen.size} regions`;
+    problems.push({ code: 'SYN-C004', path: 'sequences.interleave.of', message });
   }
   const { host, port } = parseListen(config.api.listen);
   if (port > 65_535) problems.push({ code: 'SYN-C004', path: 'api.listen', message: 'names a port above 65535' });

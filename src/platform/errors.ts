@@ -235,6 +235,105 @@ export const ERRORS = {
       'A replicated table has a virtual generated column, and PostgreSQL refuses updates of such a table once it is published with its full identity.',
     remedy: 'Make the column a STORED one, in every region, or list the table under tables.exclude.',
   },
+  'SYN-P032': {
+    class: 'config',
+    cause:
+      'A replicated table has a column for large objects, and the database holds some: only their numbers are replicated.',
+    remedy: 'Make the column a bytea with the statement that `syncline doctor` prints, in every region.',
+  },
+  'SYN-P033': {
+    class: 'config',
+    cause:
+      'A subscription of PostgreSQL writes into replicated tables, so the same change can arrive twice or go round in circles.',
+    remedy: 'Disable the subscription, unless its source is no region of Syncline and is meant to feed this one.',
+  },
+  'SYN-P034': {
+    class: 'config',
+    cause: 'Other logical slots, publications or replication origins are at work in the same server.',
+    remedy: 'None is needed if you know them. An unused slot keeps WAL back: drop it.',
+  },
+  'SYN-P035': {
+    class: 'config',
+    cause:
+      'A prepared transaction has been left open, which keeps WAL, row versions and tombstones from being cleaned up.',
+    remedy: 'COMMIT PREPARED or ROLLBACK PREPARED it, in the database in which it was prepared.',
+  },
+  'SYN-P036': {
+    class: 'config',
+    cause: 'A timeout that is set for the role ends sessions or transactions of a healthy agent.',
+    remedy: 'Set it to 0 for the role, with the statement that `syncline doctor` prints.',
+  },
+  'SYN-P037': {
+    class: 'config',
+    cause:
+      'The role or the database admits fewer connections than an agent needs, or the password of the role expires.',
+    remedy: 'Raise the limit with the statement that `syncline doctor` prints.',
+  },
+  'SYN-P038': {
+    class: 'config',
+    cause: 'Replicated tables have foreign keys, which are not checked while rows are applied.',
+    remedy:
+      'None where both tables are replicated and regions rarely delete parents; else replicate the parent as well.',
+  },
+  'SYN-P039': {
+    class: 'config',
+    cause: 'A replicated table has children by inheritance, or a parent, that is not replicated.',
+    remedy: 'Name both in tables.include: each is replicated as a table of its own.',
+  },
+  'SYN-P040': {
+    class: 'config',
+    cause: 'tables.include names a materialized view, which is not replicated.',
+    remedy: 'None: refresh it in each region.',
+  },
+  'SYN-P041': {
+    class: 'config',
+    cause:
+      'A collation was made with another version of its library than the server has now, so indexes on texts may be in a wrong order.',
+    remedy: 'REINDEX what `syncline doctor` lists, then ALTER … REFRESH VERSION.',
+  },
+  'SYN-P042': {
+    class: 'config',
+    cause: 'A table is defined differently in two regions, so that events of one cannot be applied in the other.',
+    remedy: 'Run the statements that `syncline doctor` prints, in the region that it names.',
+  },
+  'SYN-P043': {
+    class: 'config',
+    cause:
+      'One region has a constraint, a unique index or a generated column that another lacks, so it refuses or computes what the other does not.',
+    remedy: 'Make it the same in all regions, with the statement that `syncline doctor` prints.',
+  },
+  'SYN-P044': {
+    class: 'config',
+    cause: 'The servers of two regions differ in encoding, collation or major version.',
+    remedy:
+      'Use one encoding and one collation, best UTF8 with ICU or the builtin provider, and upgrade all servers to one version in time.',
+  },
+  'SYN-P045': {
+    class: 'config',
+    cause: 'The clocks of two database servers differ by more than replication bears well.',
+    remedy: 'Synchronise both clocks (chrony or NTP), and look again.',
+  },
+  'SYN-P046': {
+    class: 'config',
+    cause: 'The sequences of two regions can hand out the same numbers.',
+    remedy: 'Give each region an offset of its own under sequences.interleave, with the same `of` everywhere.',
+  },
+  'SYN-P047': {
+    class: 'config',
+    cause: "The agent could not give a sequence this region's share of the numbers.",
+    remedy:
+      'Mend what the message names (ownership, a lock that is held for long, a type that is too small); the agent tries again by itself.',
+  },
+  'SYN-P048': {
+    class: 'config',
+    cause: 'Rows of a table are so large that one may come near to what an event can hold (1 GB).',
+    remedy: 'Keep such values outside of the database, or list the table under tables.exclude.',
+  },
+  'SYN-P049': {
+    class: 'operator',
+    cause: 'The region could not be compared with a peer.',
+    remedy: 'Give peers[].api (and peers[].token), or the configurations of several regions to one `syncline doctor`.',
+  },
   'SYN-K001': {
     class: 'protocol',
     cause: 'The replication slot is gone or was invalidated, so changes are missing from the stream.',

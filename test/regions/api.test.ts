@@ -28,6 +28,7 @@ describe('what the API answers', () => {
     await using fixture = await ApiFixture.start(server);
     await addConflicts(fixture, 2);
     await addQuarantined(fixture, 2);
+    await fixture.client.query('create table public.t (id bigserial primary key, v text unique check (v > $$a$$))');
     const answers: readonly (readonly [string, TSchema])[] = [
       ['/healthz', schemas.Health],
       ['/readyz', schemas.Health],
@@ -36,6 +37,8 @@ describe('what the API answers', () => {
       ['/lag', schemas.LagPage],
       ['/conflicts', schemas.ConflictPage],
       ['/quarantine', schemas.QuarantinePage],
+      ['/region', schemas.RegionPortrait],
+      ['/region/clock', schemas.Clock],
     ];
     const { body } = await fixture.call('/openapi.json');
     const paths = body.paths as Record<string, Record<string, { responses: Record<string, unknown> }>>;

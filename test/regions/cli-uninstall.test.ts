@@ -140,6 +140,7 @@ test('the database is afterwards as it was before', async () => {
     schema: null,
     origins: [],
     identities: [],
+    sequences: [],
     stream: null,
   });
 });

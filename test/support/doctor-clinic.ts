@@ -1,8 +1,10 @@
 // Databases with one fault each, for the tests of doctor: a healthy database and role are cheap copies,
 // and the statements that a finding prints are run as they are printed.
 
+import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { parse } from 'yaml';
+import { CHECKS } from '../../src/monitor/check-list.ts';
 import type { Finding } from '../../src/monitor/finding.ts';
 import { findProblems } from '../../src/monitor/prerequisites.ts';
 import { type Config, parseConfig } from '../../src/platform/config.ts';
@@ -43,10 +45,16 @@ export class Clinic implements AsyncDisposable {
   }
 
   /** A patient: a database that a role of its own owns, with nothing wrong. */
-  async admit(options: { encoding?: string } = {}): Promise<Patient> {
+  async admit(options: { encoding?: string; icu?: string } = {}): Promise<Patient> {
     const name = `p${randomBytes(5).toString('hex')}`;
     for (const sql of healthyRole(name)) await this.#admin.query(sql);
-    const template = options.encoding === undefined ? 'healthy' : `template0 encoding '${options.encoding}' locale 'C'`;
+    const { encoding, icu } = options;
+    const template =
+      icu !== undefined
+        ? `template0 locale_provider icu icu_locale '${icu}' locale 'C' encoding 'UTF8'`
+        : encoding !== undefined
+          ? `template0 encoding '${encoding}' locale 'C'`
+          : 'healthy';
     await this.#admin.query(`create database ${name} owner ${name} template ${template}`);
     const admin = await connect(this.#server.url(name), NAME);
     return new Patient(name, this.#server.url(name, { user: name, password: PASSWORD }), admin);
@@ -83,20 +91,33 @@ export class Patient implements AsyncDisposable {
 
   async findings(): Promise<Finding[]> {
     await using client = await connect(this.url, NAME);
-    return await findProblems(client, this.config);
+    const found = await findProblems(client, this.config);
+    for (const { code, severity, what } of found) {
+      const levels: readonly string[] = CHECKS[code].levels;
+      assert.ok(levels.includes(severity), `${code} is listed as ${levels.join(', ')}, and is ${severity}: ${what}`);
+    }
+    return found;
   }
 
-  /** Runs what is printed, statement by statement, as psql does. Comments say who may; a superuser may. */
+  /**
+   * Runs what is printed, statement by statement, as psql does. Comments say who may; a superuser may. What only the
+   * configuration mends is changed there.
+   */
   async mend(fix: string): Promise<void> {
+    if (fix.split('\n').every((line) => /^(--|#)/.test(line)) && IN_CONFIG.test(fix)) this.configure(fix);
     const lines = fix.split('\n').filter((line) => !/^(--|#)/.test(line));
     for (const statement of lines) await this.admin.query(statement);
   }
 
-  /** Takes the alternative that a finding offers in the configuration. */
-  exclude(fix: string): void {
-    const change = parse(IN_CONFIG.exec(fix)?.[1] ?? '') as { tables: { exclude: string[] } };
+  /** Takes what a finding offers in the configuration: other names to include, more to exclude. */
+  configure(fix: string): void {
+    const change = parse(IN_CONFIG.exec(fix)?.[1] ?? '') as { tables: { include?: string[]; exclude?: string[] } };
     const { include, exclude } = this.config.tables;
-    this.config = { ...this.config, tables: { include, exclude: [...exclude, ...change.tables.exclude] } };
+    const tables = {
+      include: change.tables.include ?? include,
+      exclude: [...exclude, ...(change.tables.exclude ?? [])],
+    };
+    this.config = { ...this.config, tables };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
