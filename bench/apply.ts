@@ -112,6 +112,8 @@ async function fillLog(log: EmbeddedLog, transactions: number, startMicros: bigi
     region: 'there',
     run: 1,
     epoch: '0000000000000000001',
+    fork: null,
+    after: null,
     writer: await log.writer('there'),
     ledger: new NotesLedger(),
     stamper: new Stamper(),

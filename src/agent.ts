@@ -21,6 +21,7 @@ import { SqlNoteStore } from './clock/sql-note-store.ts';
 import { Stability } from './clock/stability.ts';
 import { EmbeddedLog } from './log/embedded-log.ts';
 import type { EventLog } from './log/event-log.ts';
+import { Retention } from './log/retention.ts';
 import type {
   AgentControl,
   AgentStatus,
@@ -44,6 +45,7 @@ import { isTableIncluded } from './platform/table-filter.ts';
 import { SequenceKeeper } from './sequences/sequence-keeper.ts';
 import { LinkStore, linkId } from './topology/link-store.ts';
 
+const MS_PER_HOUR = 3_600_000;
 const TRIM_PERIOD_MS = 5_000;
 const CAPTURE_AGAIN_MS = 5_000;
 const TERMINATE_POLL_MS = 50;
@@ -62,6 +64,7 @@ export class Agent implements AgentControl, AsyncDisposable {
   readonly #applier: Applier;
   /** Null where sequences are left as they are. */
   readonly #sequences: SequenceKeeper | null;
+  readonly #retention: Retention;
   readonly #activities = new Map<string, LinkActivity>();
   readonly #startedAt = new Date();
   readonly #stopping = new AbortController();
@@ -88,6 +91,7 @@ export class Agent implements AgentControl, AsyncDisposable {
     for (const peer of peers) this.#activities.set(peer, new LinkActivity());
     this.#activities.set(config.region, new LinkActivity());
     this.#stability = new Stability(config.region, peers);
+    this.#retention = new Retention(config.log.keep_hours * MS_PER_HOUR, config.log.max_bytes);
     this.#applier = this.#makeApplier(peers, parts.ledger);
     const { interleave } = config.sequences;
     const applicationName = parts.lease.applicationName('sequences');
@@ -252,6 +256,13 @@ export class Agent implements AgentControl, AsyncDisposable {
         {
           onState: (state) => this.#onCaptureState(state, start),
           onPublication: (report) => this.#onPublication(report),
+          onEpoch: ({ epoch, fork, after, why }) => {
+            const message =
+              why === 'restored'
+                ? 'the database is an older copy: what it lacks comes back from the log'
+                : 'the slot was made anew: what was removed, or applied by another tool, without it stays unknown to the others';
+            this.#logger.warn({ epoch, fork, after }, message);
+          },
         },
       );
     this.#capture = start();
@@ -385,7 +396,7 @@ export class Agent implements AgentControl, AsyncDisposable {
 
   async #learnHistory(database: Queryable): Promise<void> {
     const history = await readHistory(database);
-    if (history !== null) this.#stability.beganAt(hlcFromText(history.epoch));
+    if (history !== null) this.#stability.beganAt(hlcFromText(history.began));
   }
 
   #onApplyState(state: RunState): void {
@@ -460,11 +471,18 @@ export class Agent implements AgentControl, AsyncDisposable {
     this.#logBytes = await reader.sizeBytes();
   }
 
-  /** Below it every region that reads the own stream, this one included, has acknowledged everything. */
+  /**
+   * Below it every region that reads the own stream, this one included, has acknowledged everything, for as long as a stream
+   * is kept beyond that.
+   */
   async #neededFrom(): Promise<number> {
     const { region, peers } = this.#config;
     const acknowledged = await this.#log.acknowledged(region);
-    return Math.min(...[region, ...peers.map((peer) => peer.region)].map((reader) => acknowledged.get(reader) ?? 0));
+    // A database that was restored needs again what it had acknowledged before: its own mark tells.
+    const own = (this.#applier.mark(region)?.log_offset ?? 1) - 1;
+    const needed = Math.min(own, ...peers.map((peer) => acknowledged.get(peer.region) ?? 0));
+    await using reader = await this.#log.reader(region);
+    return this.#retention.trimTo(needed, await reader.sizeBytes(), Date.now());
   }
 }
 

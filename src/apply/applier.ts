@@ -117,6 +117,8 @@ export class Applier {
     try {
       const consumers: LinkConsumer[] = [];
       for (const origin of [region, ...peers]) {
+        // A database that was restored needs again what it had acknowledged before.
+        await logOf(origin).acknowledge(origin, region, (lane.mark(origin)?.log_offset ?? 0) - 1);
         const reader = await logOf(origin).reader(origin);
         readers.push(reader);
         const consumer = await this.#consumer(lane, origin, reader);

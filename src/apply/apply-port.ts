@@ -12,6 +12,7 @@ import type { ChangeEvent, Image } from '../change/change-event.ts';
 import type { Hlc } from '../change/hlc.ts';
 import type { Position, Seen } from '../change/position.ts';
 import type { Version } from '../change/version.ts';
+import type { OwnHistory } from '../clock/own-history.ts';
 
 /** The canonical text of a row's key within its table: equal texts are equal rows by the key index's own rule. */
 export type RowKey = string;
@@ -125,6 +126,10 @@ export type QuarantineEntry = {
   readonly error: string;
 };
 
+export type OwnCommit = { readonly xid: number; readonly commitMicros: bigint };
+/** `pending`: in the WAL and not yet visible to new snapshots. `elsewhere`: this database has no such commit. */
+export type OwnCommitState = 'visible' | 'pending' | 'elsewhere';
+
 export type Note = {
   readonly origin: string;
   /** Marks of all remote origins, as this transaction leaves them. */
@@ -202,8 +207,13 @@ export interface ApplyPort {
   loadMarks(): Promise<Mark[]>;
   /** Intents to look again whose transactions in progress have all ended. */
   ripeLooks(limit: number): Promise<RipeLook[]>;
-  /** Whether a local transaction is visible to new snapshots. */
-  isVisible(xid: number): Promise<boolean>;
+  /**
+   * How the commits that the own stream tells of stand in this database, which may be a copy of the one that made them: only
+   * its commit timestamp tells a transaction from another one that has the same id in another history.
+   */
+  ownCommits(commits: readonly OwnCommit[]): Promise<OwnCommitState[]>;
+  /** What of the own stream this database has made; null before its first start. */
+  ownHistory(): Promise<OwnHistory | null>;
   /** Quarantined events by id. */
   quarantined(eventIds: readonly string[]): Promise<QuarantineEntry[]>;
   /** Drops what is needed for unstable versions only: stamps at or below `stable`, notes behind `confirmedLsn`. */

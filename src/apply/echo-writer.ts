@@ -8,6 +8,7 @@
  * another region was quicker and went by the older stamp, the row is put back. An echo never
  * touches a later local write, and it brings every row to the winner that all other regions compute.
  */
+import { isoToMicros } from '../change/change-event.ts';
 import { hlcMicros } from '../change/hlc.ts';
 import { positionLsn } from '../change/position.ts';
 import { isAbove, type Version } from '../change/version.ts';
@@ -99,7 +100,6 @@ export class EchoWriter {
 /** Commit time at the origin, in Unix µs: what PostgreSQL keeps for the tuple. */
 function commitMicros(link: ChainLink): bigint {
   const { committed_at, hlc } = link.source;
-  const millis = BigInt(Date.parse(`${committed_at.slice(0, 23)}Z`));
-  const micros = millis * 1000n + BigInt(committed_at.slice(23, 26));
+  const micros = isoToMicros(committed_at);
   return hlcMicros(hlc) === micros ? hlcMicros(hlc) : micros;
 }

@@ -132,7 +132,7 @@ export class LaneLoop {
     const limit = { rows_max: turn.rowsMax, transactions_max: TRANSACTIONS_MAX };
     const due = consumer.due(lane.marks, limit, now, (origin) => this.#isDown(origin));
     if (due.kind !== 'batch') return false;
-    const items = consumer.origin === region ? await this.#visible(due.items) : due.items;
+    const items = consumer.origin === region ? await lane.ownDue(due.items) : due.items;
     if (items.length === 0) return false;
     return await this.#apply(turn, items);
   }
@@ -202,18 +202,6 @@ export class LaneLoop {
         await delay(0);
       }
     }
-  }
-
-  /** The longest prefix of own items that is visible here already. */
-  async #visible(items: readonly LaneItem[]): Promise<readonly LaneItem[]> {
-    const { lane } = this.#options;
-    if (await lane.areVisible(items)) return items;
-    let count = 0;
-    for (const item of items) {
-      if (!(await lane.areVisible([item]))) break;
-      count += 1;
-    }
-    return items.slice(0, count);
   }
 
   async #idle(signal: AbortSignal): Promise<void> {

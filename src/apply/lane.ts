@@ -9,18 +9,21 @@
  * into a constraint it is replayed transaction by transaction, change by change, and only an event that fails even then
  * is quarantined.
  */
-import type { ChangeEvent } from '../change/change-event.ts';
+import { type ChangeEvent, isoToMicros } from '../change/change-event.ts';
 import { type Hlc, hlcMicrosCeil } from '../change/hlc.ts';
-import { type Position, positionLsn, type Seen } from '../change/position.ts';
+import { type Position, positionEpoch, type Seen } from '../change/position.ts';
 import { compareVersions } from '../change/version.ts';
 import type { BatchToken, NotesLedger } from '../clock/notes-ledger.ts';
+import { echoedLsn, isLost, type OwnHistory, seenOfOwn } from '../clock/own-history.ts';
 import type { Stability } from '../clock/stability.ts';
+import { invariant } from '../platform/assert.ts';
 import { isDataFault as blamesData, fail, isInfrastructure, SynclineError, sqlStateOf } from '../platform/errors.ts';
 import {
   type ApplyPort,
   type ApplyTransaction,
   EVERY_ROW,
   type Mark,
+  type OwnCommit,
   type QuarantineEntry,
   type RowKey,
   type TableShape,
@@ -61,6 +64,7 @@ export class Lane {
   readonly #planner: BatchPlanner;
   readonly #looks: LookAgainRunner;
   #recent = new RecentEvents();
+  #own: OwnHistory | null = null;
 
   constructor(port: ApplyPort, ledger: NotesLedger, stability: Stability, options: LaneOptions) {
     this.#port = port;
@@ -76,6 +80,7 @@ export class Lane {
     this.#marks.clear();
     this.#recent = new RecentEvents();
     this.#quarantined.clear();
+    this.#own = await this.#port.ownHistory();
     for (const mark of await this.#port.loadMarks()) {
       this.#marks.set(mark.origin, mark);
       this.#recent.lacks(mark.origin, mark.position, this.#ledger.newestLsn);
@@ -115,6 +120,13 @@ export class Lane {
   async apply(origin: string, items: readonly LaneItem[]): Promise<void> {
     const fresh = this.#fresh(origin, items);
     if (fresh.length === 0) return;
+    // Along an epoch, what its transactions had seen only grows; with the next one it may go back.
+    const kind = this.#kindOf(origin, fresh[0]);
+    const turnAt = fresh.findIndex((item) => this.#kindOf(origin, item) !== kind);
+    if (turnAt > 0) {
+      await this.apply(origin, fresh.slice(0, turnAt));
+      return await this.apply(origin, fresh.slice(turnAt));
+    }
     const giantAt = fresh.findIndex((item) => item.kind === 'giant');
     if (giantAt >= 0 && fresh.length > 1) {
       if (giantAt > 0) await this.apply(origin, fresh.slice(0, giantAt));
@@ -133,23 +145,30 @@ export class Lane {
   /** Looks again at removals that found no row; returns how many intents were settled. */
   async lookAgain(): Promise<number> {
     const { region } = this.#options;
-    const echoed = this.#marks.get(region)?.position;
-    const settled = await this.#looks.run(
-      region,
-      this.#ledger.newestLsn,
-      echoed === undefined ? 0n : positionLsn(echoed),
-    );
+    const echoed = this.#own === null ? 0n : echoedLsn(this.#own, this.#marks.get(region)?.position);
+    const settled = await this.#looks.run(region, this.#ledger.newestLsn, echoed);
     if (settled > 0) this.#quarantined.clear();
     return settled;
   }
 
-  /** Whether every transaction of these own items is visible here, so that they may be echoed. */
-  async areVisible(items: readonly LaneItem[]): Promise<boolean> {
-    // Visibility follows no order, so each is asked; they are few, and old ones answer at once.
-    for (const item of items) {
-      if (item.kind !== 'heartbeat' && !(await this.#port.isVisible(item.source.xid))) return false;
-    }
-    return true;
+  /**
+   * The first of these own items that may be applied now: echoes of what is visible here, and what this database has to be
+   * given because it was lost to it. What it seems to have made and has not is held back, until capture has found where
+   * the histories part.
+   */
+  async ownDue(items: readonly LaneItem[]): Promise<readonly LaneItem[]> {
+    const last = items.at(-1);
+    const mayBeNewer = last !== undefined && positionEpoch(last.position) > (this.#own?.epoch ?? '');
+    if (mayBeNewer) this.#own = await this.#port.ownHistory();
+    const states = await this.#port.ownCommits(items.map(commitOf));
+    if (states.includes('elsewhere')) this.#own = await this.#port.ownHistory();
+    const own = this.#own;
+    if (own === null) return [];
+    const held = items.findIndex(({ position }, place) => {
+      if (positionEpoch(position) > own.epoch) return true;
+      return !isLost(own, position) && states[place] !== 'visible';
+    });
+    return held < 0 ? items : items.slice(0, held);
   }
 
   /**
@@ -210,6 +229,17 @@ export class Lane {
     this.#quarantined.clear();
   }
 
+  /** Items of one kind may share a batch. */
+  #kindOf(origin: string, item: LaneItem | undefined): string {
+    if (item === undefined) return '';
+    return `${positionEpoch(item.position)} ${this.#isLost(origin, item)}`;
+  }
+
+  /** Whether it is of the own stream, and not of this database's history. */
+  #isLost(origin: string, { position }: LaneItem): boolean {
+    return origin === this.#options.region && this.#own !== null && isLost(this.#own, position);
+  }
+
   #fresh(origin: string, items: readonly LaneItem[]): LaneItem[] {
     const fresh: LaneItem[] = [];
     let last: Position | null = this.#marks.get(origin)?.position ?? null;
@@ -260,7 +290,10 @@ export class Lane {
       const hlc = hlcOf(item);
       if (hlc > stamp) stamp = hlc;
     }
-    const isEcho = origin === this.#options.region;
+    const [first] = items;
+    invariant(first !== undefined, 'a batch has at least one item');
+    const isEcho = origin === this.#options.region && !this.#isLost(origin, first);
+    this.#stability.enters(origin, first.position);
     const transaction = await this.#port.begin(origin, hlcMicrosCeil(stamp));
     const writer = this.#writer(transaction, origin, sources[0]?.seen ?? {});
     const rows = isEcho ? new EchoWriter(writer, this.#options.region, this.#recent.missingLsn) : writer;
@@ -338,8 +371,11 @@ export class Lane {
 
   #learn(origin: string, items: readonly LaneItem[]): void {
     for (const item of items) {
+      this.#stability.enters(origin, item.position);
       this.#stability.applied(origin, item.position, hlcOf(item));
-      if (item.kind === 'heartbeat') this.#stability.heartbeat(origin, item.heartbeat.floor);
+      // What this region stated in a history that it lost, it has not applied.
+      if (item.kind !== 'heartbeat' || this.#isLost(origin, item)) continue;
+      this.#stability.heartbeat(origin, item.heartbeat.floor);
     }
   }
 
@@ -374,7 +410,11 @@ export class Lane {
     const seen: { [origin: string]: Position } = {};
     for (const [other, mark] of this.#marks) if (other !== this.#options.region) seen[other] = mark.position;
     const last = items.at(-1);
-    if (origin !== this.#options.region && last !== undefined) seen[origin] = last.position;
+    const { region } = this.#options;
+    if (origin !== region && last !== undefined) seen[origin] = last.position;
+    const mark = origin === region ? last?.position : this.#marks.get(region)?.position;
+    const ofOwn = this.#own === null ? undefined : seenOfOwn(this.#own, mark);
+    if (ofOwn !== undefined) seen[region] = ofOwn;
     return seen;
   }
 
@@ -383,6 +423,15 @@ export class Lane {
     if (last === undefined) throw new Error('a batch has at least one item');
     return { origin, position: last.position, event_id: last.event_id, log_offset: last.log_offset };
   }
+}
+
+function commitOf(item: LaneItem): OwnCommit {
+  if (item.kind === 'heartbeat') {
+    const { xid, committed_at } = item.heartbeat;
+    return { xid, commitMicros: isoToMicros(committed_at) };
+  }
+  const { xid, committed_at, stated_at } = item.source;
+  return { xid, commitMicros: isoToMicros(stated_at ?? committed_at) };
 }
 
 /** Writes steps; in exact mode an error of the data tells whose event it is. */

@@ -8,7 +8,7 @@
  */
 import type { ChangeEvent, Image } from '../change/change-event.ts';
 import type { Hlc } from '../change/hlc.ts';
-import { covers, type Position, type Seen } from '../change/position.ts';
+import { covers, type Position, positionEpoch, type Seen } from '../change/position.ts';
 import { compareVersions, type Version } from '../change/version.ts';
 import { EVERY_ROW, type RowKey } from './apply-port.ts';
 import type { ChainLink } from './net-change.ts';
@@ -29,8 +29,8 @@ export type Recent = {
 /** One losing event with its highest known winner. */
 export type Loss = { readonly loser: Recent; readonly winner: Recent };
 
-/** The events of one row, per origin in the order of their positions. */
-type RecentRow = { readonly pk: Image; readonly origins: Map<string, Recent[]> };
+/** The events of one row, per epoch of an origin in the order of their positions: `lineOf` names them. */
+type RecentRow = { readonly pk: Image; readonly lines: Map<string, Recent[]> };
 type RecentTable = Map<RowKey, RecentRow>;
 
 export class RecentEvents {
@@ -72,21 +72,27 @@ export class RecentEvents {
   /** The event with this version on this row, or on its whole table, if it is known. */
   find(table: string, key: RowKey, version: Version): Recent | undefined {
     const rows = this.#tables.get(table);
-    const among = (row: RecentRow | undefined): Recent | undefined =>
-      row?.origins.get(version.origin)?.findLast((recent) => recent.hlc === version.hlc);
-    return among(rows?.get(key)) ?? among(rows?.get(EVERY_ROW));
+    for (const row of [rows?.get(key), rows?.get(EVERY_ROW)]) {
+      for (const list of row?.lines.values() ?? []) {
+        if (list[0]?.origin !== version.origin) continue;
+        const found = list.findLast((recent) => recent.hlc === version.hlc);
+        if (found !== undefined) return found;
+      }
+    }
+    return undefined;
   }
 
   /** Registers a row's events once their batch is committed and noted; a TRUNCATE under EVERY_ROW. */
   add(table: string, key: RowKey, pk: Image, chain: readonly ChainLink[], notedLsn: bigint): void {
     const rows = this.#tables.get(table) ?? new Map<RowKey, RecentRow>();
     this.#tables.set(table, rows);
-    const row = rows.get(key) ?? { pk, origins: new Map<string, Recent[]>() };
+    const row = rows.get(key) ?? { pk, lines: new Map<string, Recent[]>() };
     rows.set(key, row);
     for (const link of chain) {
       const recent = toRecent(link);
-      const list = row.origins.get(recent.origin);
-      if (list === undefined) row.origins.set(recent.origin, [recent]);
+      const line = lineOf(recent);
+      const list = row.lines.get(line);
+      if (list === undefined) row.lines.set(line, [recent]);
       else list.push(recent);
       this.#order.push({ table, key, origin: recent.origin, position: recent.position, notedLsn });
     }
@@ -112,12 +118,13 @@ export class RecentEvents {
   #judge(rows: readonly (RecentRow | undefined)[], chain: readonly ChainLink[]): Loss[] {
     const first = chain[0];
     if (first === undefined) return [];
-    const origin = first.event.region_id;
+    const line = lineOf(toRecent(first));
     const losses = new Map<string, Loss>();
-    for (const [other, list] of mergeByOrigin(rows)) {
-      if (other === origin) continue;
-      // `seen` grows along a stream: what the chain's first event had seen, all of them had.
+    for (const [otherLine, list] of mergeByLine(rows)) {
+      if (otherLine === line) continue;
+      // `seen` grows along an epoch of a stream: what the chain's first event had seen, all of them had.
       let from = list.length;
+      const other = list[0]?.origin ?? '';
       for (let b = list[from - 1]; b !== undefined; b = list[from - 1]) {
         if (covers(first.source.seen, other, b.position)) break;
         from -= 1;
@@ -136,10 +143,11 @@ export class RecentEvents {
       if (oldest === undefined) break;
       const rows = this.#tables.get(oldest.table);
       const row = rows?.get(oldest.key);
-      const list = row?.origins.get(oldest.origin);
+      const line = lineOf(oldest);
+      const list = row?.lines.get(line);
       list?.shift();
-      if (list?.length === 0) row?.origins.delete(oldest.origin);
-      if (row?.origins.size === 0) rows?.delete(oldest.key);
+      if (list?.length === 0) row?.lines.delete(line);
+      if (row?.lines.size === 0) rows?.delete(oldest.key);
       if (rows?.size === 0) this.#tables.delete(oldest.table);
       this.lacks(oldest.origin, oldest.position, oldest.notedLsn);
     }
@@ -150,14 +158,22 @@ export class RecentEvents {
   }
 }
 
-/** Events of a row and of its whole table, per origin in the order of their positions. */
-function mergeByOrigin(rows: readonly (RecentRow | undefined)[]): Iterable<[string, readonly Recent[]]> {
+/**
+ * Within an epoch of a stream, later events had seen the earlier ones. Across epochs they need not have: what was lost to a
+ * restored region comes back to it like another region's.
+ */
+function lineOf({ origin, position }: { readonly origin: string; readonly position: Position }): string {
+  return `${positionEpoch(position)} ${origin}`;
+}
+
+/** Events of a row and of its whole table, per epoch of an origin in the order of their positions. */
+function mergeByLine(rows: readonly (RecentRow | undefined)[]): Iterable<[string, readonly Recent[]]> {
   const there = rows.filter((row) => row !== undefined);
   const [only] = there;
-  if (there.length === 1 && only !== undefined) return only.origins;
+  if (there.length === 1 && only !== undefined) return only.lines;
   const merged = new Map<string, Recent[]>();
-  for (const { origins } of there) {
-    for (const [origin, list] of origins) merged.set(origin, [...(merged.get(origin) ?? []), ...list]);
+  for (const { lines } of there) {
+    for (const [line, list] of lines) merged.set(line, [...(merged.get(line) ?? []), ...list]);
   }
   for (const list of merged.values()) list.sort(byPlace);
   return merged;

@@ -15,9 +15,20 @@ import { microsToIso } from '../change/change-event.ts';
 import { type Hlc, hlcFromText, hlcMicros } from '../change/hlc.ts';
 import { lsnToText, parsePosition } from '../change/position.ts';
 import { parseChange } from '../change/stream-record.ts';
+import type { OwnHistory } from '../clock/own-history.ts';
+import { readCommitTimes, readOwnHistory } from '../clock/sql-own-history.ts';
 import { fail, sqlStateOf } from '../platform/errors.ts';
 import { arrayText, connect, type PostgresClient, type TextRow } from '../platform/postgres.ts';
-import type { ApplyPort, ApplyTransaction, Mark, QuarantineEntry, RipeLook, TableShape } from './apply-port.ts';
+import type {
+  ApplyPort,
+  ApplyTransaction,
+  Mark,
+  OwnCommit,
+  OwnCommitState,
+  QuarantineEntry,
+  RipeLook,
+  TableShape,
+} from './apply-port.ts';
 import { SqlApplyTransaction, type SqlSessionState } from './sql-apply-transaction.ts';
 import * as sql from './sql-bookkeeping.ts';
 import { loadShape } from './sql-catalog.ts';
@@ -164,10 +175,29 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
   }
 
   /**
-   * A transaction is visible once it has left the list of those in progress, which comes after its commit record:
-   * pg_xact_status looks there first. One that rolled back, or is too old to be known, is waited for no longer.
+   * A commit timestamp is there before the commit is published. A transaction is visible once it has left the list of those
+   * in progress, which comes after its commit record: pg_xact_status looks there first. One that is too old to be known is
+   * taken for visible.
    */
-  async isVisible(xid: number): Promise<boolean> {
+  async ownCommits(commits: readonly OwnCommit[]): Promise<OwnCommitState[]> {
+    const times = await readCommitTimes(
+      this.#client,
+      commits.map(({ xid }) => xid),
+    );
+    const states: OwnCommitState[] = [];
+    for (const [place, { xid, commitMicros }] of commits.entries()) {
+      const time = times[place];
+      if (time !== commitMicros && time !== 'forgotten') states.push('elsewhere');
+      else states.push((await this.#isVisible(xid)) ? 'visible' : 'pending');
+    }
+    return states;
+  }
+
+  async ownHistory(): Promise<OwnHistory | null> {
+    return await readOwnHistory(this.#client);
+  }
+
+  async #isVisible(xid: number): Promise<boolean> {
     const full = fullXidNear(this.#state.newestXid, xid);
     if (full < this.#endedBelow) return true;
     const { rows } = await this.#client.query(

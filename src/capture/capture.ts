@@ -21,7 +21,7 @@ import { runLoop } from '../platform/run-loop.ts';
 import { runSession } from './capture-session.ts';
 import type { PublicationReport } from './publication.ts';
 import { NOTHING_PUBLISHED, type PublishedCounts } from './publisher.ts';
-import type { CaptureOptions, SessionEvents, StreamingSession } from './session-start.ts';
+import type { CaptureOptions, OpenedEpoch, SessionEvents, StreamingSession } from './session-start.ts';
 
 export type CaptureState =
   | { readonly kind: 'starting' }
@@ -34,6 +34,8 @@ export type CaptureListeners = {
   readonly onState?: (state: CaptureState) => void;
   /** After each look at the publication, also one that found nothing new. */
   readonly onPublication?: (report: PublicationReport) => void;
+  /** Called where the database turned out to be another than the one that wrote the stream's end. */
+  readonly onEpoch?: (opened: OpenedEpoch) => void;
   readonly random?: Random;
 };
 
@@ -143,7 +145,8 @@ export class Capture implements AsyncDisposable {
     const events: SessionEvents = {
       onStreaming: (session) => {
         this.#session = session;
-        this.#durable(session.confirmedLsn);
+        // Another server's positions mean nothing here, be they higher or lower.
+        this.#durableLsn = session.confirmedLsn;
         this.#enter({ kind: 'streaming', run: session.run });
       },
       onDurable: (endLsn) => {
@@ -151,6 +154,7 @@ export class Capture implements AsyncDisposable {
         this.#durable(endLsn);
         this.#lastDurableAtMs = Date.now();
       },
+      onEpoch: (opened) => this.#listeners.onEpoch?.(opened),
       onSlot: ({ retainedBytes }) => {
         this.#retainedBytes = retainedBytes;
       },

@@ -89,6 +89,12 @@ export class Lease implements AsyncDisposable {
     await this.#renew();
   }
 
+  /** The highest run that this database has handed out. */
+  async lastRun(): Promise<number> {
+    const { rows } = await (await this.#connected()).query('select run from syncline.lease where name = $1', [NAME]);
+    return Number(rows[0]?.run ?? 0);
+  }
+
   /** A number for a new run, above all that were handed out and above `highest`. */
   async nextRun(highest: number): Promise<number> {
     const { rows } = await (await this.#connected()).query(

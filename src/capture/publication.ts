@@ -110,7 +110,7 @@ async function look(
   const plan = planPublication(spec, tables, state, known);
   if (plan.fault !== null) throw plan.fault;
   const history = isBaseline ? null : await readHistory(client);
-  const began = history === null ? null : hlcFromText(history.epoch);
+  const began = history === null ? null : hlcFromText(history.began);
   const done = await carryOut(client, spec, plan, { waited: new Set(waited.map(nameOf)), began });
   const members = new Set([...state.members, ...done.added.map(({ oid }) => oid)]);
   for (const { oid } of plan.drop) members.delete(oid);

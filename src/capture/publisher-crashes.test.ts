@@ -55,7 +55,7 @@ describe('through crashes at any moment', () => {
     for (let run = 1; run <= crashes.length + 1; run += 1) {
       const crash = crashes[run - 1];
       const writer = await log.writer(REGION);
-      await writer.append([runRecord({ region_id: REGION, run, epoch: EPOCH, opened_at: '' })]);
+      await writer.append([runRecord({ region_id: REGION, run, epoch: EPOCH, opened_at: '', forked_at: null })]);
       const { tail, predecessor, stamper } = await readResumePoint(reader, tables);
       let appends = 0;
       let durable: Position | null = predecessor;

@@ -17,7 +17,7 @@
  */
 import { microsToIso } from '../change/change-event.ts';
 import { hlcFromMicros, hlcFromText, hlcMicros } from '../change/hlc.ts';
-import { type Epoch, lsnToText, makePosition, type Position, positionLsn } from '../change/position.ts';
+import { type Epoch, lsnToText, makePosition, type Position, positionLsn, type Seen } from '../change/position.ts';
 import { changeRecord, type LogRecord } from '../change/stream-record.ts';
 import type { NotesLedger } from '../clock/notes-ledger.ts';
 import type { Stability } from '../clock/stability.ts';
@@ -47,18 +47,23 @@ export const PUBLISHER_LIMITS: PublisherLimits = {
   record_bytes_max: 256 * 1024 * 1024,
 };
 
-/** The last whole transaction that the stream holds. */
+/** The last transaction of this history of the WAL that the stream holds. */
 export type StreamTail = {
+  /** Of the open epoch, or of an earlier one that this history went through. */
   readonly position: Position;
-  /** Null where the record does not tell (heartbeats). */
+  /** Null where it is known to be this history's without being looked at. */
   readonly xid: number | null;
-  readonly committed_at: string;
+  readonly committed_at: string | null;
 };
 
 export type PublisherOptions = {
   readonly region: string;
   readonly run: number;
   readonly epoch: Epoch;
+  /** What every transaction of this epoch had seen of the region's earlier ones; null for nothing. */
+  readonly fork: Position | null;
+  /** Where the earlier epochs ended; null where there are none. */
+  readonly after: Position | null;
   readonly writer: Pick<StreamWriter, 'append'>;
   readonly ledger: Pick<NotesLedger, 'below'>;
   readonly stamper: Stamper;
@@ -120,6 +125,9 @@ export class Publisher implements TransactionSink {
   #open: OpenTransaction | null = null;
   #lastLsn = 0n;
   #predecessor: Position | null;
+  /** The last seen that was asked for, and what it becomes. */
+  #noted: Seen | null = null;
+  #seen: Seen = {};
   readonly #counts: PublishedCounts = { ...NOTHING_PUBLISHED };
 
   constructor(options: PublisherOptions) {
@@ -128,9 +136,6 @@ export class Publisher implements TransactionSink {
     this.#limits = { ...PUBLISHER_LIMITS, ...options.limits };
     this.#predecessor = options.predecessor;
     this.#tailLsn = resumeAfter === null ? 0n : positionLsn(resumeAfter.position);
-    if (resumeAfter !== null) {
-      invariant(resumeAfter.position === makePosition(options.epoch, this.#tailLsn), 'the tail is of the open epoch');
-    }
     // The server leaves out a transaction whose commit record begins below the confirmed position.
     this.#isTailMet = resumeAfter === null || confirmedLsn > this.#tailLsn;
     this.#records = new RecordMaker(options, this.#limits.record_bytes_max);
@@ -240,9 +245,9 @@ export class Publisher implements TransactionSink {
     if (tail === null) return;
     // Of another tool's transaction the stream does not keep the commit timestamp.
     const committed_at = isForeign ? tail.committed_at : microsToIso(commitMicros);
-    if (committed_at !== tail.committed_at || (tail.xid !== null && tail.xid !== xid)) {
+    if ((tail.committed_at ?? committed_at) !== committed_at || (tail.xid !== null && tail.xid !== xid)) {
       const found = `transaction ${xid} of ${committed_at}`;
-      const detail = `at ${lsnToText(lsn)} the slot sends ${found}, the stream holds ${tail.xid ?? 'one'} of ${tail.committed_at}`;
+      const detail = `at ${lsnToText(lsn)} the slot sends ${found}, the stream holds ${tail.xid ?? 'one'} of ${tail.committed_at ?? 'then'}`;
       throw fail('SYN-K009', detail, { context: { position: tail.position } });
     }
     this.#isTailMet = true;
@@ -250,7 +255,8 @@ export class Publisher implements TransactionSink {
 
   async #stamp({ begin, isForeign, touched }: OpenTransaction): Promise<StampedTransaction> {
     const { epoch, ledger, stamper } = this.#options;
-    const { seen, max_hlc } = await ledger.below(begin.lsn);
+    const { seen: noted, max_hlc } = await ledger.below(begin.lsn);
+    const seen = this.#withOwn(noted);
     const predecessor = this.#predecessor;
     const position = makePosition(epoch, begin.lsn);
     this.#predecessor = position;
@@ -262,13 +268,26 @@ export class Publisher implements TransactionSink {
     const born = hlcFromText(epoch);
     const hlc = stamper.stamp(null, max_hlc > born ? max_hlc : born, touched.rows, touched.truncated);
     const stated = { ...begin, commitMicros: hlcMicros(hlc) };
-    return this.#records.transaction({ begin: stated, hlc, position, predecessor, seen });
+    const statedMicros = begin.commitMicros;
+    return this.#records.transaction({ begin: stated, hlc, position, predecessor, seen, statedMicros });
   }
 
   #count({ begin, isForeign }: OpenTransaction, { hlc }: StampedTransaction): void {
     this.#counts.transactions += 1;
     if (isForeign) this.#counts.foreign += 1;
     else if (hlc !== hlcFromMicros(begin.commitMicros)) this.#counts.pushed += 1;
+  }
+
+  /** Adds what it had seen of the earlier epochs: what was given back to this region by then, and what it never lost. */
+  #withOwn(noted: Seen): Seen {
+    const { region, fork } = this.#options;
+    const known = noted[region];
+    if (fork === null || (known !== undefined && known >= fork)) return noted;
+    if (this.#noted !== noted) {
+      this.#noted = noted;
+      this.#seen = { ...noted, [region]: fork };
+    }
+    return this.#seen;
   }
 
   async #publish(open: OpenTransaction): Promise<void> {
@@ -299,8 +318,9 @@ export class Publisher implements TransactionSink {
 
   async #publishHeartbeat(open: OpenTransaction, { members }: HeartbeatMessage): Promise<void> {
     const stamped = await this.#stamp(open);
-    const { stamper, stability } = this.#options;
-    const floor = stability.floorFor(stamped.seen);
+    const { stamper, stability, region, after } = this.#options;
+    const ofOwn = stamped.seen[region] ?? null;
+    const floor = stability.floorFor(stamped.seen, ofOwn === after ? 'all' : ofOwn);
     this.#append(stamped.heartbeat({ promise: stamper.promise, floor, members }));
     this.#counts.heartbeats += 1;
   }

@@ -21,6 +21,8 @@ type Stamped = {
   readonly position: Position;
   readonly predecessor: Position | null;
   readonly seen: Seen;
+  /** The commit timestamp that PostgreSQL has, where another tool gave it. */
+  readonly statedMicros?: bigint;
 };
 
 /** A UTF-16 unit becomes three bytes of UTF-8 at most. */
@@ -88,7 +90,11 @@ export class StampedTransaction {
   readonly #info: Omit<TransactionInfo, 'index' | 'last' | 'predecessor' | 'seen'>;
   #index = 0;
 
-  constructor(origin: Origin, tags: readonly string[], { begin, hlc, position, predecessor, seen }: Stamped) {
+  constructor(
+    origin: Origin,
+    tags: readonly string[],
+    { begin, hlc, position, predecessor, seen, statedMicros }: Stamped,
+  ) {
     this.hlc = hlc;
     this.position = position;
     this.seen = seen;
@@ -97,7 +103,8 @@ export class StampedTransaction {
     this.#predecessor = predecessor;
     this.#committedAt = microsToIso(begin.commitMicros);
     this.#hlcText = hlcToText(hlc);
-    this.#info = { id: begin.xid, epoch: origin.epoch, commit_lsn: lsnToText(begin.lsn) };
+    const stated = statedMicros === undefined ? {} : { stated_at: microsToIso(statedMicros) };
+    this.#info = { id: begin.xid, epoch: origin.epoch, commit_lsn: lsnToText(begin.lsn), ...stated };
   }
 
   /** The next event of the transaction. */
@@ -134,6 +141,7 @@ export class StampedTransaction {
       position: this.position,
       predecessor: this.#predecessor,
       hlc: this.hlc,
+      xid: this.#info.id,
       committed_at: this.#committedAt,
       seen: this.seen,
       promise: state.promise,

@@ -3,40 +3,44 @@
  *   1. the publication is in its wanted shape;
  *   2. the slot is held: from here on nobody else can confirm anything;
  *   3. a `run` record is appended: from here on whatever an older agent still appends is void;
- *   4. the own stream is read up to it: what it holds is skipped when the slot sends it again.
+ *   4. the own stream is read up to it: what it holds is skipped when the slot sends it again;
+ *   5. where the database turns out to be another than the one that wrote the stream's end, a new epoch begins.
+ * A slot that is made anew is held from its making on; it streams only once no write is found that it missed.
  * Reading the stream before the slot is held would be the obvious order and is wrong: an older agent could publish and
  * confirm in between, and that would be lost to both.
  *
- * Where the stream and the database turn out to be of different histories, it stops before anything is confirmed.
+ * A database that has never published, or a log that has lost what was published, stops it before anything is confirmed.
  */
-import { microsToIso } from '../change/change-event.ts';
-import { type Epoch, lsnToText, positionEpoch, positionLsn } from '../change/position.ts';
-import { runRecord } from '../change/stream-record.ts';
+import { lsnToText } from '../change/position.ts';
 import type { NotesLedger } from '../clock/notes-ledger.ts';
+import type { OwnHistory } from '../clock/own-history.ts';
 import type { Stability } from '../clock/stability.ts';
-import type { EventLog, StreamWriter } from '../log/event-log.ts';
-import { fail } from '../platform/errors.ts';
-import { connect, type PostgresClient } from '../platform/postgres.ts';
+import type { EventLog, StreamReader, StreamWriter } from '../log/event-log.ts';
+import { fail, SynclineError } from '../platform/errors.ts';
+import { connect, type PostgresClient, quoteLiteral } from '../platform/postgres.ts';
 import type { Lease } from './lease.ts';
+import { checkCluster, checkLedger, SqlOwnDatabase } from './own-database.ts';
+import type { OwnTrace } from './own-stream.ts';
 import { ensurePublication, type PublicationReport } from './publication.ts';
 import type { PublicationSpec } from './publication-plan.ts';
 import { type PublishedCounts, Publisher, type PublisherLimits } from './publisher.ts';
 import { ReplicationConnection } from './replication-connection.ts';
 import type { ReplicationStream } from './replication-stream.ts';
-import { type ResumePoint, readResumePoint } from './resume-point.ts';
+import { readResumePoint } from './resume-point.ts';
+import { type StartedRun, startRun } from './run-start.ts';
 import {
+  dropSlot,
   ensureSlot,
   hasForeignOrigins,
   ownOriginPrefix,
   readHistory,
   readSlot,
   type SlotFacts,
-  serverMicros,
-  walFlushLsn,
 } from './slot.ts';
 import { SlotAcker } from './slot-acker.ts';
 import { readTable } from './table-catalog.ts';
 import { TransactionAssembler } from './transaction-assembler.ts';
+import { findUnpublished } from './unpublished-rows.ts';
 
 export type CaptureOptions = {
   readonly region: string;
@@ -60,9 +64,13 @@ export type CaptureOptions = {
 export type SessionEvents = {
   readonly onStreaming: (session: StreamingSession) => void;
   readonly onDurable: (endLsn: bigint) => void;
+  readonly onEpoch: (opened: OpenedEpoch) => void;
   readonly onSlot: (facts: SlotFacts) => void;
   readonly onPublication: (report: PublicationReport) => void;
 };
+
+/** A new epoch: the database is not the one that wrote the stream's end, or its slot was lost. */
+export type OpenedEpoch = OwnHistory & { readonly why: 'restored' | 'slot-lost' };
 
 export type StreamingSession = {
   readonly run: number;
@@ -102,30 +110,39 @@ export async function startSession(
 
   const isFirst = (await readHistory(control)) === null;
   if (isFirst) await checkNeverPublished(log, region);
+  await checkCluster(control, region);
+  await checkLedger(control, options.ledger.newestLsn);
   const report = await ensurePublication(control, publication, { mayCreate: isFirst });
   events.onPublication(report);
   const applicationName = lease.applicationName('capture');
   const connection = await keep(resources, ReplicationConnection.connect({ url, applicationName }));
-  const history = await ensureSlot(control, connection, slot);
+  await using reader = await log.reader(region);
+  await checkLog(reader, options);
+  const found = await ensureSlot(control, connection, slot);
   const leavesOutOrigins = !(await hasForeignOrigins(control));
-  const stream = await connection.start({
-    slot,
-    publications: [publication.name],
-    origin: leavesOutOrigins ? 'none' : 'any',
-  });
-
-  const slotFacts = await readSlot(control, slot);
-  const run = await openRun(options, control, writer, { ...history, confirmedLsn: slotFacts.confirmedLsn });
-  const resume = await readOwnStream(options, control, history.epoch, report);
-  const acker = new SlotAcker(slotFacts.confirmedLsn, (lsn) => stream.confirm(lsn));
+  const origin = leavesOutOrigins ? 'none' : 'any';
+  const startStream = (): Promise<ReplicationStream> =>
+    connection.start({ slot, publications: [publication.name], origin });
+  const held = found.anewFrom === null ? await startStream() : null;
+  const { confirmedLsn } = await readSlot(control, slot);
+  if ((await reader.bounds()) === null && confirmedLsn > found.startLsn) {
+    const detail = `the log holds no stream of ${region}, and the slot was confirmed up to ${lsnToText(confirmedLsn)}`;
+    throw fail('SYN-K009', detail, { context: { region } });
+  }
+  const started = await beginRun(options, { control, reader, writer, anewFrom: found.anewFrom, report });
+  const { run, history, trace, decision } = started;
+  if (decision.kind === 'open') events.onEpoch({ ...history, why: decision.why });
+  const stream = held ?? (await startStream());
+  const resume = await readResumePoint(reader, report.tables);
+  const acker = new SlotAcker(confirmedLsn, (lsn) => stream.confirm(lsn));
   const publisher = new Publisher({
     ...options,
+    ...history,
     run,
-    epoch: history.epoch,
     writer,
     stamper: resume.stamper,
-    resumeAfter: resume.tail,
-    confirmedLsn: slotFacts.confirmedLsn,
+    resumeAfter: trace.published,
+    confirmedLsn,
     predecessor: resume.predecessor,
     onDurable: (endLsn) => {
       acker.durable(endLsn);
@@ -139,7 +156,7 @@ export async function startSession(
     ownOriginPrefix: await ownOriginPrefix(control),
     lookUp: (oid) => readTable(catalog, oid),
   });
-  events.onStreaming({ run, counts: publisher.counts, writer, confirmedLsn: slotFacts.confirmedLsn });
+  events.onStreaming({ run, counts: publisher.counts, writer, confirmedLsn });
   return { stream, publisher, acker, assembler, control, catalog, report, leavesOutOrigins };
 }
 
@@ -159,43 +176,56 @@ async function checkNeverPublished(log: EventLog, region: string): Promise<void>
   throw fail('SYN-K009', detail, { context: { region } });
 }
 
-/** Appends the record that makes void whatever an older run still writes. */
-async function openRun(
-  { region, lease, log }: CaptureOptions,
-  control: PostgresClient,
-  writer: StreamWriter,
-  { epoch, startLsn, confirmedLsn }: { epoch: Epoch; startLsn: bigint; confirmedLsn: bigint },
-): Promise<number> {
-  await using reader = await log.reader(region);
-  const bounds = await reader.bounds();
-  if (bounds === null && confirmedLsn > startLsn) {
-    const detail = `the log holds no stream of ${region}, and the slot was confirmed up to ${lsnToText(confirmedLsn)}`;
-    throw fail('SYN-K009', detail, { context: { region } });
+/** Makes sure that the log has lost nothing that others have read. */
+async function checkLog(reader: StreamReader, { log, region }: CaptureOptions): Promise<void> {
+  const last = (await reader.bounds())?.last ?? -1;
+  for (const [consumer, offset] of await log.acknowledged(region)) {
+    if (offset <= last || last < 0) continue;
+    const detail = `${consumer} has read the stream of ${region} up to offset ${offset}, and it ends at ${last}`;
+    throw fail('SYN-K021', detail, { context: { region, consumer, offset, last } });
   }
-  const run = await lease.nextRun(bounds === null ? 0 : await reader.runBefore(bounds.last + 1));
-  const opened_at = microsToIso(await serverMicros(control));
-  await writer.append([runRecord({ region_id: region, run, epoch, opened_at })]);
-  return run;
 }
 
-async function readOwnStream(
-  { region, log }: CaptureOptions,
-  control: PostgresClient,
-  epoch: Epoch,
-  report: PublicationReport,
-): Promise<ResumePoint> {
-  await using reader = await log.reader(region);
-  const resume = await readResumePoint(reader, report.tables);
-  const position = resume.tail?.position;
-  if (position === undefined) return resume;
-  if (positionEpoch(position) !== epoch) {
-    const detail = `the stream ends in epoch ${positionEpoch(position)}, the database is in epoch ${epoch}`;
-    throw fail('SYN-K009', detail, { context: { position, epoch } });
+type RunParts = {
+  readonly control: PostgresClient;
+  readonly reader: StreamReader;
+  readonly writer: StreamWriter;
+  readonly anewFrom: string | null;
+  readonly report: PublicationReport;
+};
+
+async function beginRun(options: CaptureOptions, parts: RunParts): Promise<StartedRun> {
+  const { region, lease, slot, url } = options;
+  const { control, reader, writer, anewFrom, report } = parts;
+  const database = new SqlOwnDatabase(control, lease, region);
+  if (anewFrom === null) return await traced(startRun({ region, reader, writer, database, isSlotNew: false }));
+  // The snapshot lasts until the replication connection is used again, and then as long as a transaction has it.
+  const past = await connect(url, { applicationName: lease.applicationName('snapshot') });
+  try {
+    await past.query('begin isolation level repeatable read read only');
+    await past.query(`set transaction snapshot ${quoteLiteral(anewFrom)}`);
+    const check = async (trace: OwnTrace): Promise<void> => {
+      const found = await findUnpublished(past, reader, await database.mark(), trace, report.tables);
+      if (found.length === 0) return;
+      const told = found.map(({ table, rows }) => `${rows} row(s) of ${table}`).join(', ');
+      throw fail('SYN-K023', `slot ${slot} was gone, and meanwhile were written: ${told}`, { context: { region } });
+    };
+    return await traced(startRun({ region, reader, writer, database, isSlotNew: true, check }));
+  } catch (error) {
+    // A slot that nobody uses would keep the server's WAL for ever.
+    await dropSlot(control, slot).catch(() => undefined);
+    throw error;
+  } finally {
+    await past.end();
   }
-  const walEnd = await walFlushLsn(control);
-  if (positionLsn(position) >= walEnd) {
-    const detail = `the stream ends at ${lsnToText(positionLsn(position))}, the WAL of the server at ${lsnToText(walEnd)}`;
-    throw fail('SYN-K009', detail, { context: { position } });
+}
+
+/** What is trimmed away of the own stream cannot be had back from it. */
+async function traced(started: Promise<StartedRun>): Promise<StartedRun> {
+  try {
+    return await started;
+  } catch (cause) {
+    if (!(cause instanceof SynclineError && cause.code === 'SYN-L004')) throw cause;
+    throw fail('SYN-K022', cause.message, { cause });
   }
-  return resume;
 }

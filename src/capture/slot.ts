@@ -1,21 +1,25 @@
 /**
- * The replication slot of a region, and the epoch that goes with it.
+ * The replication slot of a region, and the first epoch, which goes with it.
  *
- * An epoch is one history of the database's WAL as this region publishes it. It begins with the slot, is named by the
- * time of its beginning, and is kept in the database: a database that comes back from a copy has the epoch of the copy.
+ * An epoch is one history of the database's WAL as this region publishes it. It is named by the time of its beginning, and
+ * is kept in the database: a database that comes back from a copy has the epoch of the copy.
  *
- * The slot is made once. One that is gone later has lost changes that nobody can get back from it, so it is never made
- * again without being asked; making a new one quietly would leave a gap that no reader could see.
+ * A slot that is gone, as it is after a restore from a base backup, is made anew, and marked as such until a new epoch is
+ * noted: what was committed in between never passed it, and whoever goes on has to look for that first. Making it anew
+ * without the mark would leave a gap that no reader could see.
  */
 import { hlcFromMicros, hlcToText } from '../change/hlc.ts';
 import { type Epoch, lsnFromText, lsnToText } from '../change/position.ts';
+import { saveOwnHistory } from '../clock/sql-own-history.ts';
 import { fail } from '../platform/errors.ts';
 import type { PostgresClient } from '../platform/postgres.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
 import type { ReplicationConnection } from './replication-connection.ts';
 
-const EPOCH_KEY = 'epoch';
 const START_KEY = 'slot_start_lsn';
+const BEGAN_KEY = 'began';
+/** Not empty while the slot is a new one of which no epoch knows. */
+export const SLOT_DUE_KEY = 'slot_due';
 
 export type SlotFacts = {
   readonly confirmedLsn: bigint;
@@ -24,19 +28,22 @@ export type SlotFacts = {
 };
 
 export type SlotHistory = {
-  readonly epoch: Epoch;
-  /** Nothing below it was ever in the stream. */
+  /** The region's first epoch: what was there before it was never in the stream. */
+  readonly began: Epoch;
+  /** Nothing below it came from the slot. */
   readonly startLsn: bigint;
+  readonly isSlotDue: boolean;
 };
 
-/** The epoch that the database holds; null before the first start. */
+/** What the database holds of its slot; null before the first start. */
 export async function readHistory(control: Queryable): Promise<SlotHistory | null> {
-  const sql = 'select key, value from syncline.meta where key in ($1, $2)';
-  const { rows } = await control.query(sql, [EPOCH_KEY, START_KEY]);
+  const sql = 'select key, value from syncline.meta where key in ($1, $2, $3)';
+  const { rows } = await control.query(sql, [BEGAN_KEY, START_KEY, SLOT_DUE_KEY]);
   const values = new Map(rows.map(({ key, value }) => [key, value]));
-  const epoch = values.get(EPOCH_KEY);
+  const began = values.get(BEGAN_KEY);
   const start = values.get(START_KEY);
-  return epoch == null || start == null ? null : { epoch, startLsn: lsnFromText(start) };
+  if (began == null || start == null) return null;
+  return { began, startLsn: lsnFromText(start), isSlotDue: (values.get(SLOT_DUE_KEY) ?? '') !== '' };
 }
 
 /** Whether the slot is there, for this database. */
@@ -50,26 +57,51 @@ async function slotExists(control: PostgresClient, slot: string): Promise<boolea
   throw fail('SYN-K004', detail, { context: { slot } });
 }
 
-/** Makes the slot at the very first start; afterwards makes sure that it is still there. */
+export type FoundSlot = {
+  readonly startLsn: bigint;
+  /** The snapshot where a slot begins that was made anew; null for one that was there, and at the very first start. */
+  readonly anewFrom: string | null;
+};
+
+/** Makes the slot where there is none. */
 export async function ensureSlot(
   control: PostgresClient,
   connection: ReplicationConnection,
   slot: string,
-): Promise<SlotHistory> {
+): Promise<FoundSlot> {
   const history = await readHistory(control);
   const exists = await slotExists(control, slot);
   if (history !== null) {
-    if (exists) return history;
-    throw fail('SYN-K001', `slot ${slot} does not exist any more`, { context: { slot } });
+    if (exists && !history.isSlotDue) return { startLsn: history.startLsn, anewFrom: null };
+    return await makeAnew(control, connection, slot, exists);
   }
   // A first start that ended before the epoch was noted: nothing was published from the slot that it left.
-  if (exists) await control.query('select pg_drop_replication_slot($1)', [slot]);
+  if (exists) await dropSlot(control, slot);
   // Read before the slot begins, which waits for every transaction in progress: what committed by then is not sent.
   const epoch = hlcToText(hlcFromMicros(await serverMicros(control)));
   const { consistentPoint } = await connection.createSlot({ slot, snapshot: 'none' });
-  const sql = 'insert into syncline.meta (key, value) values ($1, $2), ($3, $4)';
-  await control.query(sql, [EPOCH_KEY, epoch, START_KEY, lsnToText(consistentPoint)]);
-  return { epoch, startLsn: consistentPoint };
+  const first = { epoch, lineage: [], fork: null, after: null };
+  await saveOwnHistory(control, first, { [BEGAN_KEY]: epoch, [START_KEY]: lsnToText(consistentPoint) });
+  return { startLsn: consistentPoint, anewFrom: null };
+}
+
+async function makeAnew(
+  control: PostgresClient,
+  connection: ReplicationConnection,
+  slot: string,
+  exists: boolean,
+): Promise<FoundSlot> {
+  const note = `
+    insert into syncline.meta (key, value) values ($1, $2) on conflict (key) do update set value = excluded.value`;
+  await control.query(note, [SLOT_DUE_KEY, 'yes']);
+  if (exists) await dropSlot(control, slot);
+  const { consistentPoint, snapshotName } = await connection.createSlot({ slot, snapshot: 'export' });
+  await control.query(note, [START_KEY, lsnToText(consistentPoint)]);
+  return { startLsn: consistentPoint, anewFrom: snapshotName ?? null };
+}
+
+export async function dropSlot(control: PostgresClient, slot: string): Promise<void> {
+  await control.query('select pg_drop_replication_slot($1)', [slot]);
 }
 
 export async function readSlot(client: PostgresClient, slot: string): Promise<SlotFacts> {
@@ -83,12 +115,6 @@ export async function readSlot(client: PostgresClient, slot: string): Promise<Sl
   if (confirmed == null) throw fail('SYN-K001', `slot ${slot} does not exist any more`, { context: { slot } });
   const retained = rows[0]?.retained ?? null;
   return { confirmedLsn: lsnFromText(confirmed), retainedBytes: retained === null ? null : Number(retained) };
-}
-
-/** End of the WAL that the server has made durable. */
-export async function walFlushLsn(client: PostgresClient): Promise<bigint> {
-  const { rows } = await client.query('select pg_current_wal_flush_lsn() as lsn');
-  return lsnFromText(rows[0]?.lsn ?? '');
 }
 
 /** The server's clock, Unix µs. */

@@ -17,6 +17,8 @@ export type TransactionInfo = {
   readonly epoch: string;
   /** WAL position of the commit record, in PostgreSQL's notation. */
   readonly commit_lsn: string;
+  /** The commit timestamp that another tool gave it, which says nothing of when it was; absent where `committed_at` is it. */
+  readonly stated_at?: string;
   /** Place of the event in its transaction, from 0. */
   readonly index: number;
   /** Whether this is the transaction's last event. */
@@ -51,6 +53,11 @@ export type ChangeEvent = {
 /** Where the event's transaction stands in its origin's stream. */
 export function eventPosition({ transaction }: ChangeEvent): Position {
   return makePosition(transaction.epoch, lsnFromText(transaction.commit_lsn));
+}
+
+/** The Unix µs of a time as `microsToIso` writes it. */
+export function isoToMicros(iso: string): bigint {
+  return BigInt(Date.parse(`${iso.slice(0, 23)}Z`)) * 1000n + BigInt(iso.slice(23, 26));
 }
 
 /** ISO 8601 with microseconds, which `Date` alone would lose. */

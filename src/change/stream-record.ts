@@ -29,6 +29,8 @@ export type Heartbeat = {
   readonly position: Position;
   readonly predecessor: Position | null;
   readonly hlc: Hlc;
+  /** The transaction id at the origin. */
+  readonly xid: number;
   readonly committed_at: string;
   readonly seen: Seen;
   /** Nothing later in this stream is stamped at or below it. */
@@ -45,6 +47,11 @@ export type RunRecord = {
   readonly run: number;
   readonly epoch: string;
   readonly opened_at: string;
+  /**
+   * Where the epoch's history parts from that of the epochs before it: the writer had everything up to there, and nothing
+   * for certain behind it. Null for the first epoch, and where it had nothing.
+   */
+  readonly forked_at: Position | null;
 };
 
 export function changeRecord(run: number, position: Position, event: ChangeEvent): LogRecord {

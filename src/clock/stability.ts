@@ -9,7 +9,7 @@
  * nothing later at or below its highest stamp so far less the window.
  */
 import { HLC_MAX, type Hlc } from '../change/hlc.ts';
-import type { Position, Seen } from '../change/position.ts';
+import { type Epoch, type Position, positionEpoch, type Seen } from '../change/position.ts';
 import { WINDOW } from './stamper.ts';
 
 /** Samples kept per origin; older ones are thinned out, which only makes answers more careful. */
@@ -22,6 +22,7 @@ export class Stability {
   readonly #members: readonly string[];
   readonly #samples = new Map<string, Sample[]>();
   readonly #floors = new Map<string, Hlc>();
+  readonly #epochs = new Map<string, Epoch>();
   #baseline: Hlc = 0n;
 
   constructor(self: string, peers: readonly string[]) {
@@ -50,6 +51,18 @@ export class Stability {
     const stable = this.watermark();
     const known = promised > stable ? promised : stable;
     return writer === this.#self && this.#baseline > known ? this.#baseline : known;
+  }
+
+  /**
+   * An item of that origin's stream comes next. With a new epoch the region stands where its database was restored to: what
+   * it had stated before of what it has applied holds no more, until it says so again. Nothing that was forgotten for it is
+   * missed: its stream stays above every floor that it ever stated, because a floor never exceeds its own promise.
+   */
+  enters(origin: string, position: Position): void {
+    const epoch = positionEpoch(position);
+    if (epoch <= (this.#epochs.get(origin) ?? '')) return;
+    this.#epochs.set(origin, epoch);
+    this.#floors.delete(origin);
   }
 
   /** A transaction of that origin was applied here (for the own stream: echoed); one that is known is passed over. */
@@ -101,12 +114,15 @@ export class Stability {
     return highest > WINDOW ? highest - WINDOW : 0n;
   }
 
-  /** What the own heartbeat may state as its floor, given what its transaction had seen. */
-  floorFor(seen: Seen): Hlc {
+  /**
+   * What the own heartbeat may state as its floor, given what its transaction had seen. Of its own stream that is all, unless
+   * the region had not been given back all of the earlier epochs by then.
+   */
+  floorFor(seen: Seen, own: 'all' | Position | null): Hlc {
     let floor: Hlc | null = null;
     for (const member of this.#members) {
-      const own = this.#samples.get(this.#self)?.at(-1)?.position;
-      const promise = this.promiseAt(member, member === this.#self ? own : seen[member]);
+      const ownTo = own === 'all' ? this.#samples.get(this.#self)?.at(-1)?.position : (own ?? undefined);
+      const promise = this.promiseAt(member, member === this.#self ? ownTo : seen[member]);
       if (floor === null || promise < floor) floor = promise;
     }
     return floor ?? 0n;

@@ -29,6 +29,13 @@ const EmbeddedLog = Type.Object(
       minimum: 1024 ** 2,
       description: 'Bound of the stream on disk; at the bound capture waits, and the WAL is kept by the slot.',
     }),
+    keep_hours: Type.Integer({
+      default: 24,
+      minimum: 0,
+      maximum: 24 * 365,
+      description:
+        'How long the stream is kept after all have read it, up to half of max_bytes: so old may a copy be from which a database is restored.',
+    }),
   },
   { ...closed, default: {} },
 );
@@ -63,7 +70,7 @@ const ConfigSchema = Type.Object(
       Type.Object(
         {
           region: Region,
-          log: Type.Optional(Type.Omit(EmbeddedLog, ['max_bytes'], closed)),
+          log: Type.Optional(Type.Omit(EmbeddedLog, ['max_bytes', 'keep_hours'], closed)),
           api: Type.Optional(Type.String({ pattern: '^https?://', description: "URL of the peer's API." })),
           token: Type.Optional(
             Type.String({

@@ -377,8 +377,9 @@ export const ERRORS = {
   'SYN-K009': {
     class: 'protocol',
     cause:
-      'What the slot sends again differs from what the stream already holds: this is another history of the database.',
-    remedy: 'If the database was restored or cloned on purpose, follow the guide on restored regions.',
+      'The stream and the database do not belong together: a database that never published has a stream, one that did has none, or the slot sends again what the stream holds otherwise.',
+    remedy:
+      'Point the agent at the log and the database that belong together. A region that was rebuilt empty takes a new name, or joins by transfer.',
   },
   'SYN-K010': {
     class: 'infrastructure',
@@ -391,6 +392,34 @@ export const ERRORS = {
       'A table held rows when it came into the publication that are not in the stream: some are older than replication, or there are very many.',
     remedy:
       'None if the other regions have the same rows (`syncline verify` tells). Else write them again, or copy them over.',
+  },
+  'SYN-K020': {
+    class: 'protocol',
+    cause:
+      'The database was moved to another cluster by a dump or an upgrade, so what it keeps of replication is void.',
+    remedy:
+      'Restore a physical copy of the region (snapshot, base backup, standby), or take Syncline out (`syncline uninstall`) and let it join as a new region.',
+  },
+  'SYN-K021': {
+    class: 'protocol',
+    cause: "The log has lost the end of this region's stream, which others have read already.",
+    remedy: 'Bring back the log as it was. A log that comes from a backup is older than what the others have applied.',
+  },
+  'SYN-K022': {
+    class: 'protocol',
+    cause: 'The database is an older copy, and the log no longer holds what the copy lacks of its own stream.',
+    remedy: 'Restore a younger copy, or rebuild the region from another one; raise log.max_bytes to keep more.',
+  },
+  'SYN-K023': {
+    class: 'protocol',
+    cause: 'Rows were written while the region had no replication slot, so nobody has heard of them.',
+    remedy:
+      'Save the rows that the message counts, restore a copy that still has the slot or was taken before they were written, start the agent, and write them again.',
+  },
+  'SYN-K024': {
+    class: 'infrastructure',
+    cause: 'Capture and apply are connected to two different servers, as they can be for a moment after a failover.',
+    remedy: 'None if it passes. Else the address of the database leads to more than one server that takes writes.',
   },
   'SYN-L001': {
     class: 'protocol',

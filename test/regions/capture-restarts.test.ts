@@ -11,11 +11,12 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Lease } from '../../src/capture/lease.ts';
 import { ReplicationConnection } from '../../src/capture/replication-connection.ts';
-import { makePosition } from '../../src/change/position.ts';
-import { heartbeatRecord } from '../../src/change/stream-record.ts';
+import { covers, positionEpoch } from '../../src/change/position.ts';
+import { NotesLedger } from '../../src/clock/notes-ledger.ts';
 import { EmbeddedLog } from '../../src/log/embedded-log.ts';
 import { MemoryLog } from '../../src/log/memory-log.ts';
 import type { TransactionItem } from '../../src/log/stream-item.ts';
+import type { ErrorCode } from '../../src/platform/errors.ts';
 import { connect } from '../../src/platform/postgres.ts';
 import { seededRandom } from '../../src/platform/random.ts';
 import { CapturedRegion } from '../support/captured-region.ts';
@@ -181,13 +182,40 @@ describe('capture', () => {
     assert.ok((done?.memory_mb ?? 9_999) < 400, `${done?.memory_mb} MB`);
   });
 
-  test('a slot that is gone stops capture, and is never made anew', async () => {
+  test('a slot that is gone is made anew with an epoch of its own, where nothing was written without it', async () => {
     await using region = await CapturedRegion.make(server);
-    await (await region.capture())[Symbol.asyncDispose]();
+    await region.sql.query('create table public.t (id int primary key)');
+    {
+      await using _ = await region.capture();
+      await region.sql.query('insert into public.t values (1)');
+      await region.settled();
+    }
     await region.sql.query('select pg_drop_replication_slot($1)', [region.slot]);
-    await using again = await region.startCapture();
-    await again.stoppedWith('SYN-K001');
-    assert.equal(await region.slotColumn('confirmed_flush_lsn'), null);
+    await using _ = await region.capture();
+    await region.sql.query('insert into public.t values (2)');
+    const [before, after] = await region.transactions(2);
+    assert.ok(before !== undefined && after !== undefined);
+    assert.ok(positionEpoch(after.position) > positionEpoch(before.position));
+    assert.ok(covers(after.seen, region.region, before.position), 'it has seen what came before');
+  });
+
+  test('what was written while there was no slot stops capture, and leaves no slot behind', async () => {
+    await using region = await CapturedRegion.make(server);
+    await region.sql.query('create table public.t (id int primary key)');
+    {
+      await using _ = await region.capture();
+      await region.sql.query('insert into public.t values (1), (2)');
+      await region.settled();
+    }
+    await region.sql.query('select pg_drop_replication_slot($1)', [region.slot]);
+    await region.sql.query('begin; savepoint s; insert into public.t values (3), (4); release s; commit');
+    for (let start = 0; start < 2; start += 1) {
+      await using running = await region.startCapture();
+      assert.match((await running.stoppedWith('SYN-K023')).message, /2 row\(s\) of public\.t/);
+      assert.equal(await region.slotColumn('confirmed_flush_lsn'), null);
+    }
+    await region.sql.query('delete from public.t where id > 2');
+    await using _ = await region.capture();
   });
 
   test('a slot that is held by another backend is waited for', async () => {
@@ -217,36 +245,41 @@ describe('capture', () => {
   test('a log that is lost, or of another history, stops it before anything is confirmed', async () => {
     await using region = await CapturedRegion.make(server);
     await region.sql.query('create table public.t (id int primary key)');
-    const log = region.log;
     {
       await using _ = await region.capture();
       await region.sql.query('insert into public.t values (1)');
       await region.settled();
     }
     const confirmed = await region.slotColumn('confirmed_flush_lsn');
-    const stops = async (why: RegExp): Promise<void> => {
+    const stops = async (code: ErrorCode, why: RegExp): Promise<void> => {
       await using running = await region.startCapture();
-      assert.match((await running.stoppedWith('SYN-K009')).message, why);
+      assert.match((await running.stoppedWith(code)).message, why);
       assert.equal(await region.slotColumn('confirmed_flush_lsn'), confirmed);
     };
+    const { log } = region;
     region.log = new MemoryLog();
-    await stops(/the log holds no stream/);
+    await stops('SYN-K009', /the log holds no stream/);
 
     region.log = log;
-    const epoch = (await region.sql.query("select value from syncline.meta where key = 'epoch'")).rows[0]?.value ?? '';
-    const writer = await log.writer(region.region);
-    const beyond = makePosition(epoch, 2n ** 60n);
-    const state = { seen: {}, promise: 0n, floor: 0n, members: [], predecessor: null, committed_at: '' };
-    await writer.append([
-      heartbeatRecord(1_000, { event_id: 'x', region_id: region.region, position: beyond, hlc: 1n, ...state }),
-    ]);
-    await stops(/the WAL of the server/);
+    await log.acknowledge(region.region, 'elsewhere', 1_000_000);
+    await stops('SYN-K021', /elsewhere has read/);
+    await log.acknowledge(region.region, 'elsewhere', 1);
 
-    await region.sql.query("update syncline.meta set value = '0000000000000000001' where key = 'epoch'");
-    await stops(/the database is in epoch/);
+    await region.sql.query("update syncline.meta set value = '1' where key = 'system_id'");
+    await stops('SYN-K020', /was served by cluster 1,/);
 
     await region.sql.query("delete from syncline.meta where key in ('epoch', 'slot_start_lsn')");
-    await stops(/has never published/);
+    await stops('SYN-K009', /has never published/);
+  });
+
+  test('nothing is stamped by notes that its server does not know', async () => {
+    await using region = await CapturedRegion.make(server);
+    const ledger = new NotesLedger();
+    ledger.reset([{ xid: 1, lsn: 2n ** 60n, origin: 'us', seen: {}, max_hlc: 1n }]);
+    await using running = await region.startCapture({ ledger });
+    await running.retryingWith('SYN-K024');
+    ledger.reset([]);
+    await running.streaming();
   });
 
   test('a first start that ended halfway begins again', async () => {

@@ -6,7 +6,6 @@
  */
 import type { Mark } from '../../src/apply/apply-port.ts';
 import { Lane } from '../../src/apply/lane.ts';
-import type { LaneItem } from '../../src/apply/lane-item.ts';
 import { LinkConsumer } from '../../src/apply/link-consumer.ts';
 import { readBack } from '../../src/apply/read-back.ts';
 import type { Position } from '../../src/change/position.ts';
@@ -208,7 +207,7 @@ export class ApplyActor {
     consumer.settle(this.#lane.mark(origin)?.position);
     const due = consumer.due(this.#lane.marks, limit, nowMs, isDown);
     if (due.kind !== 'batch') return;
-    const items = origin === this.#region.name ? await this.#visible(due.items) : due.items;
+    const items = origin === this.#region.name ? await this.#lane.ownDue(due.items) : due.items;
     if (items.length === 0) return;
     await this.#lane.apply(origin, items);
     consumer.settle(this.#lane.mark(origin)?.position);
@@ -222,16 +221,6 @@ export class ApplyActor {
       consumer.settle(this.#lane.mark(consumer.origin)?.position);
       if (consumer.waiting > 0) return;
     }
-  }
-
-  /** The longest prefix of own items that is visible here already. */
-  async #visible(items: readonly LaneItem[]): Promise<readonly LaneItem[]> {
-    let count = 0;
-    for (const item of items) {
-      if (!(await this.#lane.areVisible([item]))) break;
-      count += 1;
-    }
-    return items.slice(0, count);
   }
 
   /** Between a batch's commit record and its visibility. */

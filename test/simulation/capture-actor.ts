@@ -6,39 +6,37 @@
  */
 import { Publisher } from '../../src/capture/publisher.ts';
 import { readResumePoint } from '../../src/capture/resume-point.ts';
+import { type OwnDatabase, startRun } from '../../src/capture/run-start.ts';
 import { SlotAcker } from '../../src/capture/slot-acker.ts';
-import { runRecord } from '../../src/change/stream-record.ts';
+import { hlcFromMicros, hlcToText } from '../../src/change/hlc.ts';
+import type { Position } from '../../src/change/position.ts';
 import type { NotesLedger } from '../../src/clock/notes-ledger.ts';
 import type { Stability } from '../../src/clock/stability.ts';
 import { SynclineError, sqlStateOf } from '../../src/platform/errors.ts';
+import type { ModelStore } from './model-store.ts';
 import type { ReplicationSlot, SlotHold } from './replication-slot.ts';
 import type { WorldView } from './world-view.ts';
 
-export const EPOCH = '0000000000000000001';
 /** Transactions with more rows are stamped for their tables and stream out before their end is known. */
 const TRANSACTION_ROWS_MAX = 3;
 
+/** A minute: longer than a seed takes. */
+const LATE_MICROS_MAX = 60_000_000;
+
+export type CapturedRegion = { readonly name: string; readonly slot: ReplicationSlot; readonly store: ModelStore };
+
 export class CaptureActor {
   readonly #name: string;
-  readonly #region: string;
+  readonly #region: CapturedRegion;
   readonly #world: WorldView;
-  readonly #slot: ReplicationSlot;
   readonly #ledger: NotesLedger;
   readonly #stability: Stability;
   #publisher: Publisher | null = null;
 
-  constructor(
-    name: string,
-    region: string,
-    world: WorldView,
-    slot: ReplicationSlot,
-    ledger: NotesLedger,
-    stability: Stability,
-  ) {
+  constructor(name: string, region: CapturedRegion, world: WorldView, ledger: NotesLedger, stability: Stability) {
     this.#name = name;
     this.#region = region;
     this.#world = world;
-    this.#slot = slot;
     this.#ledger = ledger;
     this.#stability = stability;
   }
@@ -52,7 +50,7 @@ export class CaptureActor {
     const { scheduler } = this.#world;
     for (;;) {
       await scheduler.step(this.#name, 'capture starts');
-      const hold = this.#slot.hold(this);
+      const hold = this.#region.slot.hold(this);
       if (hold === null) return;
       try {
         await this.#session(hold);
@@ -67,27 +65,63 @@ export class CaptureActor {
     }
   }
 
+  /** Where the stream ends for the publisher; undefined between two sessions. */
+  get lastPosition(): Position | null | undefined {
+    return this.#publisher?.lastPosition;
+  }
+
+  #lateMicros(): bigint {
+    return BigInt(this.#world.random.pick([0, LATE_MICROS_MAX]));
+  }
+
+  #database(): OwnDatabase {
+    const { name, slot, store } = this.#region;
+    const step = async (what: string): Promise<void> => await this.#world.scheduler.step(this.#name, what);
+    return {
+      history: async () => store.ownHistory,
+      mark: async () => store.marks.get(name) ?? null,
+      commitTimes: async (xids) => {
+        await step('commit times');
+        return xids.map((xid) => {
+          const transaction = slot.database.transactionOf(xid);
+          return transaction?.lsn == null ? 'never' : (transaction.stampMicros ?? 'never');
+        });
+      },
+      lastRun: async () => slot.lastRun,
+      nextRun: async (highest) => slot.nextRun(highest),
+      begin: async (history) => {
+        await step('an epoch begins');
+        store.ownHistory = history;
+        slot.isNew = false;
+        await step('an epoch began');
+      },
+      // The machine that a region comes back on may have a clock that is behind.
+      now: async () => ({ epoch: hlcToText(hlcFromMicros(slot.database.now() - this.#lateMicros())), iso: '' }),
+    };
+  }
+
   /** One hold of the slot; returns once the slot is another's and all that was received is done with. */
   async #session(hold: SlotHold): Promise<void> {
     const { scheduler, log } = this.#world;
-    const run = this.#slot.nextRun();
-    const writer = await log.writer(this.#region);
-    await writer.append([runRecord({ region_id: this.#region, run, epoch: EPOCH, opened_at: '' })]);
+    const { name: region, slot } = this.#region;
+    const writer = await log.writer(region);
+    await using reader = await log.reader(region);
+    const database = this.#database();
+    const { run, history, trace } = await startRun({ region, reader, writer, database, isSlotNew: slot.isNew });
     this.#world.appended();
-    await using reader = await log.reader(this.#region);
-    const tables = [...this.#slot.database.tables.keys()].map((table) => ({ schema: 'public', table }));
+    const tables = [...slot.database.tables.keys()].map((table) => ({ schema: 'public', table }));
     const resume = await readResumePoint(reader, tables);
-    const { confirmedLsn } = this.#slot;
+    const { confirmedLsn } = slot;
     const acker = new SlotAcker(confirmedLsn, (lsn) => hold.confirm(lsn));
     const publisher = new Publisher({
-      region: this.#region,
+      region,
       run,
-      epoch: EPOCH,
+      ...history,
       writer,
       ledger: this.#ledger,
       stamper: resume.stamper,
       stability: this.#stability,
-      resumeAfter: resume.tail,
+      resumeAfter: trace.published,
       confirmedLsn,
       predecessor: resume.predecessor,
       onDurable: (endLsn) => {

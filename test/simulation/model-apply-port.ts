@@ -4,11 +4,14 @@ import {
   type ApplyTransaction,
   EVERY_ROW,
   type Mark,
+  type OwnCommit,
+  type OwnCommitState,
   type QuarantineEntry,
   type RipeLook,
   type TableShape,
 } from '../../src/apply/apply-port.ts';
 import { type Hlc, hlcFromMicros } from '../../src/change/hlc.ts';
+import type { OwnHistory } from '../../src/clock/own-history.ts';
 import { ModelApplyTransaction } from './model-apply-transaction.ts';
 import type { ModelDatabase } from './model-database.ts';
 import { type ModelStore, modelShape, rowName } from './model-store.ts';
@@ -61,9 +64,18 @@ export class ModelApplyPort implements ApplyPort {
     return ripe;
   }
 
-  async isVisible(xid: number): Promise<boolean> {
-    await this.#step('is visible');
-    return this.#database.transactionOf(xid)?.ended ?? true;
+  async ownCommits(commits: readonly OwnCommit[]): Promise<OwnCommitState[]> {
+    await this.#step('own commits');
+    return commits.map(({ xid, commitMicros }) => {
+      const transaction = this.#database.transactionOf(xid);
+      if (transaction?.lsn == null || transaction.stampMicros !== commitMicros) return 'elsewhere';
+      return transaction.ended ? 'visible' : 'pending';
+    });
+  }
+
+  async ownHistory(): Promise<OwnHistory> {
+    await this.#step('own history');
+    return this.#store.ownHistory;
   }
 
   async quarantined(eventIds: readonly string[]): Promise<QuarantineEntry[]> {

@@ -262,6 +262,35 @@ export class ModelDatabase {
     this.#finish(transaction, 'visible');
   }
 
+  /** Nothing is between its commit record and its visibility. */
+  get isQuiet(): boolean {
+    return [...this.open].every(({ state }) => state !== 'committing');
+  }
+
+  /**
+   * The disk as it is now, to come back to once the server is down. What comes after it gets the same positions and
+   * transaction ids again, unless `skips` says by how many positions it goes on.
+   */
+  snapshot(): (skips: number) => void {
+    invariant(this.isQuiet, 'what is committed is visible');
+    const tables = [...this.tables.values()].map((table) => {
+      return { table, tuples: new Map([...table.slots].map(([key, { tuple }]) => [key, tuple])) };
+    });
+    const transactions = [...this.#transactions];
+    const [wal, lsn, xid] = [[...this.wal], this.#lsn, this.#xid];
+    const open = new Set(this.open);
+    return (skips) => {
+      for (const { table, tuples } of tables) {
+        for (const [key, slot] of table.slots) slot.tuple = tuples.get(key) ?? null;
+      }
+      this.#transactions.clear();
+      for (const [id, transaction] of transactions) if (!open.has(transaction)) this.#transactions.set(id, transaction);
+      this.#lsn = lsn + 8n * BigInt(skips);
+      this.#xid = xid;
+      this.wal.splice(0, this.wal.length, ...wal);
+    };
+  }
+
   /** Stops the server at once and starts it again: what reached the WAL is there, everything else is not. */
   crash(): void {
     this.generation += 1;

@@ -15,13 +15,18 @@ import type {
   Tombstone,
 } from '../../src/apply/apply-port.ts';
 import type { NoteRow } from '../../src/clock/note-store.ts';
+import type { OwnHistory } from '../../src/clock/own-history.ts';
 import type { Transaction } from './model-transaction.ts';
 
 /** Exact versions of what one transaction wrote, by row. */
 export type KeptVersions = { readonly stampMicros: bigint; readonly byRow: Map<string, ExactVersion> };
 export type KeptLook = RipeLook & { readonly waitsFor: readonly Transaction[] };
 
+/** The name of every region's first epoch. */
+export const EPOCH = '0000000000000000001';
+
 export class ModelStore {
+  ownHistory: OwnHistory = { epoch: EPOCH, lineage: [], fork: null, after: null };
   readonly marks = new Map<string, Mark>();
   readonly notes: NoteRow[] = [];
   /** By xid. */
@@ -36,6 +41,24 @@ export class ModelStore {
   nextLookId(): string {
     this.#lookIds += 1;
     return String(this.#lookIds);
+  }
+
+  /** As it is now, to come back to; nothing in it may be uncommitted. */
+  snapshot(): () => void {
+    const { ownHistory } = this;
+    const maps = [this.marks, this.versions, this.tombstones, this.looks, this.conflicts, this.quarantine];
+    const copies = maps.map((map) => [...(map as Map<unknown, unknown>)]);
+    const notes = [...this.notes];
+    return () => {
+      this.ownHistory = ownHistory;
+      for (const [place, map] of maps.entries()) {
+        map.clear();
+        for (const [key, value] of copies[place] ?? []) (map as Map<unknown, unknown>).set(key, value);
+      }
+      // Whatever was in progress then has ended with the server.
+      for (const [id, look] of this.looks) this.looks.set(id, { ...look, waitsFor: [] });
+      this.notes.splice(0, this.notes.length, ...notes);
+    };
   }
 
   addNote(note: NoteRow, transaction: Transaction): void {

@@ -1,7 +1,7 @@
 /** What a system has published, read back from its streams, by region and by row. */
 import type { ChangeEvent, Image } from '../../src/change/change-event.ts';
 import type { Hlc } from '../../src/change/hlc.ts';
-import { covers, type Position, type Seen } from '../../src/change/position.ts';
+import { covers, type Position, positionEpoch, type Seen } from '../../src/change/position.ts';
 import type { EventLog } from '../../src/log/event-log.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
 import { modelShape, rowName } from './model-store.ts';
@@ -13,6 +13,8 @@ export type PublishedTransaction = {
   readonly predecessor: Position | null;
   readonly hlc: Hlc;
   readonly seen: Seen;
+  readonly xid: number;
+  readonly committed_at: string;
   readonly events: readonly ChangeEvent[];
 };
 
@@ -45,7 +47,9 @@ export async function readPublished(log: EventLog, regions: readonly string[]): 
     while (await reader.fill(0)) {
       const item = reader.shift();
       if (item.kind === 'heartbeat') transactions.push({ ...item.heartbeat, origin, events: [] });
-      else if (item.kind === 'transaction') transactions.push({ ...item, origin });
+      else if (item.kind === 'transaction') {
+        transactions.push({ ...item, committed_at: item.stated_at ?? item.committed_at, origin });
+      }
     }
   }
   return published;
@@ -83,10 +87,12 @@ export function eventsByRow(published: Published, table: string): Map<string, Ro
 }
 
 export function areConcurrent(a: RowEvent, b: RowEvent): boolean {
-  return a.origin !== b.origin && !follows(a, b) && !follows(b, a);
+  return a !== b && !follows(a, b) && !follows(b, a);
 }
 
 /** Whether `a` came after `b` and knew it. */
 export function follows(a: RowEvent, b: RowEvent): boolean {
-  return a.origin === b.origin ? a.position > b.position : covers(a.seen, b.origin, b.position);
+  const isOneLine = a.origin === b.origin && positionEpoch(a.position) === positionEpoch(b.position);
+  if (!isOneLine) return covers(a.seen, b.origin, b.position);
+  return a.position > b.position || (a.position === b.position && a.index > b.index);
 }

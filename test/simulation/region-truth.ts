@@ -27,9 +27,25 @@ export class RegionTruth {
   readonly #fail: (failure: Failure) => void;
   readonly #applied = new Map<string, Position>();
 
-  constructor(region: string, fail: (failure: Failure) => void) {
+  readonly #isLost: (position: Position) => boolean;
+
+  /** `isLost` tells what of the own stream the database has not made. */
+  constructor(region: string, isLost: (position: Position) => boolean, fail: (failure: Failure) => void) {
+    this.#isLost = isLost;
     this.#region = region;
     this.#fail = fail;
+  }
+
+  /** What is true of the disk as it is now, to come back to. */
+  snapshot(): () => void {
+    const rows = [...this.rows].map(([row, history]) => [row, [...history]] as const);
+    const applied = [...this.#applied];
+    return () => {
+      this.rows.clear();
+      for (const [row, history] of rows) this.rows.set(row, [...history]);
+      this.#applied.clear();
+      for (const [origin, position] of applied) this.#applied.set(origin, position);
+    };
   }
 
   becameVisible(transaction: Transaction, writes: readonly RowWrite[]): void {
@@ -40,7 +56,8 @@ export class RegionTruth {
       const table = modelShape('public', slot.table.name);
       const row = rowName(table, JSON.stringify([slot.key]));
       const position = applies?.rows.get(row) ?? applies?.rows.get(rowName(table, EVERY_ROW)) ?? null;
-      if (applies?.origin === this.#region) this.#checkEcho(row, write, position);
+      const isEcho = applies?.origin === this.#region && (position === null || !this.#isLost(position));
+      if (isEcho) this.#checkEcho(row, write, position);
       const history = this.rows.get(row) ?? [];
       this.rows.set(row, history);
       if (applies !== null) history.push({ local: false, origin: applies.origin, position });

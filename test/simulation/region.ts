@@ -1,15 +1,22 @@
 /** One simulated region: a modelled database with its slot, and the agents that serve it one after another. */
 import { type Position, positionLsn } from '../../src/change/position.ts';
 import { NotesLedger } from '../../src/clock/notes-ledger.ts';
+import { isLost } from '../../src/clock/own-history.ts';
 import { Stability } from '../../src/clock/stability.ts';
 import { ApplyActor } from './apply-actor.ts';
 import { CaptureActor } from './capture-actor.ts';
-import { ModelDatabase } from './model-database.ts';
+import { ModelDatabase, type WalEntry } from './model-database.ts';
 import { ModelStore } from './model-store.ts';
 import { RegionClock } from './region-clock.ts';
 import { RegionTruth } from './region-truth.ts';
 import { ReplicationSlot } from './replication-slot.ts';
 import type { WorldView } from './world-view.ts';
+
+export type Restoring = {
+  /** WAL positions that are left out, as a promoted standby's new timeline may. */
+  readonly skips: number;
+  readonly losesSlot: boolean;
+};
 
 type Agent = { readonly apply: ApplyActor; readonly capture: CaptureActor };
 
@@ -20,6 +27,8 @@ export class Region {
   readonly store = new ModelStore();
   readonly slot: ReplicationSlot;
   readonly truth: RegionTruth;
+  /** What the WAL held before the database was restored. */
+  readonly lostWal: WalEntry[] = [];
   readonly #world: WorldView;
   #agent: Agent | null = null;
   #agents = 0;
@@ -30,12 +39,17 @@ export class Region {
     this.clock = new RegionClock(() => world.nowMicros());
     this.database = new ModelDatabase(name, () => this.clock.nowMicros());
     this.slot = new ReplicationSlot(this.database);
-    this.truth = new RegionTruth(name, (failure) => world.fail(failure));
+    const isLostHere = (position: Position): boolean => isLost(this.store.ownHistory, position);
+    this.truth = new RegionTruth(name, isLostHere, (failure) => world.fail(failure));
     this.database.onVisible = (transaction, writes) => this.truth.becameVisible(transaction, writes);
   }
 
   get isServed(): boolean {
     return this.#agent !== null;
+  }
+
+  get capture(): CaptureActor | null {
+    return this.#agent?.capture ?? null;
   }
 
   get apply(): ApplyActor | null {
@@ -54,7 +68,7 @@ export class Region {
     ledger.reset(this.store.notes);
     const stability = new Stability(this.name, peers);
     const captureName = `${this.name}/capture${this.#agents}`;
-    const capture = new CaptureActor(captureName, this.name, this.#world, this.slot, ledger, stability);
+    const capture = new CaptureActor(captureName, this, this.#world, ledger, stability);
     const apply = new ApplyActor(`${this.name}/agent${this.#agents}`, this, this.#world, ledger, stability);
     this.#agent = { apply, capture };
     this.slot.belongsTo(capture);
@@ -76,6 +90,28 @@ export class Region {
   crashDatabase(): void {
     this.database.crash();
     this.slot.restore();
+  }
+
+  /**
+   * The disk as it is now; null where it shows something uncommitted. Calling it brings the region back to that: a restored
+   * snapshot, or a standby that was behind and is promoted.
+   */
+  snapshot(): ((how: Restoring) => void) | null {
+    if (!this.database.isQuiet || this.#agent?.apply.isIdle === false) return null;
+    const [truth, store, slot] = [this.truth.snapshot(), this.store.snapshot(), this.slot.snapshot()];
+    const database = this.database.snapshot();
+    const wal = [...this.database.wal];
+    return ({ skips, losesSlot }) => {
+      this.killAgent(false);
+      this.database.crash();
+      this.lostWal.push(...this.database.wal);
+      database(skips);
+      truth();
+      store();
+      // What was neither published nor is in a slot could not be known of: such a region is refused.
+      slot(losesSlot && wal.every((entry) => this.slot.published.has(entry)));
+      this.startAgent();
+    };
   }
 
   /** Whether everything committed is published, and everything published was applied here. */

@@ -43,7 +43,9 @@ export class SlotHold {
   }
 
   confirm(lsn: bigint): void {
-    if (!this.isOver && lsn > this.#slot.confirmedLsn) this.#slot.confirmedLsn = lsn;
+    if (this.isOver || lsn <= this.#slot.confirmedLsn) return;
+    this.#slot.confirmedLsn = lsn;
+    for (const entry of this.#database.wal) if (entry.endLsn <= lsn) this.#slot.published.add(entry);
   }
 
   lose(): void {
@@ -54,6 +56,10 @@ export class SlotHold {
 export class ReplicationSlot {
   readonly database: ModelDatabase;
   confirmedLsn = 0n;
+  /** What is durable in the log. */
+  readonly published = new Set<WalEntry>();
+  /** Made anew, because there was none, and not yet told to the database. */
+  isNew = false;
   #savedLsn = 0n;
   #run = 0;
   #owner: object | null = null;
@@ -63,8 +69,12 @@ export class ReplicationSlot {
     this.database = database;
   }
 
-  nextRun(): number {
-    this.#run += 1;
+  get lastRun(): number {
+    return this.#run;
+  }
+
+  nextRun(highest: number): number {
+    this.#run = Math.max(this.#run, highest) + 1;
     return this.#run;
   }
 
@@ -86,6 +96,17 @@ export class ReplicationSlot {
   /** The server writes the confirmed position to disk. */
   save(): void {
     this.#savedLsn = this.confirmedLsn;
+  }
+
+  /** As the disk has it now, to come back to; `isLost`: as a base backup has it, which is not at all. */
+  snapshot(): (isLost: boolean) => void {
+    const [saved, run] = [this.#savedLsn, this.#run];
+    return (isLost) => {
+      this.#run = run;
+      this.confirmedLsn = isLost ? this.database.nextLsn() : saved;
+      this.#savedLsn = this.confirmedLsn;
+      this.isNew = isLost;
+    };
   }
 
   /** The server crashed. */

@@ -1,9 +1,11 @@
 /** Invariants of what was published: whole, once, in order, chained, and with exact causes. */
-import { covers, positionLsn } from '../../src/change/position.ts';
+import { isoToMicros } from '../../src/change/change-event.ts';
+import { covers, type Position, positionEpoch, positionLsn, type Seen } from '../../src/change/position.ts';
 import type { Failure } from './invariants.ts';
 import type { WalEntry } from './model-database.ts';
 import type { Published, PublishedTransaction } from './published.ts';
 import type { Region } from './region.ts';
+import type { RowHistoryEntry } from './region-truth.ts';
 
 export function checkStreams(regions: readonly Region[], published: Published): Failure | null {
   for (const region of regions) {
@@ -17,7 +19,14 @@ export function checkStreams(regions: readonly Region[], published: Published): 
   return null;
 }
 
-function checkWhole({ name, database }: Region, transactions: readonly PublishedTransaction[]): Failure | null {
+/** What the server has as it ended is published in its order; all else was published before the server lost it. */
+function checkWhole({ name, database, lostWal }: Region, published: readonly PublishedTransaction[]): Failure | null {
+  const transactions = ofHistory(database.wal, published);
+  const lost = new Set(lostWal.map(idOfCommitted));
+  const strange = published.find((each) => !transactions.includes(each) && !lost.has(idOfPublished(each)));
+  if (strange !== undefined) {
+    return { invariant: 'published-once', message: `${name} never committed ${tellPublished(strange)}` };
+  }
   for (let place = 0; place < Math.max(database.wal.length, transactions.length); place += 1) {
     const committed = database.wal[place];
     const transaction = transactions[place];
@@ -25,9 +34,26 @@ function checkWhole({ name, database }: Region, transactions: readonly Published
     const to = transaction === undefined ? 'nothing' : tellPublished(transaction);
     if (from !== to) return { invariant: 'published-once', message: `${name} committed ${from} and published ${to}` };
   }
-  const ids = transactions.flatMap(({ events }) => events.map((event) => event.event_id));
+  const ids = published.flatMap(({ events }) => events.map((event) => event.event_id));
   if (new Set(ids).size === ids.length) return null;
   return { invariant: 'published-once', message: `two events of ${name} have one id` };
+}
+
+function ofHistory(
+  wal: readonly WalEntry[],
+  published: readonly PublishedTransaction[],
+): readonly PublishedTransaction[] {
+  const committed = new Set(wal.map(idOfCommitted));
+  return published.filter((transaction) => committed.has(idOfPublished(transaction)));
+}
+
+/** A transaction of one history can have the place of another one's, though not its time and contents too. */
+function idOfCommitted(entry: WalEntry): string {
+  return `${entry.xid} ${entry.commitMicros} ${tellCommitted(entry)}`;
+}
+
+function idOfPublished(transaction: PublishedTransaction): string {
+  return `${transaction.xid} ${isoToMicros(transaction.committed_at)} ${tellPublished(transaction)}`;
 }
 
 function tellCommitted({ lsn, changes }: WalEntry): string {
@@ -56,20 +82,43 @@ function checkPredecessors(name: string, transactions: readonly PublishedTransac
 }
 
 /** For two writers of one row seen is exact: what a transaction overwrote it had seen, what overwrote it, not. */
-function checkSeen({ name, truth }: Region, transactions: readonly PublishedTransaction[]): Failure | null {
+function checkSeen({ name, truth, database }: Region, published: readonly PublishedTransaction[]): Failure | null {
+  const transactions = ofHistory(database.wal, published);
+  const own = new Set(transactions.map(({ position }) => position));
+  const positions = new Map(transactions.map(({ position }) => [positionLsn(position), position]));
   const seenAt = new Map(transactions.map(({ position, seen }) => [positionLsn(position), seen]));
   for (const [row, history] of truth.rows) {
     for (const [place, write] of history.entries()) {
       const seen = write.local ? seenAt.get(write.lsn) : undefined;
       if (seen === undefined) continue;
+      const late = lateOf(history.slice(0, place), seen, name, positions, write);
+      if (late !== null) return { invariant: 'seen', message: `${name}: a write has not seen ${late} on ${row}` };
       for (const [other, applied] of history.entries()) {
-        if (applied.local || applied.origin === name || applied.position === null) continue;
+        if (applied.local || applied.position === null || own.has(applied.position)) continue;
         const hasSeen = covers(seen, applied.origin, applied.position);
         if (hasSeen === other < place) continue;
         const what = `${hasSeen ? 'claims to have' : 'has not'} seen ${applied.origin} ${applied.position} on ${row}`;
         return { invariant: 'seen', message: `${name}: the transaction at ${write.local ? write.lsn : ''} ${what}` };
       }
     }
+  }
+  return null;
+}
+
+/** What this database had written before it in its one earlier epoch, and it claims not to have seen; null for nothing. */
+function lateOf(
+  before: readonly RowHistoryEntry[],
+  seen: Seen,
+  name: string,
+  positions: ReadonlyMap<bigint, Position>,
+  write: RowHistoryEntry,
+): Position | null {
+  const own = write.local ? positions.get(write.lsn) : undefined;
+  if (own === undefined || new Set([...positions.values()].map(positionEpoch)).size > 2) return null;
+  for (const entry of before) {
+    const position = entry.local ? positions.get(entry.lsn) : undefined;
+    if (position === undefined || positionEpoch(position) === positionEpoch(own)) continue;
+    if (!covers(seen, name, position)) return position;
   }
   return null;
 }

@@ -113,8 +113,10 @@ export class Workload {
     const table = TABLES[2];
     const key = `${region}${1 + random.below(3)}`;
     const other = `${region}${1 + random.below(3)}`;
-    // Where clocks are bad, a row can be gone for a while, and its value be free that long.
-    const u = this.#world.conditions.badClocks ? null : `${region}:${1 + random.below(3)}`;
+    // Where clocks are bad, a row can be gone for a while, and its value be free that long; and a restored region can give
+    // away a value that it had given away before.
+    const { badClocks, restores } = this.#world.conditions;
+    const u = badClocks || restores ? null : `${region}:${1 + random.below(3)}`;
     const v = this.#value();
     const dice = random.below(100);
     if (dice < 35) await session.insert(table, key, { id: key, v, u });

@@ -14,6 +14,8 @@ export type Conditions = {
   readonly badClocks: boolean;
   /** Probability that a transaction is another tool's. */
   readonly foreignRate: number;
+  /** Whether databases come back from copies of their disks. */
+  readonly restores: boolean;
 };
 
 export type WorldView = {

@@ -2,11 +2,10 @@
  * A whole simulated system: regions, users who write to all of them, and everything that can go wrong, driven by one
  * seed. The code between the databases is the real one; the fold of all published events is the oracle.
  */
-import { makePosition, type Position } from '../../src/change/position.ts';
+import type { Position } from '../../src/change/position.ts';
 import { MemoryLog } from '../../src/log/memory-log.ts';
 import { READ_AHEAD } from '../../src/log/transaction-reader.ts';
 import { type Random, seededRandom } from '../../src/platform/random.ts';
-import { EPOCH } from './capture-actor.ts';
 import { Faults } from './faults.ts';
 import type { Failure } from './invariants.ts';
 import { type Published, readPublished } from './published.ts';
@@ -57,10 +56,11 @@ export class World implements WorldView {
       lossRate: random.chance(0.2) ? 0.05 : 0,
       badClocks: random.chance(BAD_CLOCKS_SHARE),
       foreignRate: random.chance(0.15) ? random.pick([0.1, 0.5]) : 0,
+      restores: random.chance(0.35),
     };
     this.#regions = this.regions.map((name) => new Region(name, this));
     if (this.conditions.badClocks) for (const { clock } of this.#regions) clock.goWrong(random);
-    this.#faults = new Faults(random, this.scheduler, this.log, this.#regions, this.conditions.badClocks);
+    this.#faults = new Faults(random, this.scheduler, this.log, this.#regions, this.conditions);
     this.#workload = new Workload(this);
     this.scheduler.beforeStep = () => {
       // Mostly microseconds pass, sometimes none at all, now and then more than the window of stamping.
@@ -136,11 +136,12 @@ export class World implements WorldView {
 
   #isSettled(): boolean {
     const tails = new Map<string, Position>();
-    for (const { name, database, slot } of this.#regions) {
+    for (const { name, database, slot, capture } of this.#regions) {
       const last = database.wal.at(-1);
-      if (last === undefined) continue;
-      if (slot.confirmedLsn < last.endLsn) return false;
-      tails.set(name, makePosition(EPOCH, last.lsn));
+      if (last !== undefined && slot.confirmedLsn < last.endLsn) return false;
+      const tail = capture?.lastPosition;
+      if (tail === undefined) return false;
+      if (tail !== null) tails.set(name, tail);
     }
     return this.#regions.every((region) => region.isSettled(tails));
   }

@@ -283,19 +283,24 @@ export function bookkeepingContract(make: MakeHarness): void {
   );
 
   test(
-    'a local transaction is visible once it has ended',
+    'a local transaction is visible once it has ended, and never taken for one of another history',
     withHarness(make, async (h) => {
       const [one, two] = [await h.foreground(), await h.foreground()];
       for (const session of [one, two]) await session.begin();
       await one.insert(kv(1, 'one'));
       await two.insert(kv(2, 'two'));
       const [first, second] = [await one.xid(), await two.xid()];
-      assert.deepEqual([await h.port.isVisible(first), await h.port.isVisible(second)], [false, false]);
       await two.commit();
-      assert.deepEqual([await h.port.isVisible(first), await h.port.isVisible(second)], [false, true]);
-      // One that rolled back is waited for no longer.
       await one.rollback();
-      assert.equal(await h.port.isVisible(first), true);
+      const commitMicros = (await h.tuple(2))?.stampMicros ?? 0n;
+      const states = await h.port.ownCommits([
+        { xid: second, commitMicros },
+        { xid: second, commitMicros: commitMicros + 1n },
+        { xid: first, commitMicros },
+        { xid: second + 100_000, commitMicros },
+      ]);
+      assert.deepEqual(states, ['visible', 'elsewhere', 'elsewhere', 'elsewhere']);
+      assert.deepEqual(await h.port.ownCommits([]), []);
     }),
   );
 

@@ -10,7 +10,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { lsnFromText, parsePosition, positionLsn } from '../../src/change/position.ts';
+import { lsnFromText, makePosition, type Position } from '../../src/change/position.ts';
 import { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
 import { waitFor } from './wait-for.ts';
@@ -69,8 +69,8 @@ export class ClusterRegion {
   }
 
   /** A session of its own, for interleavings. */
-  async session(): Promise<PostgresClient> {
-    const client = await connect(this.url, { applicationName: 'test session', statementTimeoutMs: 600_000 });
+  async session(url = this.url): Promise<PostgresClient> {
+    const client = await connect(url, { applicationName: 'test session', statementTimeoutMs: 600_000 });
     await client.query('set search_path = public, pg_catalog');
     return client;
   }
@@ -191,9 +191,11 @@ ${options.config ?? ''}
 
   /** Waits until every region has applied, of every region, all that is committed now. */
   async settle(limitMs = SETTLE_LIMIT_MS): Promise<void> {
-    const ends = new Map<string, bigint>();
+    const ends = new Map<string, Position>();
     for (const region of this.regions) {
-      ends.set(region.name, lsnFromText((await region.one('select pg_current_wal_insert_lsn()')) ?? '0/0'));
+      const epoch = (await region.one(`select value from syncline.meta where key = 'epoch'`)) ?? '';
+      const lsn = lsnFromText((await region.one('select pg_current_wal_insert_lsn()')) ?? '0/0');
+      ends.set(region.name, makePosition(epoch, lsn));
     }
     for (const region of this.regions) {
       await waitFor(
@@ -201,7 +203,7 @@ ${options.config ?? ''}
           const marks = await region.sql('select origin, position from syncline.applied');
           return [...ends].every(([origin, end]) => {
             const position = marks.find(([name]) => name === origin)?.[1];
-            return position != null && positionLsn(parsePosition(position)) >= end;
+            return position != null && position >= end;
           });
         },
         { what: `${region.name} to apply everything; its agent printed:\n${region.output.slice(-4_000)}`, limitMs },

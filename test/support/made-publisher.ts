@@ -49,6 +49,8 @@ export function make(options: Partial<PublisherOptions> = {}): Made {
     region: REGION,
     run: 1,
     epoch: EPOCH,
+    fork: null,
+    after: null,
     writer: {
       append: (batch) => {
         records.push(...batch);

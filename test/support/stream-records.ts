@@ -58,6 +58,7 @@ export function heartbeat(run: number, lsn: number, hlc: Hlc = BigInt(lsn)): Log
     position: positionOf(lsn),
     predecessor: lsn > 1 ? positionOf(lsn - 1) : null,
     hlc,
+    xid: 1,
     committed_at: COMMITTED_AT,
     seen: {},
     promise: 0n,
@@ -67,5 +68,5 @@ export function heartbeat(run: number, lsn: number, hlc: Hlc = BigInt(lsn)): Log
 }
 
 export function runStart(run: number): LogRecord {
-  return runRecord({ region_id: 'eu', run, epoch: EPOCH, opened_at: COMMITTED_AT });
+  return runRecord({ region_id: 'eu', run, epoch: EPOCH, opened_at: COMMITTED_AT, forked_at: null });
 }

@@ -1,0 +1,91 @@
+/** What a start asks of the region's database, in SQL: see `run-start.ts` for what it is asked for. */
+
+import { microsToIso } from '../change/change-event.ts';
+import { hlcFromMicros, hlcToText } from '../change/hlc.ts';
+import { lsnToText, parsePosition } from '../change/position.ts';
+import type { OwnHistory } from '../clock/own-history.ts';
+import { readCommitTimes, readOwnHistory, saveOwnHistory } from '../clock/sql-own-history.ts';
+import { invariant } from '../platform/assert.ts';
+import { fail } from '../platform/errors.ts';
+import type { PostgresClient } from '../platform/postgres.ts';
+import type { Lease } from './lease.ts';
+import type { OwnMark } from './own-stream.ts';
+import type { OwnDatabase } from './run-start.ts';
+import { SLOT_DUE_KEY, serverMicros } from './slot.ts';
+
+const SYSTEM_KEY = 'system_id';
+
+export class SqlOwnDatabase implements OwnDatabase {
+  readonly #client: PostgresClient;
+  readonly #lease: Lease;
+  readonly #region: string;
+
+  constructor(client: PostgresClient, lease: Lease, region: string) {
+    this.#client = client;
+    this.#lease = lease;
+    this.#region = region;
+  }
+
+  async history(): Promise<OwnHistory> {
+    const history = await readOwnHistory(this.#client);
+    invariant(history !== null, 'the first epoch begins with the slot');
+    return history;
+  }
+
+  async mark(): Promise<OwnMark | null> {
+    const sql = 'select position, log_offset from syncline.applied where origin = $1';
+    const [row] = (await this.#client.query(sql, [this.#region])).rows;
+    if (row === undefined) return null;
+    return { position: parsePosition(row.position ?? ''), log_offset: Number(row.log_offset) };
+  }
+
+  readonly commitTimes: OwnDatabase['commitTimes'] = async (xids) => await readCommitTimes(this.#client, xids);
+
+  async lastRun(): Promise<number> {
+    return await this.#lease.lastRun();
+  }
+
+  async nextRun(highest: number): Promise<number> {
+    return await this.#lease.nextRun(highest);
+  }
+
+  /** In one statement, so that a slot that was made anew is never taken for the old one. */
+  async begin(history: OwnHistory): Promise<void> {
+    await saveOwnHistory(this.#client, history, { [SLOT_DUE_KEY]: '' });
+  }
+
+  async now(): Promise<{ epoch: string; iso: string }> {
+    const micros = await serverMicros(this.#client);
+    return { epoch: hlcToText(hlcFromMicros(micros)), iso: microsToIso(micros) };
+  }
+}
+
+/**
+ * The ledger holds what apply has read of its own connection's server. After a failover that one may still be the server
+ * before, whose notes tell of batches that this one never had: nothing may be stamped by them.
+ */
+export async function checkLedger(client: PostgresClient, newestLsn: bigint): Promise<void> {
+  if (newestLsn === 0n) return;
+  const sql = 'select exists (select from syncline.applied_at where lsn = $1::pg_lsn) as known';
+  const { rows } = await client.query(sql, [lsnToText(newestLsn)]);
+  if (rows[0]?.known === 't') return;
+  const detail = `apply has noted a batch at ${lsnToText(newestLsn)}, which this server does not know`;
+  throw fail('SYN-K024', detail, { context: { lsn: lsnToText(newestLsn) } });
+}
+
+/**
+ * Transaction ids, WAL positions and commit timestamps mean something only within one cluster. A database that came here
+ * by a dump, or through pg_upgrade, has the old one's notes and none of what they are about.
+ */
+export async function checkCluster(client: PostgresClient, region: string): Promise<void> {
+  const { rows } = await client.query(
+    `insert into syncline.meta (key, value) select $1, system_identifier::text from pg_control_system()
+     on conflict (key) do update set value = syncline.meta.value
+     returning value, (select system_identifier::text from pg_control_system()) as here`,
+    [SYSTEM_KEY],
+  );
+  const { value, here } = rows[0] ?? {};
+  if (value === here) return;
+  const detail = `region ${region} was served by cluster ${value}, and this database is in cluster ${here}`;
+  throw fail('SYN-K020', detail, { context: { region, was: value, is: here } });
+}
