@@ -23,7 +23,7 @@ const ORDER = Object.keys(CHECKS) as CheckCode[];
 const NONE_NEEDED = /^(--|#) none is needed/;
 const EXCLUDE = /^# (?:or )?in the configuration: tables: \{ exclude: (\[.*\]) \}$/;
 /** How many findings of one kind are told in full, and how many tables a note names. */
-const TOLD_MAX = 12;
+const TOLD_MAX = 8;
 const NAMES_MAX = 6;
 
 /** Sections of findings, then one line that sums up. */

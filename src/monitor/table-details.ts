@@ -107,7 +107,7 @@ select json_build_object(
       join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
      where a.attrelid = c.oid and a.attgenerated = 'v' and not a.attisdropped order by a.attnum`)},
   'primaryKey', (select conname from pg_constraint where conrelid = c.oid and contype = 'p'),
-  'isReferenced', exists (select from pg_constraint where confrelid = c.oid and contype = 'f' and conrelid <> c.oid),
+  'isReferenced', c.oid in (select confrelid from pg_constraint where contype = 'f' and conrelid <> confrelid),
   'keyCandidate', (
     select json_agg(a.attname order by k.place)
       from (select i.* from pg_index i

@@ -565,6 +565,34 @@ describe('tables', () => {
 });
 
 describe('databases', () => {
+  test('with many tables are asked no more often than those with few', async () => {
+    await using patient = await clinic.admit();
+    await using client = await connect(patient.url, { applicationName: 'syncline test' });
+    let asked = 0;
+    const counting = new Proxy(client, {
+      get(target, name) {
+        if (name === 'query' || name === 'queryArrays') asked += 1;
+        const value: unknown = Reflect.get(target, name);
+        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+      },
+    });
+    const counts: number[] = [];
+    for (const [from, to] of [
+      [1, 2],
+      [3, 40],
+    ]) {
+      await patient.asOwner(
+        `do $$ begin for i in ${from}..${to} loop execute format(
+           'create table public.t%s (id serial primary key, other int unique references public.t%s, v text)', i, greatest(i - 1, 1));
+         end loop; end $$`,
+      );
+      asked = 0;
+      await findProblems(counting, patient.config);
+      counts.push(asked);
+    }
+    assert.equal(counts[0], counts[1]);
+  });
+
   test('with an encoding that is no UTF8 are told, and refused where it says nothing', async () => {
     await using ascii = await clinic.admit({ encoding: 'SQL_ASCII' });
     await using latin = await clinic.admit({ encoding: 'LATIN1' });
