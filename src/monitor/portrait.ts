@@ -20,6 +20,8 @@ export type PortraitColumn = {
   readonly not_null: boolean;
   /** The expression of the default; null where there is none, or a sequence gives it. */
   readonly column_default: string | null;
+  /** Whether a sequence fills it, other than an identity column's. */
+  readonly is_serial: boolean;
   /** The expression of a generated column. */
   readonly generated: string | null;
   readonly identity: 'always' | 'by default' | null;
@@ -42,6 +44,9 @@ export type PortraitTable = {
   readonly uniques: readonly PortraitRule[];
 };
 
+/** A collation in a unique index that calls unequal texts equal, by rules that come with its version. */
+export type PortraitCollation = { readonly name: string; readonly version: string | null };
+
 export type PortraitServer = {
   readonly version: string;
   readonly major: number;
@@ -49,6 +54,8 @@ export type PortraitServer = {
   /** Provider, locale and character type of the database; null where they are unknown. */
   readonly collation: string;
   readonly collation_version: string | null;
+  /** Nondeterministic ones that unique indexes use. */
+  readonly collations: readonly PortraitCollation[];
 };
 
 export type Portrait = {
@@ -67,7 +74,11 @@ select json_build_object(
   'collation', concat_ws(', ', case coalesce(to_jsonb(d)->>'datlocprovider', 'c')
       when 'i' then 'icu' when 'b' then 'builtin' else 'libc' end,
     coalesce(to_jsonb(d)->>'datlocale', to_jsonb(d)->>'daticulocale', datcollate), 'ctype ' || datctype),
-  'collation_version', to_jsonb(d)->>'datcollversion') as portrait
+  'collation_version', to_jsonb(d)->>'datcollversion',
+  'collations', coalesce((
+    select json_agg(json_build_object('name', c.oid::regcollation::text, 'version', pg_collation_actual_version(c.oid)) order by c.oid)
+      from pg_collation c where not c.collisdeterministic
+       and exists (select from pg_index i where i.indisunique and c.oid = any (i.indcollation))), '[]')) as portrait
   from pg_database d where datname = current_database()`;
 
 // An index on a constraint is shown as the constraint; what is compared begins behind the names.
@@ -82,6 +93,8 @@ select json_build_object(
         'not_null', a.attnotnull,
         'column_default', case when a.attgenerated = '' and pg_get_expr(d.adbin, d.adrelid) !~ 'nextval\\('
                           then pg_get_expr(d.adbin, d.adrelid) end,
+        'is_serial', coalesce(a.attgenerated = '' and pg_get_expr(d.adbin, d.adrelid) ~ '^nextval\\('
+                              and a.atttypid in (20, 21, 23), false),
         'generated', case when a.attgenerated <> '' then pg_get_expr(d.adbin, d.adrelid) end,
         'identity', case a.attidentity when 'a' then 'always' when 'd' then 'by default' end) order by a.attnum)
       from pg_attribute a join pg_type t on t.oid = a.atttypid

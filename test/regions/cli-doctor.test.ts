@@ -30,6 +30,7 @@ type Fault = {
   readonly exclude?: readonly string[];
   /** Run by a superuser after all others. */
   readonly later?: readonly string[];
+  readonly what?: RegExp;
   /** What else comes with it and is no fault. */
   readonly besides?: readonly CheckCode[];
 };
@@ -283,6 +284,12 @@ const FAULTS: readonly Fault[] = [
   { name: 'few connections for the role', code: 'SYN-P037', superuser: ['alter role $me connection limit 3'] },
   { name: 'few connections for the database', code: 'SYN-P037', superuser: ['alter database $me connection limit 4'] },
   {
+    name: 'hardly enough connections for the role',
+    code: 'SYN-P037',
+    severity: 'warning',
+    superuser: ['alter role $me connection limit 9'],
+  },
+  {
     name: 'a password that expires',
     code: 'SYN-P037',
     severity: 'warning',
@@ -388,6 +395,15 @@ const NOTICES: readonly Fault[] = [
     name: 'generated columns',
     code: 'SYN-P027',
     owner: ['create table public.t (id uuid primary key, a int, b int generated always as (a * 2) stored)'],
+  },
+  {
+    name: 'generated columns with functions of users',
+    code: 'SYN-P027',
+    what: /: b \(by public\.twice\)\.$/,
+    owner: [
+      'create function public.twice(int) returns int immutable language sql return $1 * 2',
+      'create table public.t (id uuid primary key, a int, b int generated always as (public.twice(a)) stored)',
+    ],
   },
   {
     name: 'foreign keys',
@@ -664,6 +680,7 @@ describe('what needs nothing', () => {
       assert.deepEqual(faultsIn(found), []);
       const [mine] = found.filter((each) => each.code === fault.code);
       assert.equal(mine?.severity, 'info');
+      assert.match(mine?.what ?? '', fault.what ?? /./);
       assert.match(mine?.fix ?? '', /^-- none is needed[^\n]*$/);
     });
   }
