@@ -205,6 +205,7 @@ export const RegionPortrait = Type.Object(
         uniques: Rules,
       }),
     ),
+    types: Type.Array(Type.Object({ name: Type.String(), labels: Type.Array(Type.String()), checks: Rules })),
     sequences: Type.Array(
       Type.Object({
         oid: Count,

@@ -16,6 +16,7 @@ const PORTRAIT: Portrait = {
   },
   interleave: null,
   tables: [],
+  types: [],
   sequences: [],
 };
 const us = (change: Partial<Portrait['server']>): Portrait => ({

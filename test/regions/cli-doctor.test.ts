@@ -11,6 +11,7 @@ import { parse as parseYaml } from 'yaml';
 import { examine, sorted } from '../../src/cli/doctor-checks.ts';
 import type { CheckCode } from '../../src/monitor/check-list.ts';
 import type { Finding } from '../../src/monitor/finding.ts';
+import { readPortrait } from '../../src/monitor/portrait.ts';
 import { checkPrerequisites, findProblems, LEAVES_OUT_TABLE } from '../../src/monitor/prerequisites.ts';
 import { type Config, parseConfig } from '../../src/platform/config.ts';
 import { connect } from '../../src/platform/postgres.ts';
@@ -454,6 +455,16 @@ describe('a healthy database', () => {
     assert.deepEqual(await patient.findings(), []);
     await using client = await connect(patient.url, { applicationName: 'syncline test' });
     assert.deepEqual(await checkPrerequisites(client, patient.config), []);
+  });
+
+  test('is left as it is: everything is read in transactions that cannot write', async () => {
+    await using patient = await clinic.admit();
+    await patient.asOwner('create table public.t (id serial primary key, v text)');
+    await using client = await connect(patient.url, { applicationName: 'syncline test' });
+    await client.query('set default_transaction_read_only = on');
+    const codes = (await findProblems(client, patient.config)).map(({ code }) => code);
+    assert.deepEqual(codes, ['SYN-P029', 'SYN-P028', 'SYN-P025']);
+    await readPortrait(client, patient.config);
   });
 
   test('that is empty is told so', async () => {
