@@ -54,10 +54,10 @@ async function doctor({ config: paths, json }: Flags): Promise<void> {
     printJson(isAlone ? reports[0] : { regions: reports, ...report(between) });
   } else if (isAlone) print(renderFindings(names[0] ?? '', all, width()));
   else {
-    const heading = (text: string): void => print(`${paint('bold', `━━━ ${text} `.padEnd(width(), '━'))}\n`);
+    const heading = (text: string): void => print(`${paint('bold', `━━━ ${text} `.padEnd(width(), '━'))}\n\n`);
     for (const { name, findings } of regions) {
       heading(name);
-      print(`${renderFindings(name, findings, width())}\n`);
+      print(`${renderFindings(name, findings, width())}\n\n`);
     }
     const where = `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`;
     heading(`between ${where}`);

@@ -99,7 +99,7 @@ select json_build_object(
      where conrelid = c.oid and condeferrable and contype in ('p', 'u', 'x') and conparentid = 0 order by conname`)},
   'generated', ${names(`
     select a.attname || coalesce((
-             select format(' (by %s)', string_agg(distinct p.oid::regproc::text, ', '))
+             select ' (by ' || string_agg(distinct p.oid::regproc::text, ', ') || ')'
                from pg_attrdef d join pg_depend e on e.classid = 'pg_attrdef'::regclass and e.objid = d.oid
                join pg_proc p on e.refclassid = 'pg_proc'::regclass and p.oid = e.refobjid
               where d.adrelid = a.attrelid and d.adnum = a.attnum and p.oid >= 16384), '') as name

@@ -395,6 +395,7 @@ const NOTICES: readonly Fault[] = [
   {
     name: 'generated columns',
     code: 'SYN-P027',
+    what: /: b\.$/,
     owner: ['create table public.t (id uuid primary key, a int, b int generated always as (a * 2) stored)'],
   },
   {
