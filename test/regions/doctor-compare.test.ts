@@ -3,14 +3,18 @@
 
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { ApiServer } from '../../src/api/server.ts';
 import { compareDatabases, comparePeers } from '../../src/cli/doctor-compare.ts';
 import { CHECKS, type CheckCode } from '../../src/monitor/check-list.ts';
+import { serverTimeMs } from '../../src/monitor/clock-offset.ts';
 import type { Finding } from '../../src/monitor/finding.ts';
+import { portraitText, readPortrait } from '../../src/monitor/portrait.ts';
 import { type Config, parseConfig } from '../../src/platform/config.ts';
+import { connect } from '../../src/platform/postgres.ts';
 import { run } from '../support/command.ts';
 import { Clinic, type Patient } from '../support/doctor-clinic.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
@@ -263,6 +267,37 @@ describe('agents of peers', () => {
       (await comparePeers(withPeer(a.config, b.name, undefined))).map(({ what }) => what),
       [`Nothing was compared with ${b.name}.`],
     );
+  });
+
+  test('with clocks that differ are told, and by how much, give or take the way', async () => {
+    await using a = await clinic.admit();
+    await using b = await clinic.admit();
+    await using client = await connect(b.url, { applicationName: 'syncline test' });
+    const portrait = portraitText(await readPortrait(client, b.config));
+    let aheadMs = 5_000;
+    const answer = async (path: string | undefined): Promise<string> =>
+      path === '/region' ? portrait : JSON.stringify({ now_ms: (await serverTimeMs(client)) + aheadMs });
+    const peer = createServer((request, response) => void answer(request.url).then((text) => response.end(text)));
+    await new Promise<void>((resolve) => peer.listen({ host: '127.0.0.1', port: 0 }, resolve));
+    const address = peer.address();
+    const config = withPeer(a.config, b.name, `http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}`);
+    try {
+      const [ahead] = await comparePeers(config);
+      assert.deepEqual([ahead?.code, ahead?.severity], ['SYN-P045', 'warning']);
+      assert.match(
+        ahead?.what ?? '',
+        new RegExp(`^The clock of ${b.name} is \\d+ ms ahead of that of ${a.name} \\(give or`),
+      );
+      aheadMs = -120_000;
+      const [behind] = await comparePeers(config);
+      assert.deepEqual([behind?.code, behind?.severity], ['SYN-P045', 'error']);
+      assert.match(behind?.what ?? '', new RegExp(`^The clock of ${a.name} is \\d+ ms ahead of that of ${b.name} `));
+      aheadMs = 0;
+      assert.deepEqual(await comparePeers(config), []);
+    } finally {
+      peer.closeAllConnections();
+      peer.close();
+    }
   });
 
   test('and several configurations are compared by the command', async () => {
