@@ -8,6 +8,7 @@ import { checkArchitecture } from './check-architecture.ts';
 import { checkBannedWords } from './check-banned-words.ts';
 import { checkDeadFiles } from './check-dead-files.ts';
 import { checkDocLinks } from './check-doc-links.ts';
+import { checkDoctorDoc } from './check-doctor-doc.ts';
 import { checkErrorsDoc } from './check-errors-doc.ts';
 import { checkImports } from './check-imports.ts';
 import { checkSpec } from './check-spec.ts';
@@ -29,6 +30,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
   'banned-words': checkBannedWords,
   'doc-links': checkDocLinks,
   'errors-doc': checkErrorsDoc,
+  'doctor-doc': checkDoctorDoc,
   architecture: checkArchitecture,
   spec: checkSpec,
 };

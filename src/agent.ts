@@ -30,6 +30,7 @@ import type {
   Problem,
   ReplicationLink,
 } from './monitor/agent-status.ts';
+import type { Finding } from './monitor/finding.ts';
 import { LinkActivity, toProblem } from './monitor/link-activity.ts';
 import { checkPrerequisites } from './monitor/prerequisites.ts';
 import { Backoff } from './platform/backoff.ts';
@@ -122,7 +123,7 @@ export class Agent implements AgentControl, AsyncDisposable {
   static async #startOnce(config: Config, logger: Logger): Promise<Agent> {
     const client = await connect(config.database, { applicationName: `syncline ${config.region} start` });
     try {
-      await checkPrerequisites(client, config);
+      tellWarnings(await checkPrerequisites(client, config), logger);
       await migrate(client);
     } finally {
       await client.end();
@@ -494,6 +495,12 @@ type Parts = {
   readonly peerLogs: ReadonlyMap<string, EmbeddedLog>;
   readonly ledger: NotesLedger;
 };
+
+/** By code alone: there may be one for each of a thousand tables. */
+function tellWarnings(findings: readonly Finding[], logger: Logger): void {
+  const codes = findings.filter(({ severity }) => severity !== 'info').map(({ code }) => code);
+  if (codes.length > 0) logger.warn({ codes: [...new Set(codes)] }, '`syncline doctor` warns of this region');
+}
 
 function applyState(state: RunState): AgentStatus['apply']['state'] {
   switch (state.kind) {

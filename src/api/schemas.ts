@@ -178,6 +178,7 @@ export const RegionPortrait = Type.Object(
       encoding: Type.String(),
       collation: Type.String(),
       collation_version: nullable(Type.String()),
+      collations: Type.Array(Type.Object({ name: Type.String(), version: nullable(Type.String()) })),
     }),
     interleave: nullable(Type.Object({ of: Count, offset: Count })),
     tables: Type.Array(
@@ -194,6 +195,7 @@ export const RegionPortrait = Type.Object(
             collation: nullable(Type.String()),
             not_null: Type.Boolean(),
             column_default: nullable(Type.String()),
+            is_serial: Type.Boolean(),
             generated: nullable(Type.String()),
             identity: nullable(Type.String()),
           }),
@@ -203,6 +205,7 @@ export const RegionPortrait = Type.Object(
         uniques: Rules,
       }),
     ),
+    types: Type.Array(Type.Object({ name: Type.String(), labels: Type.Array(Type.String()), checks: Rules })),
     sequences: Type.Array(
       Type.Object({
         oid: Count,

@@ -7,6 +7,7 @@
 import { type ClockOffset, measureOffset, serverTimeMs } from '../monitor/clock-offset.ts';
 import { compareClocks, compareSequences, compareServers } from '../monitor/compare-servers.ts';
 import { compareTables } from '../monitor/compare-tables.ts';
+import { compareTypes } from '../monitor/compare-types.ts';
 import type { Finding } from '../monitor/finding.ts';
 import { type Portrait, parsePortrait, readPortrait } from '../monitor/portrait.ts';
 import type { Config } from '../platform/config.ts';
@@ -42,8 +43,11 @@ function compared(regions: readonly Seen[], driftLimitMs: number): Finding[] {
   const findings: Finding[] = [];
   for (const [place, one] of regions.entries()) {
     for (const other of regions.slice(place + 1)) {
-      if (place === 0) findings.push(...compareTables(one.portrait, other.portrait));
-      if (place === 0) findings.push(...compareServers(one.portrait, other.portrait));
+      if (place === 0) {
+        for (const compare of [compareTables, compareTypes, compareServers]) {
+          findings.push(...compare(one.portrait, other.portrait));
+        }
+      }
       findings.push(...compareSequences(one.portrait, other.portrait));
       const clocks = [one, other].map(({ portrait, clock }) => ({ region: portrait.region, clock }));
       const [a, b] = clocks as [(typeof clocks)[0], (typeof clocks)[0]];

@@ -23,31 +23,36 @@ const ORDER = Object.keys(CHECKS) as CheckCode[];
 const NONE_NEEDED = /^(--|#) none is needed/;
 const EXCLUDE = /^# (?:or )?in the configuration: tables: \{ exclude: (\[.*\]) \}$/;
 /** How many findings of one kind are told in full, and how many tables a note names. */
-const TOLD_MAX = 12;
+const TOLD_MAX = 8;
 const NAMES_MAX = 6;
 
-/** Sections of findings, then one line that sums up. */
-export function renderFindings(name: string, findings: readonly Finding[], width: number): string {
+/** Sections of findings, then one line that sums up; `fit` is that line where nothing has to be done. */
+export function renderFindings(
+  name: string,
+  findings: readonly Finding[],
+  width: number,
+  fit = `${name} is fit`,
+): string {
   const sections = SEVERITIES.flatMap((severity) => {
     const groups = grouped(findings.filter((each) => each.severity === severity));
     if (groups.length === 0) return [];
     return [paint('bold', HEADING[severity]), '', ...groups.map((group) => `${renderGroup(group, width)}\n`)];
   });
-  return [...sections, summary(name, findings)].join('\n');
+  return [...sections, summary(name, findings, fit)].join('\n');
 }
 
 export function countOf(findings: readonly Finding[], severity: Severity): number {
   return findings.filter((each) => each.severity === severity).length;
 }
 
-function summary(name: string, findings: readonly Finding[]): string {
+function summary(name: string, findings: readonly Finding[], fit: string): string {
   const [errors, warnings, notes] = SEVERITIES.map((severity) => {
     const count = countOf(findings, severity);
     return `${count} ${NOUN[severity]}${count === 1 ? '' : 's'}`;
   });
   const isFit = findings.every(({ severity }) => severity === 'info');
   if (!isFit) return `${name}: ${errors}, ${warnings}, ${notes}`;
-  return paint('green', `${name} is fit`) + (findings.length === 0 ? '' : ` (${notes})`);
+  return paint('green', fit) + (findings.length === 0 ? '' : ` (${notes})`);
 }
 
 /** Findings of one kind together, in the order of the list of checks. */

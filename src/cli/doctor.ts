@@ -11,7 +11,7 @@ import { fail } from '../platform/errors.ts';
 import { examine, sorted } from './doctor-checks.ts';
 import { compareDatabases, comparePeers } from './doctor-compare.ts';
 import { countOf, renderFindings } from './doctor-view.ts';
-import { print, printJson } from './output.ts';
+import { paint, print, printJson } from './output.ts';
 
 type Flags = { readonly config: readonly string[]; readonly json?: boolean };
 
@@ -52,9 +52,16 @@ async function doctor({ config: paths, json }: Flags): Promise<void> {
   if (json === true) {
     const reports = regions.map(({ name, findings }) => ({ region: name, ...report(findings) }));
     printJson(isAlone ? reports[0] : { regions: reports, ...report(between) });
-  } else {
-    const parts = [...regions, ...(isAlone ? [] : [{ name: `between ${names.join(' and ')}`, findings: between }])];
-    for (const { name, findings } of parts) print(`${renderFindings(name, findings, width())}${isAlone ? '' : '\n'}`);
+  } else if (isAlone) print(renderFindings(names[0] ?? '', all, width()));
+  else {
+    const heading = (text: string): void => print(`${paint('bold', `━━━ ${text} `.padEnd(width(), '━'))}\n\n`);
+    for (const { name, findings } of regions) {
+      heading(name);
+      print(`${renderFindings(name, findings, width())}\n\n`);
+    }
+    const where = `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`;
+    heading(`between ${where}`);
+    print(renderFindings(`between ${where}`, between, width(), `nothing to mend between ${where}`));
   }
   if (countOf(all, 'error') > 0) process.exitCode = 1;
 }

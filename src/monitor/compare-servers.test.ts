@@ -6,9 +6,17 @@ import type { Portrait } from './portrait.ts';
 
 const PORTRAIT: Portrait = {
   region: 'eu',
-  server: { version: '18.4', major: 18, encoding: 'UTF8', collation: 'icu, und, ctype C', collation_version: '1' },
+  server: {
+    version: '18.4',
+    major: 18,
+    encoding: 'UTF8',
+    collation: 'icu, und, ctype C',
+    collation_version: '1',
+    collations: [],
+  },
   interleave: null,
   tables: [],
+  types: [],
   sequences: [],
 };
 const us = (change: Partial<Portrait['server']>): Portrait => ({
@@ -53,6 +61,11 @@ test('servers may differ in version, and are told of encoding and collation', ()
   assert.deepEqual(codes({ version: '15.1', major: 15 }), ['SYN-P044 info']);
   assert.deepEqual(codes({ encoding: 'LATIN1' }), ['SYN-P044 warning']);
   assert.deepEqual(codes({ collation_version: '2' }), ['SYN-P044 info']);
+  const collations = [{ name: 'public.ci', version: '1' }];
+  const one = { ...PORTRAIT, server: { ...PORTRAIT.server, collations } };
+  assert.deepEqual(compareServers(one, us({ collations })), []);
+  const [found] = compareServers(one, us({ collations: [{ name: 'public.ci', version: '2' }] }));
+  assert.equal(found?.what, 'The version of the collation public.ci is 1 in eu and 2 in us.');
   assert.deepEqual(codes({ collation: 'libc, C, ctype C' }), ['SYN-P044 warning']);
 });
 

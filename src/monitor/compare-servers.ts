@@ -38,6 +38,17 @@ export function compareServers(one: Portrait, other: Portrait): Finding[] {
         : `-- restore a dump into a new database with the collation of the other region`,
     });
   }
+  for (const { name, version } of a.collations) {
+    const counterpart = b.collations.find((each) => each.name === name);
+    if (counterpart === undefined || counterpart.version === version) continue;
+    findings.push({
+      code: 'SYN-P044',
+      severity: 'warning',
+      what: differ(`version of the collation ${name}`, version ?? 'unknown', counterpart.version ?? 'unknown'),
+      why: 'Unique indexes use it to tell which texts are equal, so one region may take two rows of which the other refuses one.',
+      fix: '-- run both servers with the same version of ICU',
+    });
+  }
   if (a.major !== b.major) {
     findings.push({
       code: 'SYN-P044',

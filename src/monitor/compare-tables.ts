@@ -153,7 +153,7 @@ function missingTable({ region, table }: Side, lacking: string): Finding {
     why: WHY_ERROR,
     fix: table.is_partitioned
       ? `# ${dump} prints the statements, in ${region}, for ${lacking}`
-      : `-- in ${lacking}; ${dump} in ${region} prints foreign keys, sequences and comments as well\n${statements.join('\n')}`,
+      : `-- in ${lacking}; ${dump} in ${region} prints foreign keys and comments as well\n${statements.join('\n')}`,
   };
 }
 
@@ -167,8 +167,8 @@ const leftOut = (table: PortraitTable, by: string, notBy: string): Finding => ({
 });
 
 function columnSql(column: PortraitColumn, isNew: boolean): string {
-  const { name, generated, identity, column_default, not_null } = column;
-  const parts = [`${quoteIdent(name)} ${typeSql(column)}`];
+  const { name, type, is_serial, generated, identity, column_default, not_null } = column;
+  const parts = [`${quoteIdent(name)} ${(is_serial ? SERIAL[type] : undefined) ?? typeSql(column)}`];
   if (generated !== null) parts.push(`generated always as (${generated}) stored`);
   if (identity !== null) parts.push(`generated ${identity} as identity`);
   if (column_default !== null) parts.push(`default ${column_default}`);
@@ -176,6 +176,8 @@ function columnSql(column: PortraitColumn, isNew: boolean): string {
   if (not_null && (isNew || column_default !== null)) parts.push('not null');
   return parts.join(' ');
 }
+
+const SERIAL: Readonly<Record<string, string>> = { smallint: 'smallserial', integer: 'serial', bigint: 'bigserial' };
 
 const typeSql = ({ type, collation }: PortraitColumn): string =>
   collation === null ? type : `${type} collate ${collation}`;

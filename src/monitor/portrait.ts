@@ -20,6 +20,8 @@ export type PortraitColumn = {
   readonly not_null: boolean;
   /** The expression of the default; null where there is none, or a sequence gives it. */
   readonly column_default: string | null;
+  /** Whether a sequence fills it, other than an identity column's. */
+  readonly is_serial: boolean;
   /** The expression of a generated column. */
   readonly generated: string | null;
   readonly identity: 'always' | 'by default' | null;
@@ -42,6 +44,17 @@ export type PortraitTable = {
   readonly uniques: readonly PortraitRule[];
 };
 
+/** An enum or a domain: what values it takes. */
+export type PortraitType = {
+  /** Quoted, with its schema. */
+  readonly name: string;
+  readonly labels: readonly string[];
+  readonly checks: readonly PortraitRule[];
+};
+
+/** A collation in a unique index that calls unequal texts equal, by rules that come with its version. */
+export type PortraitCollation = { readonly name: string; readonly version: string | null };
+
 export type PortraitServer = {
   readonly version: string;
   readonly major: number;
@@ -49,6 +62,8 @@ export type PortraitServer = {
   /** Provider, locale and character type of the database; null where they are unknown. */
   readonly collation: string;
   readonly collation_version: string | null;
+  /** Nondeterministic ones that unique indexes use. */
+  readonly collations: readonly PortraitCollation[];
 };
 
 export type Portrait = {
@@ -56,6 +71,7 @@ export type Portrait = {
   readonly server: PortraitServer;
   readonly interleave: Interleave | null;
   readonly tables: readonly PortraitTable[];
+  readonly types: readonly PortraitType[];
   readonly sequences: readonly FillingSequence[];
 };
 
@@ -67,7 +83,11 @@ select json_build_object(
   'collation', concat_ws(', ', case coalesce(to_jsonb(d)->>'datlocprovider', 'c')
       when 'i' then 'icu' when 'b' then 'builtin' else 'libc' end,
     coalesce(to_jsonb(d)->>'datlocale', to_jsonb(d)->>'daticulocale', datcollate), 'ctype ' || datctype),
-  'collation_version', to_jsonb(d)->>'datcollversion') as portrait
+  'collation_version', to_jsonb(d)->>'datcollversion',
+  'collations', coalesce((
+    select json_agg(json_build_object('name', c.oid::regcollation::text, 'version', pg_collation_actual_version(c.oid)) order by c.oid)
+      from pg_collation c where not c.collisdeterministic
+       and exists (select from pg_index i where i.indisunique and c.oid = any (i.indcollation))), '[]')) as portrait
   from pg_database d where datname = current_database()`;
 
 // An index on a constraint is shown as the constraint; what is compared begins behind the names.
@@ -82,6 +102,8 @@ select json_build_object(
         'not_null', a.attnotnull,
         'column_default', case when a.attgenerated = '' and pg_get_expr(d.adbin, d.adrelid) !~ 'nextval\\('
                           then pg_get_expr(d.adbin, d.adrelid) end,
+        'is_serial', coalesce(a.attgenerated = '' and pg_get_expr(d.adbin, d.adrelid) ~ '^nextval\\('
+                              and a.atttypid in (20, 21, 23), false),
         'generated', case when a.attgenerated <> '' then pg_get_expr(d.adbin, d.adrelid) end,
         'identity', case a.attidentity when 'a' then 'always' when 'd' then 'by default' end) order by a.attnum)
       from pg_attribute a join pg_type t on t.oid = a.atttypid
@@ -93,14 +115,16 @@ select json_build_object(
       join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
      where i.indrelid = c.oid and i.indisprimary and k.place <= i.indnkeyatts),
   'checks', (
-    select json_agg(json_build_object('name', quote_ident(k.conname), 'definition', pg_get_constraintdef(k.oid),
+    select json_agg(json_build_object('name', quote_ident(k.conname),
+        'definition', regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', ''),
         'statement', format('alter table %s add constraint %I %s;', c.oid::regclass, k.conname, pg_get_constraintdef(k.oid)))
         order by k.conname)
       from pg_constraint k where k.conrelid = c.oid and k.contype in ('c', 'x')),
   'uniques', (
     select json_agg(json_build_object('name', quote_ident(x.relname),
         'definition', substr(pg_get_indexdef(i.indexrelid), strpos(pg_get_indexdef(i.indexrelid), ' USING ') + 1),
-        'statement', case when k.oid is null then pg_get_indexdef(i.indexrelid) || ';' else
+        'statement', case when k.oid is null
+           then regexp_replace(pg_get_indexdef(i.indexrelid), '^(CREATE UNIQUE INDEX .*) ON ONLY ', '\\1 ON ') || ';' else
            format('alter table %s add constraint %I %s;', c.oid::regclass, k.conname, pg_get_constraintdef(k.oid)) end)
         order by x.relname)
       from pg_index i join pg_class x on x.oid = i.indexrelid
@@ -111,6 +135,19 @@ select json_build_object(
  where c.relkind in ('r', 'p') and not c.relispartition and c.relpersistence = 'p' and c.oid >= 16384
    and n.nspname not in ('information_schema', 'syncline')
  order by n.nspname collate "C", c.relname collate "C"`;
+
+const TYPES_SQL = `
+select json_build_object(
+  'name', format_type(t.oid, null),
+  'labels', coalesce((select json_agg(enumlabel order by enumlabel collate "C") from pg_enum where enumtypid = t.oid), '[]'),
+  'checks', coalesce((
+    select json_agg(json_build_object('name', quote_ident(k.conname),
+        'definition', regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', ''),
+        'statement', format('alter domain %s add constraint %I %s;', format_type(t.oid, null), k.conname, pg_get_constraintdef(k.oid)))
+        order by k.conname)
+      from pg_constraint k where k.contypid = t.oid and k.contype = 'c'), '[]')) as portrait
+  from pg_type t where t.typtype in ('e', 'd') and t.oid >= 16384
+ order by t.oid`;
 
 type RawTable = Omit<PortraitTable, 'key' | 'checks' | 'uniques' | 'columns' | 'is_replicated'> & {
   readonly oid: string;
@@ -126,6 +163,7 @@ export async function readPortrait(
 ): Promise<Portrait> {
   const server = await database.query(SERVER_SQL);
   const found = await database.query(TABLES_SQL);
+  const types = await database.query(TYPES_SQL);
   const raw = found.rows.map(({ portrait }) => JSON.parse(portrait ?? '') as RawTable);
   const tables = raw.map(({ oid, columns, key, checks, uniques, ...table }) => ({
     oid: Number(oid),
@@ -142,6 +180,7 @@ export async function readPortrait(
     server: JSON.parse(server.rows[0]?.portrait ?? '') as PortraitServer,
     interleave: sequences.interleave ?? null,
     tables: tables.map(({ oid: _, ...table }) => table),
+    types: types.rows.map(({ portrait }) => JSON.parse(portrait ?? '') as PortraitType),
     sequences: await readFillingSequences(
       database,
       replicated.map(({ oid }) => oid),

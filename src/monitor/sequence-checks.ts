@@ -23,16 +23,16 @@ export function sequenceFindings(sequences: readonly FillingSequence[], config: 
 
 function findingOf(sequence: FillingSequence, plan: Interleave, isAsked: boolean): Finding {
   const { name, columns } = sequence;
-  const tables = [...new Set(columns.map(({ table }) => table))].join(', ');
+  const filled = columns.map(({ table, column }) => `${table}.${column}`).join(', ');
   const why = `Two regions that insert at once make two rows of one key, and one of them is lost. Each region needs numbers of its own: here every ${plan.of}th, from ${plan.offset} on.`;
   const reason = unfitness(sequence, plan);
   const statements = ['begin;', ...alignment(sequence, plan, highestOf(sequence)), 'commit;'].join('\n');
-  const configure = `# or in the configuration, for the agent to do it, with an offset of its own for each region: sequences: { interleave: { of: ${plan.of}, offset: ${plan.offset} } }`;
+  const configure = `# or let the agent do it, with an offset of its own for each region: sequences: { interleave: { of: ${plan.of}, offset: ${plan.offset} } }`;
   return {
     code: 'SYN-P028',
     severity: isAsked && reason === null ? 'info' : 'warning',
     table: columns[0]?.table ?? name,
-    what: `The sequence ${name}, which fills a column of ${tables}, hands out numbers that other regions hand out too.`,
+    what: `${name} (for ${filled}) hands out the same numbers in every region.`,
     why,
     fix:
       reason === null

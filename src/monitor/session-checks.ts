@@ -7,7 +7,9 @@
 import { type PostgresClient, quoteIdent } from '../platform/postgres.ts';
 import type { Finding } from './finding.ts';
 
-/** Lease, control, notes, apply, capture, its publication, sequences and API, and one for who looks. */
+/** Lease, control, notes, apply, capture, its heartbeat and publication, and the API. */
+const CONNECTIONS_MIN = 8;
+/** Sequences now and then, and one for who looks. */
 const CONNECTIONS = 10;
 const EXPIRY_DAYS = 30;
 
@@ -71,7 +73,7 @@ function limitFindings({ role, database, isSuperuser, roleLimit, databaseLimit, 
     if (!tooFew(limit)) continue;
     findings.push({
       code: 'SYN-P037',
-      severity: 'error',
+      severity: limit < CONNECTIONS_MIN ? 'error' : 'warning',
       what: `The ${what} admits ${limit} connections.`,
       why: `An agent holds up to ${CONNECTIONS}, and one that cannot connect again stops replicating.`,
       fix: `-- as a superuser\n${alter} connection limit -1;`,

@@ -192,8 +192,8 @@ function noticeFindings(table: CatalogTable, detail: TableDetails): Finding[] {
       severity: 'info',
       table: name,
       what: `${name} has generated columns: ${listed(detail.generated)}.`,
-      why: 'Each region computes them by itself, and a different expression gives different values.',
-      fix: '-- none is needed if the expressions are the same in all regions',
+      why: 'Each region computes them by itself: another expression, or another body of a function in it, gives other values.',
+      fix: '-- none is needed if expressions and functions are the same in all regions',
     });
   }
   return findings;

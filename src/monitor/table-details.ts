@@ -42,6 +42,7 @@ export type TableDetails = {
   readonly otherUniques: readonly string[];
   readonly exclusions: readonly string[];
   readonly deferrables: readonly DefinitionDetail[];
+  /** With the functions of users that compute them. */
   readonly generated: readonly string[];
   /** Generated columns that are not stored, and how they would be if they were. */
   readonly virtuals: readonly DefinitionDetail[];
@@ -97,8 +98,13 @@ select json_build_object(
       from pg_constraint
      where conrelid = c.oid and condeferrable and contype in ('p', 'u', 'x') and conparentid = 0 order by conname`)},
   'generated', ${names(`
-    select attname as name from pg_attribute
-     where attrelid = c.oid and attgenerated <> '' and not attisdropped order by attnum`)},
+    select a.attname || coalesce((
+             select ' (by ' || string_agg(distinct p.oid::regproc::text, ', ') || ')'
+               from pg_attrdef d join pg_depend e on e.classid = 'pg_attrdef'::regclass and e.objid = d.oid
+               join pg_proc p on e.refclassid = 'pg_proc'::regclass and p.oid = e.refobjid
+              where d.adrelid = a.attrelid and d.adnum = a.attnum and p.oid >= 16384), '') as name
+      from pg_attribute a
+     where a.attrelid = c.oid and a.attgenerated <> '' and not a.attisdropped order by a.attnum`)},
   'virtuals', ${list(`
     select a.attname as name, concat(format_type(a.atttypid, a.atttypmod),
            case when a.attcollation <> t.typcollation then ' collate ' || a.attcollation::regcollation end,
@@ -107,7 +113,7 @@ select json_build_object(
       join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
      where a.attrelid = c.oid and a.attgenerated = 'v' and not a.attisdropped order by a.attnum`)},
   'primaryKey', (select conname from pg_constraint where conrelid = c.oid and contype = 'p'),
-  'isReferenced', exists (select from pg_constraint where confrelid = c.oid and contype = 'f' and conrelid <> c.oid),
+  'isReferenced', c.oid in (select confrelid from pg_constraint where contype = 'f' and conrelid <> confrelid),
   'keyCandidate', (
     select json_agg(a.attname order by k.place)
       from (select i.* from pg_index i

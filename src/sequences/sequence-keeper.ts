@@ -14,8 +14,8 @@ import { type FillingSequence, highestOf, readFillingSequences } from './filling
 import { alignment, type Interleave, isAligned, unfitness } from './interleave.ts';
 
 const PERIOD_MS = 60_000;
-/** After something could not be done yet. */
-const AGAIN_MS = 5_000;
+/** After something could not be done yet, and then twice as long each time: everybody who inserts waits with it. */
+const AGAIN_MS = 2_000;
 const LOCK_TIMEOUT_MS = 300;
 const LOCK_NOT_AVAILABLE = '55P03';
 
@@ -52,16 +52,17 @@ export class SequenceKeeper {
 
   /** Until the signal. */
   async run(signal: AbortSignal): Promise<void> {
+    let failures = 0;
     while (!signal.aborted) {
       const woken = this.#wake.promise;
-      let pauseMs = PERIOD_MS;
       try {
         await this.#look();
-        if (this.#problems.length > 0) pauseMs = AGAIN_MS;
+        failures = this.#problems.length > 0 ? failures + 1 : 0;
       } catch (error) {
         if (!isInfrastructure(error)) this.#options.logger.warn({ err: error }, 'sequences could not be looked at');
-        pauseMs = AGAIN_MS;
+        failures += 1;
       }
+      const pauseMs = failures === 0 ? PERIOD_MS : Math.min(PERIOD_MS, AGAIN_MS * 2 ** (failures - 1));
       const rest = new AbortController();
       const limit = AbortSignal.any([signal, rest.signal]);
       await Promise.race([woken, delay(pauseMs, undefined, { signal: limit }).catch(() => undefined)]);

@@ -11,6 +11,7 @@ import { parse as parseYaml } from 'yaml';
 import { examine, sorted } from '../../src/cli/doctor-checks.ts';
 import type { CheckCode } from '../../src/monitor/check-list.ts';
 import type { Finding } from '../../src/monitor/finding.ts';
+import { readPortrait } from '../../src/monitor/portrait.ts';
 import { checkPrerequisites, findProblems, LEAVES_OUT_TABLE } from '../../src/monitor/prerequisites.ts';
 import { type Config, parseConfig } from '../../src/platform/config.ts';
 import { connect } from '../../src/platform/postgres.ts';
@@ -30,6 +31,7 @@ type Fault = {
   readonly exclude?: readonly string[];
   /** Run by a superuser after all others. */
   readonly later?: readonly string[];
+  readonly what?: RegExp;
   /** What else comes with it and is no fault. */
   readonly besides?: readonly CheckCode[];
 };
@@ -283,6 +285,12 @@ const FAULTS: readonly Fault[] = [
   { name: 'few connections for the role', code: 'SYN-P037', superuser: ['alter role $me connection limit 3'] },
   { name: 'few connections for the database', code: 'SYN-P037', superuser: ['alter database $me connection limit 4'] },
   {
+    name: 'hardly enough connections for the role',
+    code: 'SYN-P037',
+    severity: 'warning',
+    superuser: ['alter role $me connection limit 9'],
+  },
+  {
     name: 'a password that expires',
     code: 'SYN-P037',
     severity: 'warning',
@@ -387,7 +395,17 @@ const NOTICES: readonly Fault[] = [
   {
     name: 'generated columns',
     code: 'SYN-P027',
+    what: /: b\.$/,
     owner: ['create table public.t (id uuid primary key, a int, b int generated always as (a * 2) stored)'],
+  },
+  {
+    name: 'generated columns with functions of users',
+    code: 'SYN-P027',
+    what: /: b \(by public\.twice\)\.$/,
+    owner: [
+      'create function public.twice(int) returns int immutable language sql return $1 * 2',
+      'create table public.t (id uuid primary key, a int, b int generated always as (public.twice(a)) stored)',
+    ],
   },
   {
     name: 'foreign keys',
@@ -438,6 +456,16 @@ describe('a healthy database', () => {
     assert.deepEqual(await patient.findings(), []);
     await using client = await connect(patient.url, { applicationName: 'syncline test' });
     assert.deepEqual(await checkPrerequisites(client, patient.config), []);
+  });
+
+  test('is left as it is: everything is read in transactions that cannot write', async () => {
+    await using patient = await clinic.admit();
+    await patient.asOwner('create table public.t (id serial primary key, v text)');
+    await using client = await connect(patient.url, { applicationName: 'syncline test' });
+    await client.query('set default_transaction_read_only = on');
+    const codes = (await findProblems(client, patient.config)).map(({ code }) => code);
+    assert.deepEqual(codes, ['SYN-P029', 'SYN-P028', 'SYN-P025']);
+    await readPortrait(client, patient.config);
   });
 
   test('that is empty is told so', async () => {
@@ -565,6 +593,34 @@ describe('tables', () => {
 });
 
 describe('databases', () => {
+  test('with many tables are asked no more often than those with few', async () => {
+    await using patient = await clinic.admit();
+    await using client = await connect(patient.url, { applicationName: 'syncline test' });
+    let asked = 0;
+    const counting = new Proxy(client, {
+      get(target, name) {
+        if (name === 'query' || name === 'queryArrays') asked += 1;
+        const value: unknown = Reflect.get(target, name);
+        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+      },
+    });
+    const counts: number[] = [];
+    for (const [from, to] of [
+      [1, 2],
+      [3, 40],
+    ]) {
+      await patient.asOwner(
+        `do $$ begin for i in ${from}..${to} loop execute format(
+           'create table public.t%s (id serial primary key, other int unique references public.t%s, v text)', i, greatest(i - 1, 1));
+         end loop; end $$`,
+      );
+      asked = 0;
+      await findProblems(counting, patient.config);
+      counts.push(asked);
+    }
+    assert.equal(counts[0], counts[1]);
+  });
+
   test('with an encoding that is no UTF8 are told, and refused where it says nothing', async () => {
     await using ascii = await clinic.admit({ encoding: 'SQL_ASCII' });
     await using latin = await clinic.admit({ encoding: 'LATIN1' });
@@ -636,6 +692,7 @@ describe('what needs nothing', () => {
       assert.deepEqual(faultsIn(found), []);
       const [mine] = found.filter((each) => each.code === fault.code);
       assert.equal(mine?.severity, 'info');
+      assert.match(mine?.what ?? '', fault.what ?? /./);
       assert.match(mine?.fix ?? '', /^-- none is needed[^\n]*$/);
     });
   }

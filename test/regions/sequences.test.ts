@@ -125,6 +125,19 @@ test('two regions in one server share nothing by accident, and draw no number tw
     { what: 'a later table has its share' },
   );
 
+  // What cannot be dealt out is told for as long as it is so.
+  await us.query('create sequence public.down increment by -1');
+  await us.query("create table public.falls (id int primary key default nextval('public.down'))");
+  await waitFor(
+    () => agents[1]?.status().problems.some(({ code, table }) => code === 'SYN-P047' && table === 'public.falls'),
+    {
+      what: 'the sequence that counts down is told',
+    },
+  );
+  await us.query('drop table public.falls');
+  await us.query('drop sequence public.down');
+  await waitFor(() => agents[1]?.status().problems.length === 0, { what: 'nothing is wrong any more' });
+
   for (const [place, client] of clients.entries()) {
     const config = configs[place];
     if (config === undefined) continue;
@@ -138,6 +151,14 @@ test('two regions in one server share nothing by accident, and draw no number tw
       'public.orders_id_seq',
       'public.parts_id_seq',
     ]);
+    for (const { back } of sequences) await client.query(back);
+    const { rows: steps } = await client.query(
+      'select seqincrement, seqstart, seqmin from pg_sequence group by 1, 2, 3',
+    );
+    assert.deepEqual(
+      steps.filter(({ seqincrement }) => seqincrement !== '1'),
+      [],
+    );
   }
 });
 
