@@ -9,8 +9,7 @@
  * touches a later local write, and it brings every row to the winner that all other regions compute.
  */
 import { isoToMicros } from '../change/change-event.ts';
-import { hlcMicros } from '../change/hlc.ts';
-import { positionLsn } from '../change/position.ts';
+import { type Position, positionLsn } from '../change/position.ts';
 import { isAbove, type Version } from '../change/version.ts';
 import type { TableShape } from './apply-port.ts';
 import type { BatchWriter, StandingRow } from './batch-writer.ts';
@@ -23,6 +22,8 @@ export class EchoWriter {
   readonly #missingLsn: bigint;
   /** Rows whose tuple this batch has rewritten. */
   readonly #rewritten = new Set<string>();
+  /** Tables that this batch has emptied, and where. */
+  readonly #emptied = new Map<string, Position>();
 
   constructor(writer: BatchWriter, self: string, missingLsn: bigint) {
     this.#writer = writer;
@@ -38,7 +39,10 @@ export class EchoWriter {
   }
 
   async #rows(shape: TableShape, ops: readonly RowOp[]): Promise<void> {
-    for (const op of ops) this.#writer.judge(shape, op);
+    for (const op of ops) {
+      this.#writer.judge(shape, op);
+      this.#writer.judgeEarly(shape, op, this.#emptied.get(shape.id));
+    }
     const looked = ops.filter((op) => this.#needsLook(op));
     if (looked.length === 0) return;
     looked.sort((a, b) => (a.key < b.key ? -1 : 1));
@@ -92,6 +96,7 @@ export class EchoWriter {
   }
 
   async #truncate(shape: TableShape, link: ChainLink): Promise<void> {
+    this.#emptied.set(shape.id, link.source.position);
     this.#writer.judgeTruncate(shape, link);
     await this.#writer.emptyTable(shape, link, echoTakes);
   }
@@ -99,7 +104,5 @@ export class EchoWriter {
 
 /** Commit time at the origin, in Unix µs: what PostgreSQL keeps for the tuple. */
 function commitMicros(link: ChainLink): bigint {
-  const { committed_at, hlc } = link.source;
-  const micros = isoToMicros(committed_at);
-  return hlcMicros(hlc) === micros ? hlcMicros(hlc) : micros;
+  return isoToMicros(link.source.committed_at);
 }
