@@ -196,8 +196,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'hidden-writes-are-not-told',
     rule: 'a write that an older event took the row of, before the next one could see it, is told of',
     file: 'src/apply/echo-writer.ts',
-    find: 'this.#writer.judgeEarly(shape, op, this.#emptied.get(shape.id));',
-    replace: '',
+    find: 'this.#writer.judgeEarly(shape, op, { before, emptiedAt: this.#emptied.get(shape.id) });',
+    replace: 'void before;',
   },
   {
     name: 'no-drift-is-held',

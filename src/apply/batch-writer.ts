@@ -7,7 +7,7 @@
  */
 import type { ChangeEvent, Image } from '../change/change-event.ts';
 import type { Hlc } from '../change/hlc.ts';
-import { covers, type Position } from '../change/position.ts';
+import { covers } from '../change/position.ts';
 import { isAbove, type Version } from '../change/version.ts';
 import type { Stability } from '../clock/stability.ts';
 import { fail } from '../platform/errors.ts';
@@ -27,7 +27,7 @@ import {
 } from './apply-port.ts';
 import { lossEntry, rowLossEntry, type Side } from './conflicts.ts';
 import { type Current, eventWins, tupleVersion } from './decide.ts';
-import { earlyOverwrites } from './early-overwrites.ts';
+import { earlyOverwrites, type InBatch } from './early-overwrites.ts';
 import type { ChainLink, RowOp, Step, TableStep } from './net-change.ts';
 import { type RecentEvents, toRecent } from './recent-events.ts';
 
@@ -276,8 +276,8 @@ export class BatchWriter {
   }
 
   /** Tells of the region's own writes on a row that an event took too early, so that the next one did not see them. */
-  judgeEarly(shape: TableShape, op: RowOp, emptiedAt: Position | undefined): void {
-    for (const loss of earlyOverwrites(shape, op.key, op.chain.map(toRecent), this.#recent, emptiedAt)) {
+  judgeEarly(shape: TableShape, op: RowOp, inBatch: InBatch): void {
+    for (const loss of earlyOverwrites(shape, op.key, op.chain.map(toRecent), this.#recent, inBatch)) {
       this.conflicts.push(lossEntry(shape, op.key, op.pk, loss));
     }
   }

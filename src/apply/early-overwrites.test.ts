@@ -52,7 +52,9 @@ function losers(own: readonly Write[], others: readonly Write[] = [], emptiedAt?
   for (const write of [...others, ...own.slice(0, -1)]) recent.add('t', KEY, PK, [link(write)], 1n);
   const chain = own.slice(-1).map((write) => toRecent(link(write)));
   const emptied = emptiedAt === undefined ? undefined : positionOf(emptiedAt);
-  return earlyOverwrites(SHAPE, KEY, chain, recent, emptied).map(({ loser }) => loser.event.event_id);
+  return earlyOverwrites(SHAPE, KEY, chain, recent, { before: undefined, emptiedAt: emptied }).map(
+    ({ loser }) => loser.event.event_id,
+  );
 }
 
 const PUSHED: Write = { lsn: 1, at: 100n, stamp: 900n, from: 'a', to: 'pushed' };

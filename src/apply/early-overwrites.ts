@@ -17,16 +17,21 @@ import { haveSameValues, isPushed } from './decide.ts';
 import { formerKey } from './net-change.ts';
 import { imageOf, type Loss, type Recent, type RecentEvents, versionOf } from './recent-events.ts';
 
-/**
- * Losses among an own stream's events on one row, `chain` being the new ones; `emptiedAt` is where the stream emptied the
- * whole table last, in this batch.
- */
+/** What the batch at hand has done so far, which the lane remembers only once it is committed. */
+export type InBatch = {
+  /** The newest own event on the row. */
+  readonly before: Recent | undefined;
+  /** Where the whole table was emptied last. */
+  readonly emptiedAt: Position | undefined;
+};
+
+/** Losses among an own stream's events on one row, `chain` being the new ones. */
 export function earlyOverwrites(
   shape: TableShape,
   key: RowKey,
   chain: readonly Recent[],
   recent: RecentEvents,
-  emptiedAt: Position | undefined,
+  { before: inBatch, emptiedAt }: InBatch,
 ): readonly Loss[] {
   const first = chain[0];
   if (first === undefined) return [];
@@ -37,7 +42,7 @@ export function earlyOverwrites(
     recent.newestLike(shape.id, EVERY_ROW, first)?.position,
   ].reduce((a, b) => (a === undefined || (b !== undefined && b > a) ? b : a), undefined);
   const losses: Loss[] = [];
-  let before = recent.newestLike(shape.id, key, first);
+  let before = inBatch ?? recent.newestLike(shape.id, key, first);
   for (const write of chain) {
     // Whoever emptied the table had seen what was there.
     const isClear = before !== undefined && (cannotTellTo === undefined || cannotTellTo < before.position);

@@ -15,6 +15,10 @@ import type { TableShape } from './apply-port.ts';
 import type { BatchWriter, StandingRow } from './batch-writer.ts';
 import { echoRewrites, echoTakes, isPushed } from './decide.ts';
 import type { ChainLink, RowOp, Step } from './net-change.ts';
+import { RECENT_EVENTS_MAX, type Recent, toRecent } from './recent-events.ts';
+
+/** How many rows of a batch are kept in mind: no more than the lane remembers of all batches. */
+const NEWEST_MAX = RECENT_EVENTS_MAX;
 
 export class EchoWriter {
   readonly #writer: BatchWriter;
@@ -22,6 +26,8 @@ export class EchoWriter {
   readonly #missingLsn: bigint;
   /** Rows whose tuple this batch has rewritten. */
   readonly #rewritten = new Set<string>();
+  /** The newest event on each row in this batch. */
+  readonly #newest = new Map<string, Recent>();
   /** Tables that this batch has emptied, and where. */
   readonly #emptied = new Map<string, Position>();
 
@@ -41,7 +47,7 @@ export class EchoWriter {
   async #rows(shape: TableShape, ops: readonly RowOp[]): Promise<void> {
     for (const op of ops) {
       this.#writer.judge(shape, op);
-      this.#writer.judgeEarly(shape, op, this.#emptied.get(shape.id));
+      this.#judgeEarly(shape, op);
     }
     const looked = ops.filter((op) => this.#needsLook(op));
     if (looked.length === 0) return;
@@ -60,6 +66,15 @@ export class EchoWriter {
       }
       this.#writer.judgeRow(shape, op, row);
     }
+  }
+
+  #judgeEarly(shape: TableShape, op: RowOp): void {
+    // A transaction that is larger than any batch has nothing but itself in here.
+    if (this.#newest.size >= NEWEST_MAX) return;
+    const name = `${shape.id} ${op.key}`;
+    const before = this.#newest.get(name);
+    this.#writer.judgeEarly(shape, op, { before, emptiedAt: this.#emptied.get(shape.id) });
+    this.#newest.set(name, toRecent(op.last));
   }
 
   /**

@@ -197,7 +197,9 @@ function whatIsWrong(
   if (!isAbove(winner, loser)) return 'the lower one won';
   if (areConcurrent(lost, won)) return null;
   // Of what it does not remember a lane cannot always tell; then a conflict too many is right.
-  const isCertain = isRemembered(region, lost, conditions) && isRemembered(region, won, conditions);
+  // Whether an own write was hidden from the next depends on all that came in between.
+  const concerned = lost.origin === won.origin ? events : [lost, won];
+  const isCertain = concerned.every((event) => isRemembered(region, event, conditions));
   return isCertain ? 'they are not concurrent' : null;
 }
 
