@@ -80,6 +80,8 @@ async function syncline(server: EmbeddedPostgres, transactions: number): Promise
       onError: 'stop',
       isReplicated: () => true,
       isPaused: () => false,
+      leadLimits: () => ({ waitMicros: 0n, holdMicros: 60_000_000n }),
+      onHeartbeat: () => {},
       confirmedLsn: () => 0n,
       onState: (state) => {
         if (state.kind === 'failed' || state.kind === 'waiting') done.reject(state.error);

@@ -1,35 +1,63 @@
-/** Runs every benchmark and writes `bench/results/<name>.json`. Compare ratios of one run, never times of two. */
+/**
+ * Runs the benchmarks that are named, or those that need nothing but Node and npm, and writes `bench/results/<name>.json`.
+ * Compare ratios of one run, never times of two.
+ */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 
 export type Measured = { readonly side: string; readonly metric: string; readonly value: number };
 
-const { measureApply } = await import('./apply.ts');
+type Benchmark = {
+  readonly measure: () => Promise<Measured[]>;
+  readonly sides: { readonly syncline: string; readonly peer: string };
+  /** What the summary compares, with its unit. */
+  readonly metrics: Readonly<Record<string, string>>;
+};
 
 const TRANSACTIONS = Number(process.env.BENCH_TRANSACTIONS ?? 200_000);
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
+const SECONDS = Number(process.env.BENCH_SECONDS ?? 10);
 
-const runs = await measureApply(TRANSACTIONS, ROUNDS);
-const metric = 'apply_transactions_per_s';
-const syncline = median('syncline');
-const peer = median('postgresql');
-const result = {
-  name: 'apply',
-  at: new Date().toISOString(),
-  machine: { cpus: cpus().length, model: cpus()[0]?.model ?? 'unknown', memory_bytes: totalmem() },
-  runs,
-  summary: [{ metric, unit: 'transactions/s', syncline, peer, ratio: syncline / peer }],
+const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
+  apply: {
+    measure: async () => await (await import('./apply.ts')).measureApply(TRANSACTIONS, ROUNDS),
+    sides: { syncline: 'syncline', peer: 'postgresql' },
+    metrics: { apply_transactions_per_s: 'transactions/s' },
+  },
+  // Needs Debian's package faketime.
+  clocks: {
+    measure: async () => await (await import('./clocks.ts')).measureClocks(SECONDS, ROUNDS),
+    sides: { syncline: 'skew of 5 s', peer: 'no skew' },
+    metrics: { slow_region_transactions_per_s: 'transactions/s', applied_transactions_per_s: 'transactions/s' },
+  },
 };
-const directory = join(import.meta.dirname, 'results');
-await mkdir(directory, { recursive: true });
-await writeFile(join(directory, 'apply.json'), `${JSON.stringify(result, null, 2)}\n`);
-console.log(
-  `apply: syncline ${Math.round(syncline)}/s, PostgreSQL ${Math.round(peer)}/s, ratio ${(syncline / peer).toFixed(2)}`,
-);
 
-function median(side: string): number {
-  const values = runs.filter((run) => run.side === side).map((run) => run.value);
+const named = process.argv.slice(2);
+for (const name of named.length === 0 ? ['apply'] : named) {
+  const benchmark = BENCHMARKS[name];
+  if (benchmark === undefined) throw new Error(`no benchmark ${name}; there are ${Object.keys(BENCHMARKS).join(', ')}`);
+  await runBenchmark(name, benchmark);
+}
+
+async function runBenchmark(name: string, { measure, sides, metrics }: Benchmark): Promise<void> {
+  const runs = await measure();
+  const summary = Object.entries(metrics).map(([metric, unit]) => {
+    const [syncline, peer] = [median(runs, sides.syncline, metric), median(runs, sides.peer, metric)];
+    console.log(
+      `${name}, ${metric}: ${sides.syncline} ${Math.round(syncline)}, ${sides.peer} ${Math.round(peer)}, ratio ${(syncline / peer).toFixed(2)}`,
+    );
+    return { metric, unit, syncline, peer, ratio: syncline / peer };
+  });
+  const machine = { cpus: cpus().length, model: cpus()[0]?.model ?? 'unknown', memory_bytes: totalmem() };
+  const result = { name, at: new Date().toISOString(), machine, runs, summary };
+  const directory = join(import.meta.dirname, 'results');
+  await mkdir(directory, { recursive: true });
+  await writeFile(join(directory, `${name}.json`), `${JSON.stringify(result, null, 2)}\n`);
+}
+
+function median(runs: readonly Measured[], side: string, metric: string): number {
+  const values = runs.filter((run) => run.side === side && run.metric === metric).map((run) => run.value);
   values.sort((a, b) => a - b);
   return values[values.length >> 1] ?? Number.NaN;
 }

@@ -193,6 +193,27 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'if (current === undefined) continue;',
   },
   {
+    name: 'hidden-writes-are-not-told',
+    rule: 'a write that an older event took the row of, before the next one could see it, is told of',
+    file: 'src/apply/echo-writer.ts',
+    find: 'this.#writer.judgeEarly(shape, op, { before, emptiedAt: this.#emptied.get(shape.id) });',
+    replace: 'void before;',
+  },
+  {
+    name: 'no-drift-is-held',
+    rule: 'an event that is further ahead of the local clock than the link may be is held',
+    file: 'src/apply/lead-gate.ts',
+    find: "if (lead > holdMicros) return { kind: 'hold', leadMicros: lead, restMicros: lead - holdMicros };",
+    replace: 'void holdMicros;',
+  },
+  {
+    name: 'second-look-without-exact-versions',
+    rule: 'a row that was put back has its exact version',
+    file: 'src/apply/look-again.ts',
+    find: 'await transaction.recordVersions(shape, [{ key, hlc: version.hlc, position: eventPosition(event), event_id }]);',
+    replace: 'void event_id; void eventPosition;',
+  },
+  {
     name: 'watermark-of-the-fastest',
     rule: 'stable is what all members have applied, not what one has',
     file: 'src/clock/stability.ts',

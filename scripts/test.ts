@@ -1,8 +1,9 @@
 // Runs the tests in one run of node:test, so that its own summary at the end counts them all.
 //
 // Layers are unit (beside the sources), simulation and regions (real servers, from npm packages
-// alone). SYNCLINE_LAYERS, a comma list, chooses among them; the ones left out are named, so that a
-// green run does not claim more than it ran. Arguments choose files whose path contains one of them.
+// alone), and clocks (servers whose clocks are moved by Debian's libfaketime), which is left out
+// unless it is asked for. SYNCLINE_LAYERS, a comma list, chooses among them; the ones left out are
+// named, so that a green run does not claim more than it ran. Arguments choose files whose path contains one of them.
 // After a failure the counts are repeated at the end, behind the details.
 
 import { glob } from 'node:fs/promises';
@@ -17,12 +18,18 @@ const FILE_LIMIT_MS = 900_000;
 // The longest come first, so that the processors stay busy until the end.
 const LAYERS: Readonly<Record<string, readonly string[]>> = {
   regions: ['test/regions/**/*.test.ts'],
+  clocks: ['test/clocks/**/*.test.ts'],
   simulation: ['test/simulation/**/*.test.ts'],
   unit: ['src/**/*.test.ts', 'scripts/**/*.test.ts', 'test/support/**/*.test.ts'],
 };
 
+/** What needs more than Node and npm. */
+const ASKED_FOR = ['clocks'];
+
 const all = Object.keys(LAYERS);
-const chosen = process.env.SYNCLINE_LAYERS?.split(',').map((layer) => layer.trim()) ?? all;
+const chosen =
+  process.env.SYNCLINE_LAYERS?.split(',').map((layer) => layer.trim()) ??
+  all.filter((layer) => !ASKED_FOR.includes(layer));
 const unknown = chosen.filter((layer) => !all.includes(layer));
 if (unknown.length > 0) {
   console.error(`no test layer named ${unknown.join(', ')}; there are ${all.join(', ')}`);

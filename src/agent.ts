@@ -9,6 +9,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { Applier, type ApplySession } from './apply/applier.ts';
+import type { LeadLimits } from './apply/lead-gate.ts';
 import { SqlApplyPort } from './apply/sql-apply-port.ts';
 import { Capture, type CaptureState } from './capture/capture.ts';
 import { Lease } from './capture/lease.ts';
@@ -16,6 +17,7 @@ import { captureName, type PublicationReport } from './capture/publication.ts';
 import { PUBLISHER_LIMITS } from './capture/publisher.ts';
 import { readHistory } from './capture/slot.ts';
 import { hlcFromText } from './change/hlc.ts';
+import type { Delays } from './change/stream-record.ts';
 import { NotesLedger } from './clock/notes-ledger.ts';
 import { SqlNoteStore } from './clock/sql-note-store.ts';
 import { Stability } from './clock/stability.ts';
@@ -251,6 +253,7 @@ export class Agent implements AgentControl, AsyncDisposable {
           slot: name,
           heartbeatMs: capture.heartbeat_ms,
           members: () => members,
+          delays: () => this.#delays(),
           neededFrom: async () => await this.#neededFrom(),
           limits: { append_bytes_max: Math.min(PUBLISHER_LIMITS.append_bytes_max, log.max_bytes / APPENDS_OF_LOG_MIN) },
         },
@@ -311,6 +314,8 @@ export class Agent implements AgentControl, AsyncDisposable {
       problem: error === null ? null : toProblem(error, 'SYN-K003'),
       transactions: capture?.counts.transactions ?? 0,
       events: capture?.counts.rows ?? 0,
+      pushed: capture?.counts.pushed ?? 0,
+      foreign: capture?.counts.foreign ?? 0,
       slot_retained_bytes: capture?.retainedBytes ?? null,
       last_published_at: capture?.lastDurableAtMs == null ? null : new Date(capture.lastDurableAtMs).toISOString(),
     };
@@ -335,6 +340,10 @@ export class Agent implements AgentControl, AsyncDisposable {
       onError: apply.on_error,
       isReplicated: (schema, table) => isTableIncluded(tables, schema, table),
       isPaused: (origin) => this.#isPaused(origin),
+      leadLimits: (origin) => this.#leadLimits(origin),
+      onHeartbeat: ({ region_id, delays_ms }, delayMs) => {
+        if (region_id !== region) this.#activities.get(region_id)?.drift.record(delayMs, delays_ms[region] ?? null);
+      },
       confirmedLsn: () => this.#capture?.durableLsn ?? 0n,
       onState: (state) => this.#onApplyState(state),
       onApplied: (report) => {
@@ -353,8 +362,12 @@ export class Agent implements AgentControl, AsyncDisposable {
       },
       onFault: (origin, error) => {
         const activity = this.#activities.get(origin);
-        if (activity !== undefined) activity.fault = error === null ? null : toProblem(error, 'SYN-A001');
-        if (error !== null) this.#logger.error({ origin, err: error }, 'a link stands still');
+        const known = activity?.fault?.code;
+        const fault = error === null ? null : toProblem(error, 'SYN-A001');
+        if (activity !== undefined) activity.fault = fault;
+        // What is found again and again is told once.
+        if (fault !== null && fault.code !== known) this.#logger.error({ origin, err: error }, 'a link stands still');
+        if (fault === null && known !== undefined) this.#logger.info({ origin }, 'the link goes on');
       },
     });
   }
@@ -415,6 +428,22 @@ export class Agent implements AgentControl, AsyncDisposable {
     return log;
   }
 
+  #leadLimits(origin: string): LeadLimits {
+    const { region, apply, limits } = this.#config;
+    const allowed = this.#links.link(linkId(origin, region)).allow_drift_ms ?? 0;
+    return {
+      waitMicros: BigInt(apply.lead_wait_ms) * 1_000n,
+      holdMicros: BigInt(Math.max(limits.max_clock_drift_ms, allowed)) * 1_000n,
+    };
+  }
+
+  /** What this region measured of the others' heartbeats, for its own. */
+  #delays(): Delays {
+    const delays: { [region: string]: number } = {};
+    for (const [origin, { drift }] of this.#activities) if (drift.leastMs !== null) delays[origin] = drift.leastMs;
+    return delays;
+  }
+
   #isPaused(origin: string): boolean {
     if (origin === this.#config.region) return false;
     return this.#links.link(linkId(origin, this.#config.region)).status === 'paused';
@@ -426,6 +455,7 @@ export class Agent implements AgentControl, AsyncDisposable {
     const waiting = this.#applier.waiting(source);
     const quarantined = this.#quarantined.get(source) ?? 0;
     const lag = activity?.lag.percentiles([0.5, 0.99]) ?? null;
+    const drift = activity?.drift.drift ?? null;
     const reason = activity?.fault ?? (quarantined === 0 ? null : quarantineProblem(source, quarantined));
     return {
       ...stored,
@@ -435,6 +465,8 @@ export class Agent implements AgentControl, AsyncDisposable {
       lag_p50_ms: lag?.[0] ?? null,
       lag_p99_ms: lag?.[1] ?? null,
       last_heard_at: activity?.lastHeardAt ?? null,
+      clock_drift_ms: drift?.drift_ms ?? null,
+      clock_drift_error_ms: drift?.error_ms ?? null,
       events_applied: activity?.events ?? 0,
       events_waiting: waiting.events,
       conflicts: activity?.conflicts ?? 0,

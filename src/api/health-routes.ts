@@ -50,6 +50,8 @@ export function addHealthRoutes(app: FastifyInstance, { config, agent }: ApiCont
           lag_p99_ms: link.lag_p99_ms,
           window_ms: LAG_WINDOW_MS,
           lag_slo_ms: link.lag_slo_ms,
+          clock_drift_ms: link.clock_drift_ms,
+          clock_drift_error_ms: link.clock_drift_error_ms,
           events_waiting: link.events_waiting,
           last_acked_event_id: link.last_acked_event_id,
           last_heard_at: link.last_heard_at,

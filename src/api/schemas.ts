@@ -34,6 +34,13 @@ const Policy = {
   tables: nullable(
     Type.Array(Type.String({ pattern: '^[^.]+\\..+$', maxLength: NAME_MAX }), { minItems: 1, maxItems: 1_000 }),
   ),
+  allow_drift_ms: nullable(
+    Type.Integer({
+      minimum: 1,
+      maximum: 315_360_000_000,
+      description: 'How far ahead of the local clock events may be, where that is more than limits.max_clock_drift_ms',
+    }),
+  ),
 };
 
 export const Link = Type.Object({
@@ -48,6 +55,8 @@ export const Link = Type.Object({
   lag_p99_ms: nullable(Type.Number()),
   updated_at: Time,
   last_heard_at: nullable(Time),
+  clock_drift_ms: nullable(Type.Number({ description: 'Lead of the clock of the source over the local one' })),
+  clock_drift_error_ms: nullable(Type.Number({ description: 'Null while only one direction is measured' })),
   events_applied: Count,
   events_waiting: Count,
   conflicts: Count,
@@ -160,6 +169,8 @@ export const LagPage = page(
     events_waiting: Count,
     last_acked_event_id: nullable(Uuid),
     last_heard_at: nullable(Time),
+    clock_drift_ms: Link.properties.clock_drift_ms,
+    clock_drift_error_ms: Link.properties.clock_drift_error_ms,
   }),
 );
 
@@ -234,6 +245,8 @@ export const Status = Type.Object({
     problem: nullable(Problem),
     transactions: Count,
     events: Count,
+    pushed: Count,
+    foreign: Count,
     slot_retained_bytes: nullable(Count),
     last_published_at: nullable(Time),
   }),

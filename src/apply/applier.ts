@@ -6,8 +6,10 @@
  * A new connection first ends the backend of the one before it: a COMMIT that is still under way there would bring a
  * note that the ledger does not know.
  */
-import type { ChangeEvent } from '../change/change-event.ts';
+import { type ChangeEvent, isoToMicros } from '../change/change-event.ts';
 import type { Seen } from '../change/position.ts';
+import type { Heartbeat } from '../change/stream-record.ts';
+import { DatabaseClock } from '../clock/database-clock.ts';
 import type { NoteStore } from '../clock/note-store.ts';
 import type { NotesLedger } from '../clock/notes-ledger.ts';
 import type { Stability } from '../clock/stability.ts';
@@ -22,6 +24,7 @@ import type { OnError } from './batch-planner.ts';
 import { type AppliedReport, Lane, type RetryOutcome } from './lane.ts';
 import type { LaneItem } from './lane-item.ts';
 import { LaneLoop } from './lane-loop.ts';
+import type { LeadLimits } from './lead-gate.ts';
 import { LinkConsumer } from './link-consumer.ts';
 import { readBack } from './read-back.ts';
 import { RECENT_EVENTS_MAX } from './recent-events.ts';
@@ -47,6 +50,10 @@ export type ApplierOptions = {
   readonly onError: OnError;
   readonly isReplicated: (schema: string, table: string) => boolean;
   readonly isPaused: (origin: string) => boolean;
+  /** How far ahead of the local clock the events of a link may be. */
+  readonly leadLimits: (origin: string) => LeadLimits;
+  /** A heartbeat was read; its commit was this long ago by the local database's clock, or is still to come. */
+  readonly onHeartbeat: (heartbeat: Heartbeat, delayMs: number) => void;
   readonly confirmedLsn: () => bigint;
   readonly onState: (state: RunState) => void;
   readonly onApplied: (report: AppliedReport) => void;
@@ -61,6 +68,7 @@ export class Applier {
   readonly #acknowledged = new Map<string, number>();
   #lane: Lane | null = null;
   #consumers: LinkConsumer[] = [];
+  readonly #clock = new DatabaseClock();
 
   constructor(options: ApplierOptions) {
     this.#options = options;
@@ -134,7 +142,7 @@ export class Applier {
   }
 
   #loop(port: ApplyPort, lane: Lane, consumers: readonly LinkConsumer[]): LaneLoop {
-    const { region, stability, batchRowsMax, confirmedLsn, isPaused, onFault, onBatch } = this.#options;
+    const { region, stability, batchRowsMax, confirmedLsn, isPaused, leadLimits, onFault, onBatch } = this.#options;
     return new LaneLoop({
       region,
       lane,
@@ -144,6 +152,8 @@ export class Applier {
       batchRowsMax,
       confirmedLsn,
       isPaused,
+      leadLimits,
+      clock: this.#clock,
       onFault,
       onBatch: (origin, items, durationMs) => {
         onBatch(origin, items, durationMs);
@@ -171,7 +181,14 @@ export class Applier {
       return null;
     }
     const transactions = new TransactionReader(reader, mark?.log_offset ?? 0);
-    return new LinkConsumer(origin, transactions, this.#options.causalWaitMs);
+    return new LinkConsumer(origin, transactions, this.#options.causalWaitMs, (heartbeat) => this.#heard(heartbeat));
+  }
+
+  #heard(heartbeat: Heartbeat): void {
+    const nowMicros = this.#clock.nowMicros();
+    if (nowMicros === null) return;
+    const delayMs = Number(nowMicros - isoToMicros(heartbeat.committed_at)) / 1_000;
+    this.#options.onHeartbeat(heartbeat, delayMs);
   }
 
   /** Records of each stream that a new lane reads back: all streams together are what it can hold in mind. */

@@ -205,6 +205,8 @@ export interface ApplyPort {
   /** Forgets cached shapes, after a statement failed on the table's definition. */
   forgetShapes(): void;
   loadMarks(): Promise<Mark[]>;
+  /** What the database's clock shows now, Unix µs: the one that stamps local commits. */
+  clockMicros(): Promise<bigint>;
   /** Intents to look again whose transactions in progress have all ended. */
   ripeLooks(limit: number): Promise<RipeLook[]>;
   /**

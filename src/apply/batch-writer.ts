@@ -27,8 +27,9 @@ import {
 } from './apply-port.ts';
 import { lossEntry, rowLossEntry, type Side } from './conflicts.ts';
 import { type Current, eventWins, tupleVersion } from './decide.ts';
+import { earlyOverwrites, type InBatch } from './early-overwrites.ts';
 import type { ChainLink, RowOp, Step, TableStep } from './net-change.ts';
-import type { RecentEvents } from './recent-events.ts';
+import { type RecentEvents, toRecent } from './recent-events.ts';
 
 /** How often a row is looked at again that the foreground changes between look and write. */
 const RACES_MAX = 16;
@@ -270,6 +271,13 @@ export class BatchWriter {
   /** Judges a row's events against those that passed the lane before. */
   judge(shape: TableShape, op: RowOp): void {
     for (const loss of this.#recent.judge(shape.id, op.key, op.chain)) {
+      this.conflicts.push(lossEntry(shape, op.key, op.pk, loss));
+    }
+  }
+
+  /** Tells of the region's own writes on a row that an event took too early, so that the next one did not see them. */
+  judgeEarly(shape: TableShape, op: RowOp, inBatch: InBatch): void {
+    for (const loss of earlyOverwrites(shape, op.key, op.chain.map(toRecent), this.#recent, inBatch)) {
       this.conflicts.push(lossEntry(shape, op.key, op.pk, loss));
     }
   }

@@ -79,7 +79,7 @@ export function echoRewrites(current: Current, write: LocalWrite): boolean {
 }
 
 /** Whether the images agree in all columns that both have. */
-function haveSameValues(a: Image, b: Image): boolean {
+export function haveSameValues(a: Image, b: Image): boolean {
   return Object.keys(a).every((column) => b[column] === undefined || a[column] === b[column]);
 }
 

@@ -9,13 +9,16 @@
  * touches a later local write, and it brings every row to the winner that all other regions compute.
  */
 import { isoToMicros } from '../change/change-event.ts';
-import { hlcMicros } from '../change/hlc.ts';
-import { positionLsn } from '../change/position.ts';
+import { type Position, positionLsn } from '../change/position.ts';
 import { isAbove, type Version } from '../change/version.ts';
 import type { TableShape } from './apply-port.ts';
 import type { BatchWriter, StandingRow } from './batch-writer.ts';
 import { echoRewrites, echoTakes, isPushed } from './decide.ts';
 import type { ChainLink, RowOp, Step } from './net-change.ts';
+import { RECENT_EVENTS_MAX, type Recent, toRecent } from './recent-events.ts';
+
+/** How many rows of a batch are kept in mind: no more than the lane remembers of all batches. */
+const NEWEST_MAX = RECENT_EVENTS_MAX;
 
 export class EchoWriter {
   readonly #writer: BatchWriter;
@@ -23,6 +26,10 @@ export class EchoWriter {
   readonly #missingLsn: bigint;
   /** Rows whose tuple this batch has rewritten. */
   readonly #rewritten = new Set<string>();
+  /** The newest event on each row in this batch. */
+  readonly #newest = new Map<string, Recent>();
+  /** Tables that this batch has emptied, and where. */
+  readonly #emptied = new Map<string, Position>();
 
   constructor(writer: BatchWriter, self: string, missingLsn: bigint) {
     this.#writer = writer;
@@ -38,7 +45,10 @@ export class EchoWriter {
   }
 
   async #rows(shape: TableShape, ops: readonly RowOp[]): Promise<void> {
-    for (const op of ops) this.#writer.judge(shape, op);
+    for (const op of ops) {
+      this.#writer.judge(shape, op);
+      this.#judgeEarly(shape, op);
+    }
     const looked = ops.filter((op) => this.#needsLook(op));
     if (looked.length === 0) return;
     looked.sort((a, b) => (a.key < b.key ? -1 : 1));
@@ -56,6 +66,15 @@ export class EchoWriter {
       }
       this.#writer.judgeRow(shape, op, row);
     }
+  }
+
+  #judgeEarly(shape: TableShape, op: RowOp): void {
+    // A transaction that is larger than any batch has nothing but itself in here.
+    if (this.#newest.size >= NEWEST_MAX) return;
+    const name = `${shape.id} ${op.key}`;
+    const before = this.#newest.get(name);
+    this.#writer.judgeEarly(shape, op, { before, emptiedAt: this.#emptied.get(shape.id) });
+    this.#newest.set(name, toRecent(op.last));
   }
 
   /**
@@ -92,6 +111,7 @@ export class EchoWriter {
   }
 
   async #truncate(shape: TableShape, link: ChainLink): Promise<void> {
+    this.#emptied.set(shape.id, link.source.position);
     this.#writer.judgeTruncate(shape, link);
     await this.#writer.emptyTable(shape, link, echoTakes);
   }
@@ -99,7 +119,5 @@ export class EchoWriter {
 
 /** Commit time at the origin, in Unix µs: what PostgreSQL keeps for the tuple. */
 function commitMicros(link: ChainLink): bigint {
-  const { committed_at, hlc } = link.source;
-  const micros = isoToMicros(committed_at);
-  return hlcMicros(hlc) === micros ? hlcMicros(hlc) : micros;
+  return isoToMicros(link.source.committed_at);
 }

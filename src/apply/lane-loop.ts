@@ -10,12 +10,14 @@
  * What is wrong with the connection ends the run; its owner reconnects and starts another.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import type { DatabaseClock } from '../clock/database-clock.ts';
 import type { Stability } from '../clock/stability.ts';
-import { isInfrastructure, sqlStateOf } from '../platform/errors.ts';
+import { fail, isInfrastructure, sqlStateOf } from '../platform/errors.ts';
 import type { ApplyPort } from './apply-port.ts';
 import type { Lane } from './lane.ts';
 import type { LaneItem } from './lane-item.ts';
-import type { LinkConsumer } from './link-consumer.ts';
+import { type LeadLimits, leadOf } from './lead-gate.ts';
+import { type Due, type LeadOf, type LinkConsumer, NEVER_AHEAD } from './link-consumer.ts';
 
 /** Lock waits, deadlocks and cancelled statements: the foreground was in the way. */
 const YIELDING_STATES = new Set(['55P03', '40P01', '40001', '57014']);
@@ -31,6 +33,11 @@ const LOOK_PERIOD_MS = 200;
 const PRUNE_PERIOD_MS = 1_000;
 const PRUNE_ROWS_MAX = 10_000;
 const BROKEN_RETRY_MS = 5_000;
+const CLOCK_PERIOD_MS = 1_000;
+/** A reading of the clock that is older does not hold a link. */
+const CLOCK_AGE_MS_MAX = 50;
+/** How often a held link is looked at: an operator may let it go on, or somebody set a clock. */
+const HELD_RECHECK_MS = 200;
 
 export type LaneLoopOptions = {
   readonly region: string;
@@ -44,6 +51,9 @@ export type LaneLoopOptions = {
   readonly isPaused: (origin: string) => boolean;
   /** A link stopped, or (null) goes on again. */
   readonly onFault: (origin: string, error: unknown) => void;
+  /** How far ahead of the local clock the events of a link may be. */
+  readonly leadLimits: (origin: string) => LeadLimits;
+  readonly clock: DatabaseClock;
   readonly onBatch: (origin: string, items: readonly LaneItem[], durationMs: number) => void;
   /** The next command of an operator for the lane, if there is one. */
   readonly nextCommand: () => (() => Promise<void>) | undefined;
@@ -57,6 +67,8 @@ type Turn = {
   /** Not before this time. */
   notBeforeMs: number;
   broken: boolean;
+  /** Its next event is too far ahead of the local clock. */
+  held: boolean;
 };
 
 export class LaneLoop {
@@ -75,6 +87,7 @@ export class LaneLoop {
       yieldMs: YIELD_MS_MIN,
       notBeforeMs: 0,
       broken: false,
+      held: false,
     }));
   }
 
@@ -94,6 +107,7 @@ export class LaneLoop {
   async #housekeeping(): Promise<void> {
     const { lane, port, stability, region, nextCommand } = this.#options;
     for (let command = nextCommand(); command !== undefined; command = nextCommand()) await command();
+    if (this.#options.clock.ageMs >= CLOCK_PERIOD_MS) await this.#readClock();
     const now = this.#nowMs();
     if (now >= this.#nextLookMs) {
       const settled = await this.#yielding(async () => await lane.lookAgain());
@@ -130,7 +144,9 @@ export class LaneLoop {
     if (consumer.origin !== region && isPaused(consumer.origin)) return false;
     consumer.settle(lane.mark(consumer.origin)?.position);
     const limit = { rows_max: turn.rowsMax, transactions_max: TRANSACTIONS_MAX };
-    const due = consumer.due(lane.marks, limit, now, (origin) => this.#isDown(origin));
+    const due = consumer.due(lane.marks, limit, now, (origin) => this.#isDown(origin), this.#leadOf(consumer.origin));
+    if (turn.held && !(due.kind === 'ahead' && due.lead.kind === 'hold')) this.#mended(turn);
+    if (due.kind === 'ahead') return await this.#stayBehind(turn, due);
     if (due.kind !== 'batch') return false;
     const items = consumer.origin === region ? await lane.ownDue(due.items) : due.items;
     if (items.length === 0) return false;
@@ -138,7 +154,7 @@ export class LaneLoop {
   }
 
   async #apply(turn: Turn, items: readonly LaneItem[]): Promise<boolean> {
-    const { lane, onBatch, onFault, batchRowsMax } = this.#options;
+    const { lane, onBatch, batchRowsMax } = this.#options;
     const { origin } = turn.consumer;
     const startedMs = this.#nowMs();
     const reading = new AbortController();
@@ -163,13 +179,50 @@ export class LaneLoop {
     turn.yieldMs = YIELD_MS_MIN;
     turn.rowsMax =
       durationMs > BATCH_MS_MAX ? Math.max(1, turn.rowsMax >> 1) : Math.min(batchRowsMax, turn.rowsMax * 2);
-    if (turn.broken) {
-      turn.broken = false;
-      onFault(origin, null);
-    }
+    if (turn.broken) this.#mended(turn);
     turn.consumer.settle(lane.mark(origin)?.position);
     onBatch(origin, items, durationMs);
     return true;
+  }
+
+  async #readClock(): Promise<void> {
+    const { port, clock } = this.#options;
+    await clock.read(async () => await port.clockMicros());
+  }
+
+  #leadOf(origin: string): LeadOf {
+    const { region, clock, leadLimits } = this.#options;
+    const nowMicros = clock.nowMicros();
+    if (origin === region || nowMicros === null) return NEVER_AHEAD;
+    const limits = leadLimits(origin);
+    return (stamp) => leadOf(stamp, nowMicros, limits);
+  }
+
+  /** Waits without a transaction or a lock, so that the other links go on; a lead beyond all measure is a fault. */
+  async #stayBehind(turn: Turn, { lead, stamp }: Extract<Due, { kind: 'ahead' }>): Promise<boolean> {
+    const { clock, onFault } = this.#options;
+    const { origin } = turn.consumer;
+    const restMs = Number(lead.restMicros) / 1_000;
+    if (lead.kind === 'wait') {
+      turn.notBeforeMs = this.#nowMs() + restMs;
+      return false;
+    }
+    if (clock.ageMs > CLOCK_AGE_MS_MAX) {
+      // The clock may have been set since it was read; then this is looked at anew.
+      await this.#readClock();
+      if (this.#leadOf(origin)(stamp).kind !== 'hold') return false;
+    }
+    turn.notBeforeMs = this.#nowMs() + Math.min(restMs, HELD_RECHECK_MS);
+    turn.held = true;
+    const ahead = `the next event of ${origin} is ${(Number(lead.leadMicros) / 1_000_000).toFixed(1)} s ahead`;
+    onFault(origin, fail('SYN-A006', `${ahead} of the clock of the local database`, { context: { origin } }));
+    return false;
+  }
+
+  #mended(turn: Turn): void {
+    turn.broken = false;
+    turn.held = false;
+    this.#options.onFault(turn.consumer.origin, null);
   }
 
   /** The link stops; it is tried again now and then, because an operator may have mended the cause. */
@@ -208,7 +261,8 @@ export class LaneLoop {
     const waits = this.#turns.some((turn) => turn.consumer.waiting > 0);
     if (waits) {
       const pausedOnly = this.#turns.every(
-        (turn) => turn.consumer.waiting === 0 || this.#options.isPaused(turn.consumer.origin) || turn.broken,
+        (turn) =>
+          turn.consumer.waiting === 0 || turn.broken || turn.held || this.#options.isPaused(turn.consumer.origin),
       );
       await delay(pausedOnly ? RECHECK_MS * 5 : RECHECK_MS);
       return;
@@ -235,7 +289,7 @@ export class LaneLoop {
 
   #isDown(origin: string): boolean {
     const turn = this.#turns.find((each) => each.consumer.origin === origin);
-    return turn === undefined || turn.broken || this.#options.isPaused(origin);
+    return turn === undefined || turn.broken || turn.held || this.#options.isPaused(origin);
   }
 }
 

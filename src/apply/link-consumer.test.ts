@@ -6,9 +6,10 @@ import type { Position, Seen } from '../change/position.ts';
 import type { LogRecord } from '../change/stream-record.ts';
 import { MemoryLog } from '../log/memory-log.ts';
 import { TransactionReader } from '../log/transaction-reader.ts';
-import { LinkConsumer } from './link-consumer.ts';
+import { type Due, LinkConsumer } from './link-consumer.ts';
 
 const CAUSAL_WAIT_MS = 2_000;
+const LEAD = { kind: 'wait', leadMicros: 1n, restMicros: 1n } as const;
 const LIMIT = { rows_max: 100, transactions_max: 100 };
 
 /** The transaction at `lsn`, which had seen `us` up to a position. */
@@ -32,12 +33,28 @@ function dueAt(consumer: LinkConsumer, nowMs: number, usMark: number | null, isU
   const marks: Seen = usMark === null ? {} : { us: positionOf(usMark) };
   const due = consumer.due(marks, LIMIT, nowMs, () => isUsDown);
   if (due.kind === 'waiting') return due.origin;
-  return due.kind === 'empty' ? [] : due.items.map(({ position }) => position);
+  return due.kind === 'batch' ? due.items.map(({ position }) => position) : [];
 }
 
 const positions = (...lsns: number[]): Position[] => lsns.map(positionOf);
 
 describe('what a link has due', () => {
+  test('ends before the first that is ahead of the local clock', async () => {
+    const consumer = await consumerOf(having(1, null), having(2, null));
+    const due = (): Due =>
+      consumer.due(
+        {},
+        LIMIT,
+        0,
+        () => false,
+        (stamp) => (stamp > 1n ? LEAD : { kind: 'due' }),
+      );
+    const first = due();
+    assert.ok(first.kind === 'batch' && first.items.length === 1);
+    consumer.settle(positionOf(1));
+    assert.deepEqual(due(), { kind: 'ahead', lead: LEAD, stamp: 2n });
+  });
+
   test('is what has its causes, and everything before the first that lacks one', async () => {
     const consumer = await consumerOf(having(1, null), having(2, 10), having(3, 20), having(4, null));
     assert.deepEqual(dueAt(consumer, 0, null), positions(1));

@@ -82,6 +82,18 @@ export class RecentEvents {
     return undefined;
   }
 
+  /** The newest event on this row alone, or on the whole table alone, of the same epoch of the same stream. */
+  newestLike(table: string, key: RowKey, event: Recent): Recent | undefined {
+    return this.#tables.get(table)?.get(key)?.lines.get(lineOf(event))?.at(-1);
+  }
+
+  /** All other events on this row, and on its whole table. */
+  othersThan(table: string, key: RowKey, event: Recent): Recent[] {
+    const rows = this.#tables.get(table);
+    const lines = [rows?.get(key), rows?.get(EVERY_ROW)].flatMap((row) => [...(row?.lines ?? [])]);
+    return lines.flatMap(([line, list]) => (line === lineOf(event) ? [] : list));
+  }
+
   /** Registers a row's events once their batch is committed and noted; a TRUNCATE under EVERY_ROW. */
   add(table: string, key: RowKey, pk: Image, chain: readonly ChainLink[], notedLsn: bigint): void {
     const rows = this.#tables.get(table) ?? new Map<RowKey, RecentRow>();
@@ -242,7 +254,7 @@ export function areConcurrent(a: Recent, b: Recent): boolean {
   return !hasSeen(a, b) && !hasSeen(b, a);
 }
 
-function toRecent(link: ChainLink): Recent {
+export function toRecent(link: ChainLink): Recent {
   const { event, source, removes } = link;
   return { origin: event.region_id, hlc: source.hlc, position: source.position, seen: source.seen, event, removes };
 }

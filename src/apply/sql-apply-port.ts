@@ -162,6 +162,11 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
     }));
   }
 
+  async clockMicros(): Promise<bigint> {
+    const { rows } = await this.#client.query(sql.CLOCK, [], { prepare: true });
+    return BigInt(rows[0]?.micros ?? '');
+  }
+
   async ripeLooks(limit: number): Promise<RipeLook[]> {
     const { rows } = await this.#client.query(sql.RIPE_LOOKS, [String(limit)], { prepare: true });
     return rows.map((row) => ({

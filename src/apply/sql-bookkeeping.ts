@@ -92,6 +92,8 @@ where q.rel = $1::text and q.key = i.key and (q.hlc, q.origin) < (i.hlc, $2::tex
 
 export const REMOVE_QUARANTINE = 'delete from syncline.quarantine where event_id = any ($1::uuid[])';
 
+export const CLOCK = 'select (extract(epoch from clock_timestamp()) * 1000000)::bigint as micros';
+
 /**
  * $1 the highest stable commit timestamp in µs, $2 how many. Versions of quarantined rows stay, and those that a look still
  * needs: what it decides was put off, so it is not decided by anything that is stable by now.

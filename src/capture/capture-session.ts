@@ -47,11 +47,11 @@ async function carryOn(
   const { stream, publisher, catalog } = started;
   const over = new AbortController();
   const stop = AbortSignal.any([signal, over.signal]);
-  const { heartbeatMs: periodMs, members } = options;
+  const { heartbeatMs: periodMs, members, delays = () => ({}) } = options;
   const onBeat = async (): Promise<void> => events.onSlot(await readSlot(catalog, options.slot));
   const tasks = [
     pump(started, stop),
-    keepBeating({ client: catalog, periodMs, members, onBeat }, stop),
+    keepBeating({ client: catalog, periodMs, members, delays, onBeat }, stop),
     keepLooking(options, events, started, stop),
     failOn(publisher.failed, stop),
     failOn(options.lease.lost, stop),

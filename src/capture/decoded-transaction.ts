@@ -5,6 +5,7 @@
  * caller has to wait for room; whoever drives a sink awaits what it returns before the next call.
  */
 import type { Image, Operation } from '../change/change-event.ts';
+import type { Delays } from '../change/stream-record.ts';
 
 export type RowChange = {
   readonly schema: string;
@@ -26,7 +27,7 @@ export type TransactionBegin = {
   readonly commitMicros: bigint;
 };
 
-export type HeartbeatMessage = { readonly members: readonly string[] };
+export type HeartbeatMessage = { readonly members: readonly string[]; readonly delays_ms?: Delays };
 
 export interface TransactionSink {
   begin(transaction: TransactionBegin): Promise<void>;

@@ -6,6 +6,7 @@
  * seen. It is no row, so it touches no table and needs no publication.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Delays } from '../change/stream-record.ts';
 import type { PostgresClient } from '../platform/postgres.ts';
 import { HEARTBEAT_PREFIX } from './transaction-assembler.ts';
 
@@ -14,15 +15,17 @@ export type HeartbeatOptions = {
   readonly periodMs: number;
   /** The membership that this region knows, itself included. */
   readonly members: () => readonly string[];
+  /** How long heartbeats of other regions took to be read here. */
+  readonly delays: () => Delays;
   /** Is called after each heartbeat. */
   readonly onBeat?: () => void | Promise<void>;
 };
 
 /** Beats until the signal aborts; rejects when the database cannot take a heartbeat. */
 export async function keepBeating(options: HeartbeatOptions, signal: AbortSignal): Promise<void> {
-  const { client, periodMs, members, onBeat } = options;
+  const { client, periodMs, members, delays, onBeat } = options;
   while (!signal.aborted) {
-    const content = JSON.stringify({ members: members() });
+    const content = JSON.stringify({ members: members(), delays_ms: delays() });
     await client.query('select pg_logical_emit_message(true, $1::text, $2::text)', [HEARTBEAT_PREFIX, content], {
       prepare: true,
     });

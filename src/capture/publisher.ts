@@ -316,12 +316,12 @@ export class Publisher implements TransactionSink {
     this.#counts.rows += 1;
   }
 
-  async #publishHeartbeat(open: OpenTransaction, { members }: HeartbeatMessage): Promise<void> {
+  async #publishHeartbeat(open: OpenTransaction, { members, delays_ms = {} }: HeartbeatMessage): Promise<void> {
     const stamped = await this.#stamp(open);
     const { stamper, stability, region, after } = this.#options;
     const ofOwn = stamped.seen[region] ?? null;
     const floor = stability.floorFor(stamped.seen, ofOwn === after ? 'all' : ofOwn);
-    this.#append(stamped.heartbeat({ promise: stamper.promise, floor, members }));
+    this.#append(stamped.heartbeat({ promise: stamper.promise, floor, members, delays_ms }));
     this.#counts.heartbeats += 1;
   }
 

@@ -134,7 +134,7 @@ export class StampedTransaction {
     };
   }
 
-  heartbeat(state: Pick<Heartbeat, 'promise' | 'floor' | 'members'>): LogRecord {
+  heartbeat(state: Pick<Heartbeat, 'promise' | 'floor' | 'members' | 'delays_ms'>): LogRecord {
     return heartbeatRecord(this.#origin.run, {
       event_id: eventId(this.hlc, this.#origin.region, this.position, 0),
       region_id: this.#origin.region,
@@ -147,6 +147,7 @@ export class StampedTransaction {
       promise: state.promise,
       floor: state.floor,
       members: state.members,
+      delays_ms: state.delays_ms,
     });
   }
 }

@@ -12,6 +12,7 @@
  * A database that has never published, or a log that has lost what was published, stops it before anything is confirmed.
  */
 import { lsnToText } from '../change/position.ts';
+import type { Delays } from '../change/stream-record.ts';
 import type { NotesLedger } from '../clock/notes-ledger.ts';
 import type { OwnHistory } from '../clock/own-history.ts';
 import type { Stability } from '../clock/stability.ts';
@@ -55,6 +56,8 @@ export type CaptureOptions = {
   readonly heartbeatMs: number;
   /** The membership that this region knows, itself included. */
   readonly members: () => readonly string[];
+  /** How long heartbeats of other regions took to be read here; none unless given. */
+  readonly delays?: () => Delays;
   readonly limits?: Partial<PublisherLimits>;
   /** The offset below which nobody needs the stream any more. */
   readonly neededFrom?: () => Promise<number>;

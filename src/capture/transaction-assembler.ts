@@ -234,7 +234,12 @@ function parseHeartbeatMessage(content: Buffer): HeartbeatMessage | null {
   if (typeof parsed !== 'object' || parsed === null || !('members' in parsed)) return null;
   const { members } = parsed;
   if (!Array.isArray(members) || !members.every((member) => typeof member === 'string')) return null;
-  return { members };
+  const delays_ms: { [region: string]: number } = {};
+  const delays: unknown = 'delays_ms' in parsed ? parsed.delays_ms : null;
+  if (typeof delays === 'object' && delays !== null) {
+    for (const [region, delay] of Object.entries(delays)) if (typeof delay === 'number') delays_ms[region] = delay;
+  }
+  return { members, delays_ms };
 }
 
 function outOfPlace(message: PgoutputMessage): Error {

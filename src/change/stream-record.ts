@@ -39,7 +39,11 @@ export type Heartbeat = {
   readonly floor: Hlc;
   /** The membership that this region knows, itself included. */
   readonly members: readonly string[];
+  readonly delays_ms: Delays;
 };
+
+/** By region, the least time that its heartbeats lately took to be read here, by the difference of two clocks. */
+export type Delays = { readonly [region: string]: number };
 
 /** The first record of a run: whatever an older run still writes behind it is void. */
 export type RunRecord = {
@@ -79,7 +83,14 @@ export function parseChange(value: string): ChangeEvent {
 
 export function parseHeartbeat(value: string): Heartbeat {
   const raw = JSON.parse(value) as { [K in keyof Heartbeat]: Heartbeat[K] extends Hlc ? string : Heartbeat[K] };
-  return { ...raw, hlc: hlcFromText(raw.hlc), promise: hlcFromText(raw.promise), floor: hlcFromText(raw.floor) };
+  // Not every version of Syncline wrote delays.
+  return {
+    ...raw,
+    delays_ms: raw.delays_ms ?? {},
+    hlc: hlcFromText(raw.hlc),
+    promise: hlcFromText(raw.promise),
+    floor: hlcFromText(raw.floor),
+  };
 }
 
 export function parseRun(value: string): RunRecord {

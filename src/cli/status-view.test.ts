@@ -17,6 +17,8 @@ const LINK: ReplicationLink = {
   lag_p99_ms: null,
   updated_at: '2026-01-01T00:00:00Z',
   last_heard_at: null,
+  clock_drift_ms: -3_400,
+  clock_drift_error_ms: 2.1,
   events_applied: 1_500,
   events_waiting: 2,
   conflicts: 3,
@@ -26,6 +28,7 @@ const LINK: ReplicationLink = {
   bandwidth_limit_bytes_per_s: null,
   failover_priority: 0,
   tables: null,
+  allow_drift_ms: null,
 };
 
 const STATUS: AgentStatus = {
@@ -38,6 +41,8 @@ const STATUS: AgentStatus = {
     problem: null,
     transactions: 1_000,
     events: 2_000,
+    pushed: 0,
+    foreign: 0,
     slot_retained_bytes: 2_048,
     last_published_at: null,
   },
@@ -55,13 +60,29 @@ test('shows the agent and its links, with the rate between two readings', () => 
   assert.equal(
     renderStatus({ at: 3_000, status: STATUS }, before, NOW),
     `eu  ready  run 2, up 3 h 5 min
-capture  streaming  1,000 transactions, 2,000 events; the slot keeps 2.0 KB
+capture  streaming  1,000 transactions, 2,000 events, 0 pushed stamps; the slot keeps 2.0 KB
 apply    running  9 batches, 0 restarts; the log holds 1.5 MB
 
-LINK     STATUS    LAG     P50  P99   RATE  APPLIED  WAITING  CONFLICTS  QUARANTINE
-us → eu  active  12 ms  4.3 ms    –  250/s    1,500        2          3           0
+LINK     STATUS    LAG     P50  P99   RATE  APPLIED  WAITING  CONFLICTS  QUARANTINE               CLOCK
+us → eu  active  12 ms  4.3 ms    –  250/s    1,500        2          3           0  -3,400 ms ± 2.1 ms
 `,
   );
+});
+
+test('tells how the clock of the source is off, and how sure that is', () => {
+  const clock = (clock_drift_ms: number | null, clock_drift_error_ms: number | null): string => {
+    const links = [{ ...LINK, clock_drift_ms, clock_drift_error_ms }];
+    const lines = renderStatus({ at: 0, status: { ...STATUS, links } }, undefined, NOW).split('\n');
+    return (
+      lines
+        .find((line) => line.startsWith('us'))
+        ?.slice(-20)
+        .trim() ?? ''
+    );
+  };
+  assert.match(clock(null, null), /–$/);
+  assert.match(clock(0.4, 0.5), /0\.4 ms ± 0\.5 ms$/);
+  assert.match(clock(61_000, null), /≥ 61 s$/);
 });
 
 test('knows no rate of one reading, nor across a restart of the agent', () => {

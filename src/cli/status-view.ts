@@ -18,6 +18,7 @@ const COLUMNS = [
   { title: 'WAITING', align: 'right' },
   { title: 'CONFLICTS', align: 'right' },
   { title: 'QUARANTINE', align: 'right' },
+  { title: 'CLOCK', align: 'right' },
 ] as const;
 
 /** `before` is an earlier reading, from which the rate follows. */
@@ -28,7 +29,7 @@ export function renderStatus({ at, status }: Seen, before: Seen | undefined, now
   const room = log.bytes_max === null ? '' : ` of ${bytes(log.bytes_max)}`;
   const lines = [
     `${paint('bold', status.region)}  ${ready}  run ${status.run}, up ${uptime}`,
-    `capture  ${paintState(capture.state)}  ${count(capture.transactions)} transactions, ${count(capture.events)} events; the slot keeps ${bytes(capture.slot_retained_bytes)}`,
+    `capture  ${paintState(capture.state)}  ${count(capture.transactions)} transactions, ${count(capture.events)} events, ${count(capture.pushed)} pushed stamps; the slot keeps ${bytes(capture.slot_retained_bytes)}`,
     `apply    ${paintState(apply.state)}  ${count(apply.batches)} batches, ${count(apply.restarts)} restarts; the log holds ${bytes(log.bytes)}${room}`,
     '',
   ];
@@ -63,7 +64,15 @@ function row(link: ReplicationLink, at: number, before: Seen | undefined): strin
     count(link.events_waiting),
     count(link.conflicts),
     link.quarantined === 0 ? '0' : paint('red', count(link.quarantined)),
+    clock(link),
   ];
+}
+
+/** By how much the clock of the source is ahead of the target's. */
+function clock({ clock_drift_ms: drift, clock_drift_error_ms: error }: ReplicationLink): string {
+  if (drift === null) return '–';
+  const lead = drift < 0 ? `-${duration(-drift)}` : duration(drift);
+  return error === null ? `≥ ${lead}` : `${lead} ± ${duration(error)}`;
 }
 
 /** Each problem once, also where several parts of the status have it. */

@@ -12,6 +12,11 @@ export type LinkPolicy = {
   readonly bandwidth_limit_bytes_per_s: number | null;
   readonly failover_priority: number;
   readonly tables: readonly string[] | null;
+  /**
+   * How far ahead of the local clock events of this link may be, beyond limits.max_clock_drift_ms; null for no more than
+   * that.
+   */
+  readonly allow_drift_ms: number | null;
 };
 
 /** A directed replication edge, with its policy and live state. */
@@ -32,6 +37,10 @@ export type ReplicationLink = LinkPolicy & {
   readonly updated_at: string;
   /** Commit time of the newest event or heartbeat of the source that arrived here; null until there is one. */
   readonly last_heard_at: string | null;
+  /** By how much the clock of the source's database is ahead of the local one's; null while it is not known. */
+  readonly clock_drift_ms: number | null;
+  /** That measure is wrong by at most so much; null while only one direction is measured: it is at least that then. */
+  readonly clock_drift_error_ms: number | null;
   readonly events_applied: number;
   readonly events_waiting: number;
   readonly conflicts: number;
@@ -43,6 +52,9 @@ export type CaptureStatus = {
   readonly problem: Problem | null;
   readonly transactions: number;
   readonly events: number;
+  /** Transactions stamped above their commit timestamp, because a clock was behind; and what other tools applied here. */
+  readonly pushed: number;
+  readonly foreign: number;
   /** WAL that the slot keeps back, in bytes; null while unknown. */
   readonly slot_retained_bytes: number | null;
   readonly last_published_at: string | null;

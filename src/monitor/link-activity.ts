@@ -3,10 +3,12 @@ import type { AppliedReport } from '../apply/lane.ts';
 import type { LaneItem } from '../apply/lane-item.ts';
 import { type ErrorCode, SynclineError } from '../platform/errors.ts';
 import type { Problem } from './agent-status.ts';
+import { DriftWindow } from './clock-drift.ts';
 import { LagWindow } from './lag-window.ts';
 
 export class LinkActivity {
   readonly lag = new LagWindow();
+  readonly drift = new DriftWindow();
   /** Commit time of the newest event or heartbeat that arrived; null before the first. */
   lastHeardAt: string | null = null;
   events = 0;

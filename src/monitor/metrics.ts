@@ -49,6 +49,12 @@ export class Metrics {
     this.#counter('syncline_capture_events_total', 'Row changes published.', capture.events);
     this.#counter('syncline_apply_batches_total', 'Batches applied.', apply.batches);
     this.#counter('syncline_apply_restarts_total', 'Times that apply began anew after a fault.', apply.restarts);
+    this.#counter(
+      'syncline_capture_pushed_stamps_total',
+      'Transactions stamped above their commit timestamp, because a clock was behind.',
+      capture.pushed,
+    );
+    this.#counter('syncline_capture_foreign_total', 'Transactions that other tools applied here.', capture.foreign);
     const published = ageSeconds(capture.last_published_at, nowMs);
     this.#gauge(
       'syncline_capture_heartbeat_age_seconds',
@@ -84,6 +90,11 @@ export class Metrics {
     }
     const heard = ageSeconds(link.last_heard_at, nowMs);
     this.#gauge('syncline_link_heartbeat_age_seconds', 'Since the source was last heard of.', heard, regions);
+    const { clock_drift_ms: drift, clock_drift_error_ms: error } = link;
+    const leads = 'Lead of the clock of the source over the local one.';
+    this.#gauge('syncline_link_clock_drift_seconds', leads, drift === null ? null : drift / 1_000, regions);
+    const bound = 'The measured lead of the clock is wrong by at most that.';
+    this.#gauge('syncline_link_clock_drift_error_seconds', bound, error === null ? null : error / 1_000, regions);
     this.#gauge('syncline_link_lag_slo_seconds', 'The lag that the policy allows.', link.lag_slo_ms / 1_000, regions);
     this.#gauge('syncline_link_events_waiting', 'Events read and not yet applied.', link.events_waiting, regions);
     this.#gauge('syncline_link_quarantined', 'Events in the quarantine.', link.quarantined, regions);

@@ -86,6 +86,11 @@ const ConfigSchema = Type.Object(
     apply: Type.Object(
       {
         batch_rows_max: Type.Integer({ default: 5_000, minimum: 1, maximum: 100_000 }),
+        lead_wait_ms: milliseconds(
+          20,
+          0,
+          'Up to this lead over the local clock an event is waited for, so that what follows it needs no pushed stamp.',
+        ),
         causal_wait_ms: milliseconds(2_000, 0, 'How long a transaction waits for what it has seen from elsewhere.'),
         on_error: Type.Enum(['quarantine', 'stop'], {
           default: 'quarantine',

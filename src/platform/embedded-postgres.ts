@@ -70,12 +70,19 @@ export class EmbeddedPostgres {
   readonly version: PostgresMajor;
   readonly folder: string;
   readonly #installation: PostgresInstallation;
+  readonly #environment: Readonly<Record<string, string>>;
   readonly #watchdog: ChildProcess;
   #port = 0;
   #server: ChildProcess | undefined;
 
-  private constructor(version: PostgresMajor, folder: string, installation: PostgresInstallation) {
+  private constructor(
+    version: PostgresMajor,
+    folder: string,
+    installation: PostgresInstallation,
+    environment: Readonly<Record<string, string>>,
+  ) {
     this.version = version;
+    this.#environment = environment;
     this.folder = folder;
     this.#installation = installation;
     this.#watchdog = spawn('/bin/sh', ['-c', WATCHDOG, 'watchdog', folder], {
@@ -87,13 +94,18 @@ export class EmbeddedPostgres {
     this.#watchdog.unref();
   }
 
-  static async start(options: { version: PostgresMajor; settings?: PostgresSettings }): Promise<EmbeddedPostgres> {
+  /** `environment` is what the server process gets beyond its own few variables. */
+  static async start(options: {
+    version: PostgresMajor;
+    settings?: PostgresSettings;
+    environment?: Readonly<Record<string, string>>;
+  }): Promise<EmbeddedPostgres> {
     const installation = await installPostgres(options.version);
     const { runAs, template } = installation;
     const folder = join(await sharedTemporaryFolder(), `syncline-server-${randomBytes(6).toString('hex')}`);
     await mkdir(folder, { mode: 0o755 });
     if (runAs.uid !== undefined && runAs.gid !== undefined) await chown(folder, runAs.uid, runAs.gid);
-    const server = new EmbeddedPostgres(options.version, folder, installation);
+    const server = new EmbeddedPostgres(options.version, folder, installation, options.environment ?? {});
     try {
       const copy = spawn('cp', ['-Rp', template, join(folder, 'data')], { ...runAs, stdio: 'ignore' });
       const [status] = await once(copy, 'exit');
@@ -224,7 +236,7 @@ export class EmbeddedPostgres {
         ...this.#installation.runAs,
         cwd: this.folder,
         detached: true,
-        env: { PATH: process.env.PATH, LC_ALL: 'C' },
+        env: { PATH: process.env.PATH, LC_ALL: 'C', ...this.#environment },
         stdio: ['pipe', log.fd, log.fd],
       });
       server.unref();

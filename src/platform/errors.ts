@@ -506,7 +506,7 @@ export const ERRORS = {
     class: 'infrastructure',
     cause: 'Events are held because they are further ahead of the local clock than allowed.',
     remedy:
-      'Correct the clock of the region that the message names; the link goes on once the local clock has caught up.',
+      'Correct the clock that is wrong (`syncline status` shows how they differ); the link goes on by itself once the local clock has caught up. `syncline link set LINK --allow-drift 10m` lets it go on at once, and pushes what is written here just as far ahead.',
   },
   'SYN-A007': {
     class: 'operator',

@@ -36,7 +36,7 @@ export const LAG_SLO_MS_DEFAULT = 10_000;
 const FLUSH_INTERVAL_MS = 1_000;
 
 const COLUMNS = `link_id, source_region, target_region, status, last_acked_event_id, mode, lag_slo_ms,
-  bandwidth_limit_bytes_per_s, failover_priority, tables,
+  bandwidth_limit_bytes_per_s, failover_priority, tables, allow_drift_ms,
   to_char(updated_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as updated_at`;
 
 /** `source:target`. Names of regions have no colon. */
@@ -175,6 +175,8 @@ function columnsOf(patch: LinkPatch): Record<string, TextValue> {
   if (patch.tables !== undefined) columns.tables = patch.tables === null ? null : JSON.stringify(patch.tables);
   const { bandwidth_limit_bytes_per_s: limit } = patch;
   if (limit !== undefined) columns.bandwidth_limit_bytes_per_s = limit === null ? null : String(limit);
+  const { allow_drift_ms: drift } = patch;
+  if (drift !== undefined) columns.allow_drift_ms = drift === null ? null : String(drift);
   return columns;
 }
 
@@ -193,5 +195,6 @@ function toLink(row: TextRow): StoredLink {
     bandwidth_limit_bytes_per_s: limit == null ? null : Number(limit),
     failover_priority: Number(row.failover_priority),
     tables: tables == null ? null : (JSON.parse(tables) as string[]),
+    allow_drift_ms: row.allow_drift_ms == null ? null : Number(row.allow_drift_ms),
   };
 }

@@ -6,6 +6,7 @@
  */
 import type { Mark } from '../../src/apply/apply-port.ts';
 import { Lane } from '../../src/apply/lane.ts';
+import { leadOf } from '../../src/apply/lead-gate.ts';
 import { LinkConsumer } from '../../src/apply/link-consumer.ts';
 import { readBack } from '../../src/apply/read-back.ts';
 import type { Position } from '../../src/change/position.ts';
@@ -22,6 +23,7 @@ import type { ReplicationSlot } from './replication-slot.ts';
 import type { WorldView } from './world-view.ts';
 
 const CAUSAL_WAIT_MS = 5;
+const LEAD_WAIT_MICROS = 20_000n;
 const LOOK_PERIOD_MICROS_MAX = 2_000;
 const READ_AHEAD_BYTES_MAX = 1024 * 1024;
 
@@ -46,6 +48,8 @@ export class ApplyActor {
   #filledAt = -1;
   #isCalm = false;
   #nextLookMicros = 0n;
+  /** By origin, the local time before which its next event is not due. */
+  readonly #ahead = new Map<string, { readonly untilMicros: bigint; readonly isHeld: boolean }>();
 
   constructor(name: string, region: AppliedRegion, world: WorldView, ledger: NotesLedger, stability: Stability) {
     this.#name = name;
@@ -186,16 +190,26 @@ export class ApplyActor {
     if (this.#filledAt < this.#world.appends || this.#shouldLook) return true;
     if (this.#world.isCalm && !this.#isCalm) return true;
     const { name } = this.#region;
-    return this.#consumers.some(({ waiting, origin }) => waiting > 0 && !this.#world.isPaused(origin, name));
+    return this.#consumers.some(
+      ({ waiting, origin }) => waiting > 0 && !this.#isAhead(origin) && !this.#world.isPaused(origin, name),
+    );
+  }
+
+  #isAhead(origin: string): boolean {
+    const ahead = this.#ahead.get(origin);
+    if (ahead === undefined || this.#world.driftMicros > this.#world.conditions.driftMicros) return false;
+    return this.#region.database.now() < ahead.untilMicros;
   }
 
   async #applyOnce(consumer: LinkConsumer): Promise<void> {
     const { random, appends } = this.#world;
     const { origin } = consumer;
-    const isDown = (other: string): boolean => this.#world.isPaused(other, this.#region.name);
+    const { name, database } = this.#region;
+    const isDown = (other: string): boolean =>
+      this.#world.isPaused(other, name) || this.#ahead.get(other)?.isHeld === true;
     this.#filledAt = appends;
     for (const each of this.#consumers) await this.#fill(each);
-    if (isDown(origin)) return;
+    if (this.#world.isPaused(origin, name)) return;
     // A reader that is replaced goes back: what it delivered is delivered again.
     if (random.chance(0.02)) {
       this.#consumers[this.#consumers.indexOf(consumer)] = await this.#consumer(origin);
@@ -205,7 +219,15 @@ export class ApplyActor {
     const limit = { rows_max: 1 + random.below(8), transactions_max: 1 + random.below(5) };
     const nowMs = Number(this.#world.nowMicros() / 1000n);
     consumer.settle(this.#lane.mark(origin)?.position);
-    const due = consumer.due(this.#lane.marks, limit, nowMs, isDown);
+    const limits = { waitMicros: LEAD_WAIT_MICROS, holdMicros: this.#world.driftMicros };
+    const now = database.now();
+    const due = consumer.due(this.#lane.marks, limit, nowMs, isDown, (stamp) => {
+      return origin === name ? { kind: 'due' } : leadOf(stamp, now, limits);
+    });
+    this.#ahead.delete(origin);
+    if (due.kind === 'ahead') {
+      this.#ahead.set(origin, { untilMicros: now + due.lead.restMicros, isHeld: due.lead.kind === 'hold' });
+    }
     if (due.kind !== 'batch') return;
     const items = origin === this.#region.name ? await this.#lane.ownDue(due.items) : due.items;
     if (items.length === 0) return;

@@ -64,11 +64,15 @@ export class Faults {
     return source !== target && this.#paused.has(`${source}:${target}`);
   }
 
-  /** No more faults: links resume, agents run. */
+  /** No more faults: links resume, agents run, clocks are right. */
   end(): void {
+    if (this.#isOver) return;
     this.#isOver = true;
     this.#paused.clear();
-    for (const region of this.#regions) if (!region.isServed) region.startAgent();
+    for (const region of this.#regions) {
+      region.clock.goRight();
+      if (!region.isServed) region.startAgent();
+    }
   }
 
   /** Lets happen what happens in this step. */

@@ -10,10 +10,14 @@ export type InvariantName =
   | 'published-once'
   /** Each transaction of a stream names its predecessor. */
   | 'predecessors'
+  /** Nothing is stamped at or below what a heartbeat before it has promised. */
+  | 'promises'
   /** Every event is applied once in every region, in the transaction that moves the mark over it. */
   | 'applied-once'
   /** An echo leaves later local writes alone. */
   | 'echo'
+  /** Nothing is applied that is further ahead of the local clock than the link may be. */
+  | 'held'
   /** What a transaction says to have seen of a row is what it overwrote. */
   | 'seen'
   /** Every event that lost is in the conflict log of its own region. */

@@ -55,6 +55,11 @@ export class ModelApplyPort implements ApplyPort {
     return [...this.#store.marks.values()];
   }
 
+  async clockMicros(): Promise<bigint> {
+    await this.#step('clock');
+    return this.#database.now();
+  }
+
   async ripeLooks(limit: number): Promise<RipeLook[]> {
     await this.#step('ripe looks');
     const ripe: RipeLook[] = [];

@@ -15,6 +15,8 @@ export type PublishedTransaction = {
   readonly seen: Seen;
   readonly xid: number;
   readonly committed_at: string;
+  /** A heartbeat's; 0 for any other. */
+  readonly promise: Hlc;
   readonly events: readonly ChangeEvent[];
 };
 
@@ -48,7 +50,7 @@ export async function readPublished(log: EventLog, regions: readonly string[]): 
       const item = reader.shift();
       if (item.kind === 'heartbeat') transactions.push({ ...item.heartbeat, origin, events: [] });
       else if (item.kind === 'transaction') {
-        transactions.push({ ...item, committed_at: item.stated_at ?? item.committed_at, origin });
+        transactions.push({ ...item, committed_at: item.stated_at ?? item.committed_at, origin, promise: 0n });
       }
     }
   }

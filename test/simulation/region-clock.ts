@@ -37,6 +37,12 @@ export class RegionClock {
     if (random.chance(0.5)) this.#gain = BigInt(random.below(2 * PARTS_PER_MILLION_MAX) - PARTS_PER_MILLION_MAX);
   }
 
+  /** Shows the true time from now on. */
+  goRight(): void {
+    this.#offset = 0n;
+    this.#gain = 0n;
+  }
+
   /** Sets the clock back or forth: mostly a little, sometimes by more than the window of stamping. */
   set(random: Random): void {
     const span = random.pick(SPANS_MICROS);

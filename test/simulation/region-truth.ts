@@ -24,15 +24,22 @@ export class RegionTruth {
   /** For each lane that began, the positions by origin up to which it remembered nothing. */
   readonly forgotten: ReadonlyMap<string, Position>[] = [];
   readonly #region: string;
+  readonly #latestMicros: () => bigint;
   readonly #fail: (failure: Failure) => void;
   readonly #applied = new Map<string, Position>();
 
   readonly #isLost: (position: Position) => boolean;
 
-  /** `isLost` tells what of the own stream the database has not made. */
-  constructor(region: string, isLost: (position: Position) => boolean, fail: (failure: Failure) => void) {
+  /** `isLost` tells what of the own stream the database has not made; nothing is applied that is stamped above `latestMicros`. */
+  constructor(
+    region: string,
+    isLost: (position: Position) => boolean,
+    latestMicros: () => bigint,
+    fail: (failure: Failure) => void,
+  ) {
     this.#isLost = isLost;
     this.#region = region;
+    this.#latestMicros = latestMicros;
     this.#fail = fail;
   }
 
@@ -50,7 +57,10 @@ export class RegionTruth {
 
   becameVisible(transaction: Transaction, writes: readonly RowWrite[]): void {
     const { applies } = transaction;
-    if (applies !== null) this.#checkApplied(applies);
+    if (applies !== null) {
+      this.#checkApplied(applies);
+      this.#checkLead(applies, transaction.stampMicros ?? 0n);
+    }
     for (const write of writes) {
       const { slot } = write;
       const table = modelShape('public', slot.table.name);
@@ -63,6 +73,13 @@ export class RegionTruth {
       if (applies !== null) history.push({ local: false, origin: applies.origin, position });
       else if (transaction.lsn !== null) history.push({ local: true, lsn: transaction.lsn });
     }
+  }
+
+  /** An event that is too far ahead of the local clock is held. */
+  #checkLead({ origin, mark }: Applies, stampMicros: bigint): void {
+    if (origin === this.#region || mark === null || stampMicros <= this.#latestMicros()) return;
+    const message = `${this.#region}: ${origin} at ${mark.to} is applied though it is ${stampMicros - this.#latestMicros()} µs too far ahead`;
+    this.#fail({ invariant: 'held', message });
   }
 
   #checkApplied({ origin, mark, rows }: Applies): void {

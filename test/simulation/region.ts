@@ -40,7 +40,8 @@ export class Region {
     this.database = new ModelDatabase(name, () => this.clock.nowMicros());
     this.slot = new ReplicationSlot(this.database);
     const isLostHere = (position: Position): boolean => isLost(this.store.ownHistory, position);
-    this.truth = new RegionTruth(name, isLostHere, (failure) => world.fail(failure));
+    const latestMicros = (): bigint => this.clock.highestMicros + world.driftMicros;
+    this.truth = new RegionTruth(name, isLostHere, latestMicros, (failure) => world.fail(failure));
     this.database.onVisible = (transaction, writes) => this.truth.becameVisible(transaction, writes);
   }
 

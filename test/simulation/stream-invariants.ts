@@ -13,6 +13,7 @@ export function checkStreams(regions: readonly Region[], published: Published): 
     const failure =
       checkWhole(region, transactions) ??
       checkPredecessors(region.name, transactions) ??
+      checkPromises(region.name, transactions) ??
       checkSeen(region, transactions);
     if (failure !== null) return failure;
   }
@@ -77,6 +78,20 @@ function checkPredecessors(name: string, transactions: readonly PublishedTransac
     );
     if (predecessor === before && isWhole) continue;
     return { invariant: 'predecessors', message: `${name}: ${position} names ${predecessor}, and follows ${before}` };
+  }
+  return null;
+}
+
+function checkPromises(name: string, transactions: readonly PublishedTransaction[]): Failure | null {
+  let promised = 0n;
+  for (const { position, hlc, promise } of transactions) {
+    if (hlc <= promised) {
+      return {
+        invariant: 'promises',
+        message: `${name}: ${position} is stamped ${hlc}, below the promise ${promised}`,
+      };
+    }
+    if (promise > promised) promised = promise;
   }
   return null;
 }

@@ -12,6 +12,10 @@ export type Conditions = {
   readonly lossRate: number;
   /** Whether clocks of regions differ and step back. */
   readonly badClocks: boolean;
+  /** How far ahead of the local clock events may be before they are held. */
+  readonly driftMicros: bigint;
+  /** Whether operators let held events go on in the end, or see to the clocks. */
+  readonly allowsDrift: boolean;
   /** Probability that a transaction is another tool's. */
   readonly foreignRate: number;
   /** Whether databases come back from copies of their disks. */
@@ -31,6 +35,8 @@ export type WorldView = {
   /** Appends so far, of all streams: tells whether there may be something new to read. */
   readonly appends: number;
   appended(): void;
+  /** How far ahead events may be by now. */
+  readonly driftMicros: bigint;
   isPaused(source: string, target: string): boolean;
   fail(failure: Failure): void;
 };

@@ -22,6 +22,9 @@ const REGIONS = ['a', 'b', 'c', 'd', 'e'];
 /** A clock that starts in 2026; Unix µs. */
 const START_MICROS = 1_767_225_600_000_000n;
 const IDLE_MICROS = 10_000n;
+/** Where clocks were bad, the last events may have to be waited for until the local clock has caught up. */
+const HELD_MICROS = 500_000n;
+const ANY_DRIFT_MICROS = 1_000_000_000_000n;
 /** Heartbeats that go round after the end, each further away from the last than the window of stamping. */
 const LAST_ROUNDS = 3;
 const ROUND_MICROS = 1_000_000n;
@@ -55,6 +58,8 @@ export class World implements WorldView {
       giantRows: random.chance(0.15) ? 2 + random.below(3) : READ_AHEAD.rows_max,
       lossRate: random.chance(0.2) ? 0.05 : 0,
       badClocks: random.chance(BAD_CLOCKS_SHARE),
+      driftMicros: random.pick([100_000n, 1_000_000n, 60_000_000n]),
+      allowsDrift: random.chance(0.5),
       foreignRate: random.chance(0.15) ? random.pick([0.1, 0.5]) : 0,
       restores: random.chance(0.35),
     };
@@ -71,6 +76,10 @@ export class World implements WorldView {
 
   nowMicros(): bigint {
     return this.#now;
+  }
+
+  get driftMicros(): bigint {
+    return this.isCalm && this.conditions.allowsDrift ? ANY_DRIFT_MICROS : this.conditions.driftMicros;
   }
 
   appended(): void {
@@ -121,7 +130,7 @@ export class World implements WorldView {
         if (this.#isSettled()) return null;
       } else if (hasStopped) return { invariant: 'settles', message: 'every actor waits for another' };
       if (hasStopped) {
-        this.#now += IDLE_MICROS;
+        this.#now += this.isCalm && this.conditions.badClocks ? HELD_MICROS : IDLE_MICROS;
         // Regions beat for ever; without users the simulation does so only where somebody waits for it.
         if (this.#writers === 0) this.#beat();
       }

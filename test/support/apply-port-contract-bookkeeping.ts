@@ -340,6 +340,17 @@ export function bookkeepingContract(make: MakeHarness): void {
   );
 
   test(
+    'the clock is that of local commits',
+    withHarness(make, async (h) => {
+      const before = await h.port.clockMicros();
+      await (await h.foreground()).insert(kv(1, 'now'));
+      const after = await h.port.clockMicros();
+      const stamp = (await h.tuple(1))?.stampMicros ?? 0n;
+      assert.ok(before <= stamp && stamp <= after, `${before} <= ${stamp} <= ${after}`);
+    }),
+  );
+
+  test(
     'exact versions of rows that are to be looked at again are not pruned',
     withHarness(make, async (h) => {
       const shape = await kvShape(h);

@@ -13,6 +13,7 @@ import { join, resolve } from 'node:path';
 import { lsnFromText, makePosition, type Position } from '../../src/change/position.ts';
 import { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
+import { ServerClock } from './server-clock.ts';
 import { waitFor } from './wait-for.ts';
 
 const PROGRAM = resolve(import.meta.dirname, '../../bin/syncline');
@@ -23,6 +24,8 @@ export type ClusterOptions = {
   /** Run in every region before the agents start. */
   readonly schema: string;
   readonly settings?: Readonly<Record<string, string>>;
+  /** By how many seconds the clocks of servers are off, by region; needs libfaketime. */
+  readonly clocks?: Readonly<Record<string, number>>;
   /** Added to each agent's configuration file: YAML lines at the top level. */
   readonly config?: string;
   /** Whether agents start with the cluster; else each is started by the test. */
@@ -35,11 +38,21 @@ export class ClusterRegion {
   readonly database: string;
   readonly configPath: string;
   readonly port: number;
+  /** The clock of the server, where a test may set it. */
+  readonly clock: ServerClock | null;
   agent: ChildProcess | null = null;
   #client: PostgresClient | null = null;
 
-  constructor(name: string, server: EmbeddedPostgres, database: string, configPath: string, port: number) {
+  constructor(
+    name: string,
+    server: EmbeddedPostgres,
+    database: string,
+    configPath: string,
+    port: number,
+    clock: ServerClock | null,
+  ) {
     this.name = name;
+    this.clock = clock;
     this.server = server;
     this.database = database;
     this.configPath = configPath;
@@ -125,6 +138,7 @@ export class ClusterRegion {
     await this.killAgent();
     await this.#client?.end();
     await this.server.stop('immediate');
+    await this.clock?.[Symbol.asyncDispose]();
   }
 }
 
@@ -144,7 +158,10 @@ export class Cluster implements AsyncDisposable {
     const ports = await freePorts(names.length);
     const regions = await Promise.all(
       names.map(async (name, place) => {
-        const server = await EmbeddedPostgres.start({ version: 18, settings: { ...options.settings } });
+        const offset = options.clocks?.[name];
+        const clock = offset === undefined ? null : await ServerClock.create(offset);
+        const environment = clock?.environment ?? {};
+        const server = await EmbeddedPostgres.start({ version: 18, settings: { ...options.settings }, environment });
         const database = await server.createDatabase();
         const port = ports[place] ?? 0;
         const path = join(directory, `${name}.yaml`);
@@ -164,7 +181,7 @@ ${peers}
 ${options.config ?? ''}
 `,
         );
-        return new ClusterRegion(name, server, database, path, port);
+        return new ClusterRegion(name, server, database, path, port, clock);
       }),
     );
     const cluster = new Cluster(regions, directory);

@@ -61,6 +61,7 @@ export function heartbeat(run: number, lsn: number, hlc: Hlc = BigInt(lsn)): Log
     xid: 1,
     committed_at: COMMITTED_AT,
     seen: {},
+    delays_ms: {},
     promise: 0n,
     floor: 0n,
     members: ['eu'],
