@@ -126,7 +126,8 @@ export type QuarantineEntry = {
   readonly error: string;
 };
 
-export type OwnCommit = { readonly xid: number; readonly commitMicros: bigint };
+/** `commitMicros` is null where any commit timestamp will do. */
+export type OwnCommit = { readonly xid: number; readonly commitMicros: bigint | null };
 /** `pending`: in the WAL and not yet visible to new snapshots. `elsewhere`: this database has no such commit. */
 export type OwnCommitState = 'visible' | 'pending' | 'elsewhere';
 

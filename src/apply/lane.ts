@@ -9,7 +9,7 @@
  * into a constraint it is replayed transaction by transaction, change by change, and only an event that fails even then
  * is quarantined.
  */
-import { type ChangeEvent, isoToMicros } from '../change/change-event.ts';
+import { type ChangeEvent, isoToMicros, keptMicros } from '../change/change-event.ts';
 import { type Hlc, hlcMicrosCeil } from '../change/hlc.ts';
 import { type Position, positionEpoch, type Seen } from '../change/position.ts';
 import { compareVersions } from '../change/version.ts';
@@ -431,7 +431,7 @@ function commitOf(item: LaneItem): OwnCommit {
     return { xid, commitMicros: isoToMicros(committed_at) };
   }
   const { xid, committed_at, stated_at } = item.source;
-  return { xid, commitMicros: isoToMicros(stated_at ?? committed_at) };
+  return { xid, commitMicros: keptMicros(committed_at, stated_at) };
 }
 
 /** Writes steps; in exact mode an error of the data tells whose event it is. */

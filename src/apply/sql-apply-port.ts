@@ -192,7 +192,8 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
     const states: OwnCommitState[] = [];
     for (const [place, { xid, commitMicros }] of commits.entries()) {
       const time = times[place];
-      if (time !== commitMicros && time !== 'forgotten') states.push('elsewhere');
+      const isOther = commitMicros === null ? time === 'never' : time !== commitMicros;
+      if (isOther && time !== 'forgotten') states.push('elsewhere');
       else states.push((await this.#isVisible(xid)) ? 'visible' : 'pending');
     }
     return states;

@@ -11,7 +11,7 @@
  * ends at one place, the fork. All up to the mark of the own stream was echoed or applied here, in a transaction that this
  * database has, so it is looked at from there on only.
  */
-import { isoToMicros } from '../change/change-event.ts';
+import { isoToMicros, keptMicros } from '../change/change-event.ts';
 import { type Epoch, type Position, positionEpoch, positionLsn } from '../change/position.ts';
 import { isOwn, type OwnHistory } from '../clock/own-history.ts';
 import type { CommitTime } from '../clock/sql-own-history.ts';
@@ -52,6 +52,8 @@ type Place = {
   readonly position: Position;
   readonly xid: number;
   readonly committed_at: string;
+  /** What the database keeps for it; null where that cannot be told. */
+  readonly keptMicros: bigint | null;
   /** Whether another tool gave it that time. */
   readonly isStated: boolean;
 };
@@ -70,7 +72,9 @@ export async function traceOwnStream(reader: StreamReader, options: TraceOptions
     const times = places.length === 0 ? [] : await options.commitTimes(places.map(({ xid }) => xid));
     for (const [at, place] of places.entries()) {
       const time = times[at];
-      const isHere = time === 'forgotten' ? options.trustsForgotten : time === isoToMicros(place.committed_at);
+      const { keptMicros: kept } = place;
+      const isThere = kept === null ? time !== 'never' : time === kept;
+      const isHere = time === 'forgotten' ? options.trustsForgotten : isThere;
       trace.take(place, isHere);
     }
   }
@@ -80,10 +84,12 @@ export async function traceOwnStream(reader: StreamReader, options: TraceOptions
 function placeOf(item: Item): Place {
   if (item.kind === 'heartbeat') {
     const { position, xid, committed_at } = item.heartbeat;
-    return { position, xid, committed_at, isStated: false };
+    return { position, xid, committed_at, keptMicros: isoToMicros(committed_at), isStated: false };
   }
   const { position, xid, committed_at, stated_at } = item;
-  return { position, xid, committed_at: stated_at ?? committed_at, isStated: stated_at !== undefined };
+  const kept = keptMicros(committed_at, stated_at);
+  const isStated = stated_at !== undefined;
+  return { position, xid, committed_at: stated_at ?? committed_at, keptMicros: kept, isStated };
 }
 
 class Trace {

@@ -11,12 +11,15 @@ on conflict (key) do update set value = excluded.value`;
 
 /**
  * $1 transaction ids, 32 bits. A commit timestamp that is gone because the id is older than all that are kept is told from
- * one that this database never had.
+ * one that this database never had. Another tool may have given any time, also an infinite one: it is bounded as
+ * `boundedMicros` does.
  */
 const COMMIT_TIMES = `
-select (extract(epoch from pg_xact_commit_timestamp(w.xid::text::xid)) * 1000000)::bigint as micros,
+select case when t.stamp is not null then (extract(epoch from
+    least(greatest(t.stamp, '0001-01-01Z'), '9999-12-31 23:59:59.999999Z')) * 1000000)::bigint end as micros,
   w.xid - (o.oldest::text::bigint) as above_oldest
-from unnest($1::bigint[]) with ordinality as w(xid, place),
+from unnest($1::bigint[]) with ordinality as w(xid, place)
+  cross join lateral (select pg_xact_commit_timestamp(w.xid::text::xid) as stamp) as t,
   (select oldest_commit_ts_xid as oldest from pg_control_checkpoint()) as o
 order by w.place`;
 

@@ -3,7 +3,7 @@
 import type { ConflictEntry } from '../../src/apply/apply-port.ts';
 import { conflictId } from '../../src/apply/conflicts.ts';
 import type { Image } from '../../src/change/change-event.ts';
-import { positionLsn } from '../../src/change/position.ts';
+import { positionEpoch, positionLsn } from '../../src/change/position.ts';
 import { compareVersions, isAbove, VERSION_ZERO } from '../../src/change/version.ts';
 import { foldRow } from '../../src/resolve/fold.ts';
 import type { Failure } from './invariants.ts';
@@ -103,7 +103,7 @@ function checkLosses(
 
 /**
  * Own writes of a region that the next one on the row did not see, because an event that is older by version had taken the
- * row of a pushed one before its echo. Where the table was emptied, it cannot be told for certain.
+ * row of a pushed one before its echo. Not all of them can be told for certain.
  */
 function hiddenWrites(
   { name, truth }: Region,
@@ -111,13 +111,18 @@ function hiddenWrites(
   events: readonly RowEvent[],
   certainly: boolean,
 ): RowEvent[] {
+  const own = events.filter(({ origin }) => origin === name);
+  // A region that was restored has two histories, whose places in the WAL do not tell which.
+  if (new Set(own.map(({ position }) => positionEpoch(position))).size > 1) return certainly ? [] : own;
   const hidden: RowEvent[] = [];
   const eventsAt = (origin: string, lsn: bigint): RowEvent[] =>
     events.filter((event) => event.origin === origin && positionLsn(event.position) === lsn);
   const history = truth.rows.get(row) ?? [];
   for (const [place, write] of history.entries()) {
     if (!write.local) continue;
-    const next = history.findIndex((later, at) => at > place && (later.local || later.origin === name));
+    const isItsEcho = (later: (typeof history)[number]): boolean =>
+      !later.local && later.origin === name && (later.position === null || positionLsn(later.position) >= write.lsn);
+    const next = history.findIndex((later, at) => at > place && (later.local || isItsEcho(later)));
     const between = history.slice(place + 1, next).map((applied) => {
       if (applied.local || applied.position === null) return undefined;
       return eventsAt(applied.origin, positionLsn(applied.position)).at(-1);
@@ -130,8 +135,8 @@ function hiddenWrites(
     const isEmptied = events.some(({ origin, position, isTruncate }) => {
       return isTruncate && origin === name && positionLsn(position) >= write.lsn && positionLsn(position) <= lsn;
     });
-    if (isEmptied && certainly) continue;
-    if (between.length === 0 || !between.every((event) => event !== undefined && isAbove(left, event))) continue;
+    const isOlder = between.every((event) => event !== undefined && isAbove(left, event));
+    if (between.length === 0 || (certainly && (isEmptied || !isOlder))) continue;
     const before = found.before?.id === left.after.id ? found.before : null;
     if (before?.v !== left.after.v || before?.u !== left.after.u) hidden.push(left);
   }
