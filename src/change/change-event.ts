@@ -17,8 +17,8 @@ export type TransactionInfo = {
   readonly epoch: string;
   /** WAL position of the commit record, in PostgreSQL's notation. */
   readonly commit_lsn: string;
-  /** The commit timestamp that another tool gave it, which says nothing of when it was; absent where `committed_at` is it. */
-  readonly stated_at?: string;
+  /** Unix µs of the commit timestamp that another tool gave it, be it what it may; absent where `committed_at` is it. */
+  readonly stated_micros?: string;
   /** Place of the event in its transaction, from 0. */
   readonly index: number;
   /** Whether this is the transaction's last event. */
