@@ -430,8 +430,8 @@ function commitOf(item: LaneItem): OwnCommit {
     const { xid, committed_at } = item.heartbeat;
     return { xid, commitMicros: isoToMicros(committed_at) };
   }
-  const { xid, committed_at, stated_at } = item.source;
-  return { xid, commitMicros: keptMicros(committed_at, stated_at) };
+  const { xid, committed_at, stated_micros } = item.source;
+  return { xid, commitMicros: keptMicros(committed_at, stated_micros) };
 }
 
 /** Writes steps; in exact mode an error of the data tells whose event it is. */

@@ -17,8 +17,8 @@ export type TransactionInfo = {
   readonly epoch: string;
   /** WAL position of the commit record, in PostgreSQL's notation. */
   readonly commit_lsn: string;
-  /** The commit timestamp that another tool gave it, which says nothing of when it was; absent where `committed_at` is it. */
-  readonly stated_at?: string;
+  /** Unix µs of the commit timestamp that another tool gave it, be it what it may; absent where `committed_at` is it. */
+  readonly stated_micros?: string;
   /** Place of the event in its transaction, from 0. */
   readonly index: number;
   /** Whether this is the transaction's last event. */
@@ -68,14 +68,16 @@ export function microsToIso(micros: bigint): string {
 }
 
 /** What the WAL tells of a transaction under a replication origin that was given no time: PostgreSQL's own zero. */
-const UNSTATED = '2000-01-01T00:00:00.000000Z';
+const UNSTATED_MICROS = 946_684_800_000_000n;
 
 /**
  * The commit timestamp that the database keeps for a transaction, Unix µs; null for one that the WAL does not tell: under
  * an origin without a time, the row has the server's time, and the commit record has none.
  */
-export function keptMicros(committed_at: string, stated_at: string | undefined): bigint | null {
-  return stated_at === UNSTATED ? null : isoToMicros(stated_at ?? committed_at);
+export function keptMicros(committed_at: string, stated_micros: string | undefined): bigint | null {
+  if (stated_micros === undefined) return isoToMicros(committed_at);
+  const stated = BigInt(stated_micros);
+  return stated === UNSTATED_MICROS ? null : stated;
 }
 
 /** The first and the last time that `microsToIso` tells in four digits of a year. */

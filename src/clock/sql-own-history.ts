@@ -5,9 +5,12 @@ import type { OwnHistory } from './own-history.ts';
 
 const OWN_HISTORY = `select key, value from syncline.meta where key in ('epoch', 'lineage', 'fork', 'after')`;
 
+/** $2 the run that was handed out last; null where none was yet. Its row is locked, so that none is handed out meanwhile. */
 const SAVE = `
+with held as materialized (select run from syncline.lease for share)
 insert into syncline.meta (key, value) select key, value from json_each_text($1::json)
-on conflict (key) do update set value = excluded.value`;
+where $2::bigint is null or (select run from held) = $2::bigint
+on conflict (key) do update set value = excluded.value returning key`;
 
 /**
  * $1 transaction ids, 32 bits. A commit timestamp that is gone because the id is older than all that are kept is told from
@@ -41,14 +44,16 @@ export async function readOwnHistory(client: Queryable): Promise<OwnHistory | nu
   return { epoch, lineage: lineage.map(parsePosition), fork: position('fork'), after: position('after') };
 }
 
-/** Notes the history that begins; `more` are further values that go with it. */
+/** Notes the history that begins; `more` are further values that go with it. False where a later run was handed out. */
 export async function saveOwnHistory(
   client: Queryable,
   { epoch, lineage, fork, after }: OwnHistory,
   more: { readonly [key: string]: string },
-): Promise<void> {
+  run: number | null,
+): Promise<boolean> {
   const values = { epoch, lineage: JSON.stringify(lineage), fork: fork ?? '', after: after ?? '', ...more };
-  await client.query(SAVE, [JSON.stringify(values)]);
+  const { rows } = await client.query(SAVE, [JSON.stringify(values), run === null ? null : String(run)]);
+  return rows.length > 0;
 }
 
 export async function readCommitTimes(client: Queryable, xids: readonly number[]): Promise<CommitTime[]> {

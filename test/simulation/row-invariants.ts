@@ -89,7 +89,14 @@ function checkLosses(
       if (home === undefined) continue;
       // A removal leaves no row to tell of it: where it is not remembered, an upsert does not meet it.
       if (loser.after === null && !isRemembered(home, loser, conditions)) continue;
-      const winners = all.filter((winner) => losesTo(loser, winner, all) && isRemembered(home, winner, conditions));
+      // A row does not tell in which epoch of its region it was written: between two of them, memory alone judges.
+      const isKnown = isRemembered(home, loser, conditions);
+      const winners = all.filter(
+        (winner) =>
+          losesTo(loser, winner, all) &&
+          isRemembered(home, winner, conditions) &&
+          (isKnown || winner.origin !== loser.origin),
+      );
       if (winners.length === 0) continue;
       const highest = winners.reduce((a, b) => (compareVersions(a, b) > 0 ? a : b));
       const key = row.slice(shape.id.length + 1);
