@@ -25,6 +25,20 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'return true;',
   },
   {
+    name: 'rows-from-before-keep-their-stamp',
+    rule: 'what was there before the stream began is below everything, whatever its commit timestamp',
+    file: 'test/simulation/model-rows.ts',
+    find: 'own || isFromBefore ? null',
+    replace: 'own ? null',
+  },
+  {
+    name: 'truncate-spares-rows-from-before',
+    rule: 'a TRUNCATE takes what was there before the stream began, whatever its commit timestamp',
+    file: 'test/simulation/model-rows.ts',
+    find: ' && !isFromBefore && stampMicros',
+    replace: ' && stampMicros',
+  },
+  {
     name: 'stamps-for-exact-versions',
     rule: "a batch's commit timestamp overstates its rows; decisions go by exact versions",
     file: 'src/apply/decide.ts',

@@ -9,16 +9,20 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { Applier, type ApplySession } from './apply/applier.ts';
+import { type GateVerdict, isOpen, type OwnBaseline } from './apply/baseline-gate.ts';
+import { BaselineGates } from './apply/baseline-gates.ts';
 import type { LeadLimits } from './apply/lead-gate.ts';
 import { SqlApplyPort } from './apply/sql-apply-port.ts';
+import type { BaselineState } from './capture/baseline.ts';
 import { Capture, type CaptureState } from './capture/capture.ts';
 import { Lease } from './capture/lease.ts';
 import { captureName, type PublicationReport } from './capture/publication.ts';
 import { PUBLISHER_LIMITS } from './capture/publisher.ts';
-import { readHistory } from './capture/slot.ts';
+import { readHistory, type SlotHistory } from './capture/slot.ts';
 import { hlcFromText } from './change/hlc.ts';
 import type { Delays } from './change/stream-record.ts';
 import { NotesLedger } from './clock/notes-ledger.ts';
+import type { Snapshot } from './clock/snapshot.ts';
 import { SqlNoteStore } from './clock/sql-note-store.ts';
 import { Stability } from './clock/stability.ts';
 import { EmbeddedLog } from './log/embedded-log.ts';
@@ -32,6 +36,7 @@ import type {
   Problem,
   ReplicationLink,
 } from './monitor/agent-status.ts';
+import { baselineStatus, linkBaseline } from './monitor/baseline-view.ts';
 import type { Finding } from './monitor/finding.ts';
 import { LinkActivity, toProblem } from './monitor/link-activity.ts';
 import { checkPrerequisites } from './monitor/prerequisites.ts';
@@ -68,11 +73,15 @@ export class Agent implements AgentControl, AsyncDisposable {
   /** Null where sequences are left as they are. */
   readonly #sequences: SequenceKeeper | null;
   readonly #retention: Retention;
+  readonly #gates: BaselineGates;
+  readonly #joined: ReadonlySet<string>;
   readonly #activities = new Map<string, LinkActivity>();
   readonly #startedAt = new Date();
   readonly #stopping = new AbortController();
   readonly #ended = Promise.withResolvers<void>();
   #capture: Capture | null = null;
+  /** What was committed when the own stream began; null before that is known. */
+  #began: Snapshot | null = null;
   #applying: Promise<void> = Promise.resolve();
   #applyState: RunState = { kind: 'waiting', error: null, attempt: 0, delayMs: 0 };
   #applyRestarts = -1;
@@ -81,6 +90,7 @@ export class Agent implements AgentControl, AsyncDisposable {
   #problems: readonly Problem[] = [];
   #logBytes = 0;
   #upkeep: Promise<unknown> = Promise.resolve();
+  #gating: Promise<void> = Promise.resolve();
 
   private constructor(config: Config, logger: Logger, parts: Parts) {
     this.#config = config;
@@ -95,6 +105,8 @@ export class Agent implements AgentControl, AsyncDisposable {
     this.#activities.set(config.region, new LinkActivity());
     this.#stability = new Stability(config.region, peers);
     this.#retention = new Retention(config.log.keep_hours * MS_PER_HOUR, config.log.max_bytes);
+    this.#joined = parts.joined;
+    this.#gates = this.#makeGates();
     this.#applier = this.#makeApplier(peers, parts.ledger);
     const { interleave } = config.sequences;
     const applicationName = parts.lease.applicationName('sequences');
@@ -137,6 +149,8 @@ export class Agent implements AgentControl, AsyncDisposable {
     const control = resources.use(new StandingConnection(config.database, { applicationName }));
     const links = resources.use(new LinkStore(control, config.region));
     await links.open(config.peers.map((peer) => peer.region));
+    const { rows } = await control.query('select origin from syncline.applied');
+    const joined = new Set(rows.map((row) => String(row.origin)));
     const log = resources.use(await EmbeddedLog.open(config.log.path, { max_bytes: config.log.max_bytes }));
     const peerLogs = new Map<string, EmbeddedLog>();
     for (const { log: peerLog } of config.peers) {
@@ -144,7 +158,7 @@ export class Agent implements AgentControl, AsyncDisposable {
       peerLogs.set(peerLog.path, resources.use(await EmbeddedLog.open(peerLog.path)));
     }
     const ledger = new NotesLedger();
-    const agent = new Agent(config, logger, { lease, control, links, log, peerLogs, ledger });
+    const agent = new Agent(config, logger, { lease, control, links, joined, log, peerLogs, ledger });
     await agent.#run(ledger);
     // From here on the agent gives them back.
     resources.move();
@@ -167,6 +181,8 @@ export class Agent implements AgentControl, AsyncDisposable {
     }
     const problems: Problem[] = [...this.#problems, ...(this.#sequences?.problems ?? [])];
     for (const link of links) if (link.reason !== null) problems.push(link.reason);
+    const baseline = this.#capture?.baseline ?? { kind: 'starting' };
+    if (baseline.kind === 'failed') problems.push(toProblem(baseline.error, 'SYN-B004'));
     return {
       region: this.#config.region,
       run: this.#capture?.state.kind === 'streaming' ? this.#capture.state.run : 0,
@@ -179,6 +195,7 @@ export class Agent implements AgentControl, AsyncDisposable {
         batches: this.#batches,
         restarts: Math.max(0, this.#applyRestarts),
       },
+      baseline: baselineStatus(baseline),
       links,
       conflicts_by_table,
       log: { bytes: this.#logBytes, bytes_max: this.#config.log.max_bytes },
@@ -221,6 +238,7 @@ export class Agent implements AgentControl, AsyncDisposable {
     await this.#capture?.stop();
     await this.#applying.catch(() => undefined);
     await this.#upkeep;
+    await this.#gating;
     await this.#links[Symbol.asyncDispose]();
     for (const log of this.#peerLogs.values()) await log[Symbol.asyncDispose]();
     await this.#log[Symbol.asyncDispose]();
@@ -235,6 +253,11 @@ export class Agent implements AgentControl, AsyncDisposable {
 
   async #run(ledger: NotesLedger): Promise<void> {
     const { region, peers, tables, capture, database, log } = this.#config;
+    if (this.#config.baseline === 'trust') {
+      this.#logger.warn(
+        'baseline: trust: rows from before replication began are taken for equal, and are not compared',
+      );
+    }
     this.#applying = this.#applier.run(this.#stopping.signal);
     this.#applying.catch((error: unknown) => this.#end(error));
     await Promise.race([this.#applier.opened, this.#applying]);
@@ -251,6 +274,7 @@ export class Agent implements AgentControl, AsyncDisposable {
           stability: this.#stability,
           publication: { name, ...tables, identity: 'full' },
           slot: name,
+          baseline: this.#config.baseline,
           heartbeatMs: capture.heartbeat_ms,
           members: () => members,
           delays: () => this.#delays(),
@@ -267,8 +291,11 @@ export class Agent implements AgentControl, AsyncDisposable {
                 : 'the slot was made anew: what was removed, or applied by another tool, without it stays unknown to the others';
             this.#logger.warn({ epoch, fork, after }, message);
           },
+          onHistory: (history) => this.#onHistory(history),
+          onBaseline: (state) => this.#onBaseline(state),
         },
       );
+    this.#gating = this.#gates.run(this.#joined, this.#stopping.signal);
     this.#capture = start();
     this.#lease.lost.addEventListener('abort', () => this.#end(this.#lease.lost.reason), { once: true });
     this.#upkeep = Promise.all([this.#keepUp(), this.#sequences?.run(this.#stopping.signal)]);
@@ -282,8 +309,6 @@ export class Agent implements AgentControl, AsyncDisposable {
     } else if (state.kind === 'retrying') {
       this.#logger.warn({ err: state.error, retry_ms: state.delayMs }, 'capture is interrupted');
     } else this.#logger.info({ state: state.kind }, 'capture');
-    // The very first start makes the history while apply is at work already.
-    if (state.kind === 'streaming') void this.#learnHistory(this.#control).catch((error: unknown) => this.#end(error));
   }
 
   async #captureAgain(start: () => Capture): Promise<void> {
@@ -303,6 +328,23 @@ export class Agent implements AgentControl, AsyncDisposable {
       this.#logger.info({ table: `${schema}.${table}`, rows: resent }, 'the table is published from now on');
       if (heldRows) this.#logger.warn({ table: `${schema}.${table}` }, 'rows that were there before are not sent');
     }
+  }
+
+  #onBaseline(state: BaselineState): void {
+    if (state.kind === 'failed') this.#logger.error({ err: state.error }, 'the baseline cannot be read');
+    const own = ownBaseline(state);
+    if (own === null) return;
+    const { rows, tables_total, detail } = baselineStatus(state);
+    this.#logger.info({ state: state.kind, rows, tables: tables_total, detail }, 'the stream tells the baseline');
+    this.#gates.know(own);
+  }
+
+  #onVerdict(source: string, verdict: GateVerdict): void {
+    const { state, detail } = linkBaseline(verdict);
+    const says = { source, state, detail };
+    if (verdict.kind === 'refused') this.#logger.error({ ...says, code: verdict.code }, 'the link is not joined');
+    else if (verdict.kind === 'trusted') this.#logger.warn(says, 'the link is joined unseen');
+    else this.#logger.info(says, isOpen(verdict) ? 'the link is joined' : 'the link waits for a baseline');
   }
 
   #captureStatus(): CaptureStatus {
@@ -326,6 +368,20 @@ export class Agent implements AgentControl, AsyncDisposable {
     if (!this.#stopping.signal.aborted) this.#ended.reject(error);
   }
 
+  #makeGates(): BaselineGates {
+    const { region, peers, baseline } = this.#config;
+    return new BaselineGates({
+      region,
+      peers: peers.map((peer) => ({
+        region: peer.region,
+        isTrusted: baseline === 'trust' || peer.baseline === 'trust',
+      })),
+      logOf: (origin) => this.#logOf(origin),
+      onVerdict: (source, verdict) => this.#onVerdict(source, verdict),
+      onFault: (source, err) => this.#logger.warn({ source, err }, 'the baseline of a region cannot be read yet'),
+    });
+  }
+
   #makeApplier(peers: readonly string[], ledger: NotesLedger): Applier {
     const { region, apply, tables } = this.#config;
     return new Applier({
@@ -339,11 +395,11 @@ export class Agent implements AgentControl, AsyncDisposable {
       causalWaitMs: apply.causal_wait_ms,
       onError: apply.on_error,
       isReplicated: (schema, table) => isTableIncluded(tables, schema, table),
-      isPaused: (origin) => this.#isPaused(origin),
       leadLimits: (origin) => this.#leadLimits(origin),
       onHeartbeat: ({ region_id, delays_ms }, delayMs) => {
         if (region_id !== region) this.#activities.get(region_id)?.drift.record(delayMs, delays_ms[region] ?? null);
       },
+      isPaused: (origin) => this.#isPaused(origin) || this.#gates.isClosed(origin),
       confirmedLsn: () => this.#capture?.durableLsn ?? 0n,
       onState: (state) => this.#onApplyState(state),
       onApplied: (report) => {
@@ -393,6 +449,7 @@ export class Agent implements AgentControl, AsyncDisposable {
         applicationName,
         synchronousCommit: 'local',
         lockTimeoutMs: apply.lock_timeout_ms,
+        began: () => this.#began,
       });
       return {
         port,
@@ -411,6 +468,13 @@ export class Agent implements AgentControl, AsyncDisposable {
   async #learnHistory(database: Queryable): Promise<void> {
     const history = await readHistory(database);
     if (history !== null) this.#stability.beganAt(hlcFromText(history.began));
+    if (history !== null) this.#onHistory(history);
+  }
+
+  /** The very first start makes the history while apply is at work already: before the gate of any link is open. */
+  #onHistory({ began, begin }: SlotHistory): void {
+    this.#stability.beganAt(hlcFromText(began));
+    this.#began = begin.snapshot;
   }
 
   #onApplyState(state: RunState): void {
@@ -456,11 +520,14 @@ export class Agent implements AgentControl, AsyncDisposable {
     const quarantined = this.#quarantined.get(source) ?? 0;
     const lag = activity?.lag.percentiles([0.5, 0.99]) ?? null;
     const drift = activity?.drift.drift ?? null;
-    const reason = activity?.fault ?? (quarantined === 0 ? null : quarantineProblem(source, quarantined));
+    const verdict = this.#gates.verdict(source);
+    const refused = verdict.kind === 'refused' ? { code: verdict.code, detail: verdict.detail } : null;
+    const reason = activity?.fault ?? refused ?? (quarantined === 0 ? null : quarantineProblem(source, quarantined));
     return {
       ...stored,
       status: stored.status === 'active' && reason !== null ? 'degraded' : stored.status,
       reason,
+      baseline: linkBaseline(verdict),
       lag_ms: waiting.oldest === null ? 0 : Math.max(0, Date.now() - Date.parse(waiting.oldest)),
       lag_p50_ms: lag?.[0] ?? null,
       lag_p99_ms: lag?.[1] ?? null,
@@ -499,7 +566,10 @@ export class Agent implements AgentControl, AsyncDisposable {
   async #trim(): Promise<void> {
     const { region } = this.#config;
     const neededFrom = await this.#neededFrom();
-    if (neededFrom > 0) await this.#capture?.trim(neededFrom);
+    // A baseline that is still to be read needs the stream from its beginning.
+    const baseline = this.#capture?.baseline ?? { kind: 'starting' };
+    const isTold = ownBaseline(baseline) !== null;
+    if (neededFrom > 0 && isTold) await this.#capture?.trim(neededFrom);
     await using reader = await this.#log.reader(region);
     this.#logBytes = await reader.sizeBytes();
   }
@@ -523,6 +593,8 @@ type Parts = {
   readonly lease: Lease;
   readonly control: StandingConnection;
   readonly links: LinkStore;
+  /** Regions of which something is applied. */
+  readonly joined: ReadonlySet<string>;
   readonly log: EmbeddedLog;
   readonly peerLogs: ReadonlyMap<string, EmbeddedLog>;
   readonly ledger: NotesLedger;
@@ -543,6 +615,22 @@ function applyState(state: RunState): AgentStatus['apply']['state'] {
     case 'failed':
     case 'ended':
       return 'stopped';
+  }
+}
+
+/** What the gates are told of the own baseline; null while it is being read. */
+function ownBaseline(state: BaselineState): OwnBaseline | null {
+  switch (state.kind) {
+    case 'known':
+    case 'untold':
+      return state;
+    case 'trusted':
+      return { kind: 'unread' };
+    case 'starting':
+    case 'waiting':
+    case 'scanning':
+    case 'failed':
+      return null;
   }
 }
 

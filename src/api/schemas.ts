@@ -49,6 +49,13 @@ export const Link = Type.Object({
   target_region: Region,
   status: Type.Enum(['active', 'paused', 'degraded', 'decommissioned']),
   reason: nullable(Problem),
+  baseline: Type.Object(
+    {
+      state: Type.Enum(['waiting', 'equal', 'trusted', 'joined', 'refused']),
+      detail: nullable(Type.String()),
+    },
+    { description: 'Whether both regions held the same rows where their replication began' },
+  ),
   last_acked_event_id: nullable(Uuid),
   lag_ms: Type.Number({ minimum: 0 }),
   lag_p50_ms: nullable(Type.Number()),
@@ -251,6 +258,18 @@ export const Status = Type.Object({
     last_published_at: nullable(Time),
   }),
   apply: Type.Object({ state: State, problem: nullable(Problem), batches: Count, restarts: Count }),
+  baseline: Type.Object(
+    {
+      state: Type.Enum(['starting', 'waiting', 'scanning', 'failed', 'known', 'trusted', 'untold']),
+      detail: nullable(Type.String()),
+      tables_total: Count,
+      tables_done: Count,
+      table: nullable(Type.String()),
+      rows: Count,
+      percent: Type.Number({ minimum: 0, maximum: 100 }),
+    },
+    { description: 'The rows that this region held where its stream begins, and how far they are read' },
+  ),
   links: Type.Array(Link),
   conflicts_by_table: Type.Record(Type.String(), Count),
   log: Type.Object({ bytes: Count, bytes_max: nullable(Count) }),

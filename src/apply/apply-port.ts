@@ -52,7 +52,11 @@ export type RemoveOutcome = 'removed' | 'absent' | 'kept';
 export type Tuple = {
   /** xmin, 32 bits. */
   readonly xid: number;
-  /** Commit timestamp of xmin in Unix µs; null where PostgreSQL has none any more (or it is this transaction's own). */
+  /**
+   * Commit timestamp of xmin in Unix µs. Null where it says nothing: PostgreSQL has none any more, it is this
+   * transaction's own, or a local one from before the region's stream began. Such a row is in no stream, and all regions
+   * hold it: whatever any of them wrote since is above it, also where that was earlier by the clock.
+   */
   readonly stampMicros: bigint | null;
   /** The region whose events the writing transaction applied; the region itself for local writes. */
   readonly writer: string;
@@ -153,7 +157,7 @@ export interface ApplyTransaction {
   /**
    * Deletes every row that the guard admits for an event with this stamp. Returns the keys of rows left whose
    * version may still be below the event's: all but local ones stamped above it (of equal stamps the origins decide);
-   * the stamp of a foreign one does not count.
+   * the stamp of a foreign one, and of one from before the stream began, does not count.
    */
   removeAll(
     shape: TableShape,

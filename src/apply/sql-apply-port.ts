@@ -16,6 +16,7 @@ import { type Hlc, hlcFromText, hlcMicros } from '../change/hlc.ts';
 import { lsnToText, parsePosition } from '../change/position.ts';
 import { parseChange } from '../change/stream-record.ts';
 import type { OwnHistory } from '../clock/own-history.ts';
+import type { Snapshot } from '../clock/snapshot.ts';
 import { readCommitTimes, readOwnHistory } from '../clock/sql-own-history.ts';
 import { fail, sqlStateOf } from '../platform/errors.ts';
 import { arrayText, connect, type PostgresClient, type TextRow } from '../platform/postgres.ts';
@@ -43,6 +44,8 @@ export type SqlApplyPortOptions = {
   readonly region: string;
   /** Which tables are replicated here; all, by default. */
   readonly isReplicated?: (schema: string, table: string) => boolean;
+  /** What was committed when the region's stream began, as far as that is known; it may begin while the port is open. */
+  readonly began?: () => Snapshot | null;
   readonly synchronousCommit?: 'off' | 'local';
   readonly lockTimeoutMs?: number;
   readonly statementTimeoutMs?: number;
@@ -60,6 +63,7 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
   readonly #origins: SqlOrigins;
   readonly #state: SqlSessionState;
   readonly #isReplicated: (schema: string, table: string) => boolean;
+  readonly #began: () => Snapshot | null;
   #shapes = new Map<string, TableShape | null>();
   #mustForgetPlans = false;
   /** Every transaction below it was seen to have ended: most answers need no question. */
@@ -69,12 +73,13 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
     client: PostgresClient,
     origins: SqlOrigins,
     state: SqlSessionState,
-    isReplicated: (schema: string, table: string) => boolean,
+    { isReplicated, began }: SqlApplyPortOptions,
   ) {
     this.#client = client;
     this.#origins = origins;
     this.#state = state;
-    this.#isReplicated = isReplicated;
+    this.#isReplicated = isReplicated ?? (() => true);
+    this.#began = began ?? (() => null);
   }
 
   static async connect(url: string, options: SqlApplyPortOptions): Promise<SqlApplyPort> {
@@ -102,7 +107,7 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
       const origins = new SqlOrigins(client, options.region, String(server.database));
       await origins.load();
       const state = { versions: new SqlVersionCache(), newestXid: BigInt(server.newest_xid ?? 0) };
-      return new SqlApplyPort(client, origins, state, options.isReplicated ?? (() => true));
+      return new SqlApplyPort(client, origins, state, options);
     } catch (error) {
       client.destroy();
       throw error;
@@ -133,7 +138,12 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
       throw cause;
     }
     const pipeline = new SqlPipeline(this.#client);
-    const rows = new SqlRows(pipeline, this.#origins, origin, () => this.forgetShapes());
+    const rows = new SqlRows(pipeline, this.#origins, {
+      origin,
+      began: this.#began(),
+      fullXid: (xid) => fullXidNear(this.#state.newestXid, xid),
+      onChanged: () => this.forgetShapes(),
+    });
     return new SqlApplyTransaction(pipeline, rows, this.#state, { origin, stampMicros });
   }
 

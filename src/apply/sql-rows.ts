@@ -9,6 +9,7 @@
 import type { Image } from '../change/change-event.ts';
 import type { Hlc } from '../change/hlc.ts';
 import { rowKey } from '../change/row-key.ts';
+import type { Snapshot } from '../clock/snapshot.ts';
 import { invariant } from '../platform/assert.ts';
 import { fail } from '../platform/errors.ts';
 import { arrayText, type TextValue } from '../platform/postgres.ts';
@@ -23,18 +24,25 @@ type Keyed = { readonly key: RowKey; readonly pk: Image };
 /** Rows whose images have the same columns, with their places in the call. */
 type Group = { readonly names: readonly string[]; readonly rows: UpsertRow[]; readonly places: number[] };
 
+/** What there is to know of the transaction besides its connection. */
+export type SqlBatch = {
+  readonly origin: string;
+  /** What was committed when the region's stream began; null where that is not known. */
+  readonly began: Snapshot | null;
+  readonly fullXid: (xid: number) => bigint;
+  readonly onChanged: (shape: SqlTableShape) => void;
+};
+
 export class SqlRows {
   readonly #pipeline: SqlPipeline;
   readonly #origins: SqlOrigins;
-  readonly #origin: string;
-  readonly #onChanged: (shape: SqlTableShape) => void;
+  readonly #batch: SqlBatch;
   readonly #verified = new Set<SqlTableShape>();
 
-  constructor(pipeline: SqlPipeline, origins: SqlOrigins, origin: string, onChanged: (shape: SqlTableShape) => void) {
+  constructor(pipeline: SqlPipeline, origins: SqlOrigins, batch: SqlBatch) {
     this.#pipeline = pipeline;
     this.#origins = origins;
-    this.#origin = origin;
-    this.#onChanged = onChanged;
+    this.#batch = batch;
   }
 
   async canonicalKeys(table: TableShape, pks: readonly Image[]): Promise<RowKey[]> {
@@ -87,7 +95,10 @@ export class SqlRows {
       Promise.all([
         this.#pipeline.run('set local enable_seqscan = on'),
         this.#pipeline.runOnce(statements.removeAllSql(shape), this.#origins.guard(guard, hlc)),
-        this.#pipeline.runOnce(statements.remainingSql(shape), this.#origins.laterLocal(hlc)),
+        this.#pipeline.runOnce(statements.remainingSql(shape), [
+          ...this.#origins.laterLocal(hlc),
+          this.#batch.began?.text ?? null,
+        ]),
         this.#pipeline.run('set local enable_seqscan = off'),
       ]),
     );
@@ -116,7 +127,7 @@ export class SqlRows {
           xid: Number(xmin),
           stampMicros: typeof stamp === 'string' ? BigInt(stamp) : null,
           // A commit timestamp and an origin come with the commit only.
-          ...(own === 't' ? ownTuple(this.#origin) : this.#origins.writerOf(origin ?? null)),
+          ...(own === 't' ? ownTuple(this.#batch.origin) : this.#writerOf(Number(xmin), origin ?? null)),
           own: own === 't',
           image: toImage(shape.columns, values),
         };
@@ -150,6 +161,14 @@ export class SqlRows {
     invariant(rowCount === 1, 'a row that is inspected, and so locked, can be erased');
   }
 
+  /** A local tuple from before the stream began is one that tells no stamp, whoever wrote it. */
+  #writerOf(xid: number, origin: string | null): Pick<Tuple, 'writer' | 'local' | 'foreign'> & { stampMicros?: null } {
+    const writer = this.#origins.writerOf(origin);
+    const { began, fullXid } = this.#batch;
+    if (!writer.local || began === null || !began.sees(fullXid(xid))) return writer;
+    return { ...writer, foreign: false, stampMicros: null };
+  }
+
   /** Asks, behind the first statement on a table, whether its definition is still the one that was read. */
   async #verify<T>(shape: SqlTableShape, work: Promise<T>): Promise<T> {
     if (this.#verified.has(shape)) return await work;
@@ -159,7 +178,7 @@ export class SqlRows {
       this.#pipeline.run(DEFINITION_SQL, [shape.oid, shape.keyIndex]),
     ]);
     if (rows[0]?.[0] !== shape.definition) {
-      this.#onChanged(shape);
+      this.#batch.onChanged(shape);
       throw fail('SYN-A009', shape.id, { context: { schema: shape.schema, table: shape.table } });
     }
     return result;

@@ -75,7 +75,9 @@ delete from only "public"."accounts" as t where (pg_xact_commit_timestamp(t.xmin
 -- "public"."accounts": remaining
 select t."aid"
 from only "public"."accounts" as t
-where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false);
+  cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as n
+where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false) or coalesce(pg_visible_in_snapshot(
+    (n.newest - ((n.newest - t.xmin::text::bigint) & 4294967295))::text::xid8, $2::pg_snapshot), false);
 
 -- "public"."accounts": inspect
 select i.n, t.xmin, case when (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" between '1970-01-01' and '9999-01-01'
@@ -176,7 +178,9 @@ delete from only "public"."Order ""lines""'s" as t where (pg_xact_commit_timesta
 -- "public"."Order ""lines""'s": remaining
 select t."code", t."no", lower(t."code"::text collate "default"), trim_scale(t."no")
 from only "public"."Order ""lines""'s" as t
-where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false);
+  cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as n
+where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false) or coalesce(pg_visible_in_snapshot(
+    (n.newest - ((n.newest - t.xmin::text::bigint) & 4294967295))::text::xid8, $2::pg_snapshot), false);
 
 -- "public"."Order ""lines""'s": inspect
 select i.n, t.xmin, case when (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" between '1970-01-01' and '9999-01-01'
@@ -277,7 +281,9 @@ delete from "public"."events" as t where (pg_xact_commit_timestamp(t.xmin) <= $1
 -- "public"."events": remaining
 select t."id", t."at"
 from "public"."events" as t
-where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false);
+  cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as n
+where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false) or coalesce(pg_visible_in_snapshot(
+    (n.newest - ((n.newest - t.xmin::text::bigint) & 4294967295))::text::xid8, $2::pg_snapshot), false);
 
 -- "public"."events": inspect
 select i.n, t.xmin, case when (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" between '1970-01-01' and '9999-01-01'
@@ -378,7 +384,9 @@ delete from only "public"."pairs" as t where (pg_xact_commit_timestamp(t.xmin) <
 -- "public"."pairs": remaining
 select t."a", t."b"
 from only "public"."pairs" as t
-where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false);
+  cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as n
+where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false) or coalesce(pg_visible_in_snapshot(
+    (n.newest - ((n.newest - t.xmin::text::bigint) & 4294967295))::text::xid8, $2::pg_snapshot), false);
 
 -- "public"."pairs": inspect
 select i.n, t.xmin, case when (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" between '1970-01-01' and '9999-01-01'
@@ -480,7 +488,9 @@ delete from only "public"."counted" as t where (pg_xact_commit_timestamp(t.xmin)
 -- "public"."counted": remaining
 select t."id"
 from only "public"."counted" as t
-where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false);
+  cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as n
+where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false) or coalesce(pg_visible_in_snapshot(
+    (n.newest - ((n.newest - t.xmin::text::bigint) & 4294967295))::text::xid8, $2::pg_snapshot), false);
 
 -- "public"."counted": inspect
 select i.n, t.xmin, case when (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" between '1970-01-01' and '9999-01-01'
@@ -564,7 +574,9 @@ delete from only "public"."numbers" as t where (pg_xact_commit_timestamp(t.xmin)
 -- "public"."numbers": remaining
 select t."id"
 from only "public"."numbers" as t
-where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false);
+  cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as n
+where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false) or coalesce(pg_visible_in_snapshot(
+    (n.newest - ((n.newest - t.xmin::text::bigint) & 4294967295))::text::xid8, $2::pg_snapshot), false);
 
 -- "public"."numbers": inspect
 select i.n, t.xmin, case when (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" between '1970-01-01' and '9999-01-01'

@@ -106,11 +106,19 @@ export function removeAllSql(shape: SqlTableShape): string {
   return `delete from ${target(shape)} as t where ${ADMITTED}`;
 }
 
-/** $1 is the event's stamp. Returns key columns of all rows but local ones above it; another tool's stamps do not count. */
+/** A tuple that a statement sees is older than the statement's snapshot, so the upper half of its id follows. */
+const IS_FROM_BEFORE = `coalesce(pg_visible_in_snapshot(
+    (n.newest - ((n.newest - t.xmin::text::bigint) & 4294967295))::text::xid8, $2::pg_snapshot), false)`;
+
+/**
+ * $1 is the event's stamp, $2 the snapshot in which the region's stream began (or null). Returns key columns of all rows
+ * but local ones above the stamp; those of another tool, and from before the stream, do not count.
+ */
 export function remainingSql(shape: SqlTableShape): string {
   return `select ${keyTexts(shape, (name) => `t.${quoteIdent(name)}`)}
 from ${target(shape)} as t
-where not coalesce(${WRITER} = 0 and ${STAMP} > $1::timestamptz, false)`;
+  cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as n
+where not coalesce(${WRITER} = 0 and ${STAMP} > $1::timestamptz, false) or ${IS_FROM_BEFORE}`;
 }
 
 /** The key columns. Returns place, xmin, stamp in µs, origin, whether it is this transaction's, then all columns. */

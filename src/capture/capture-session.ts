@@ -1,11 +1,12 @@
 /**
  * One attempt at capturing: from taking hold of the slot to the first thing that goes wrong.
  *
- * Once it has started, three activities go on side by side: the pump from the slot to the log, the heartbeats, and the
- * look at the publication. Everything ends together, with the first that fails.
+ * Once it has started, activities go on side by side: the pump from the slot to the log, the heartbeats, the look at the
+ * publication, and at the very first start the reading of the baseline. Everything ends together, with the first that fails.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { fail } from '../platform/errors.ts';
+import { type BaselineSession, makeBaseline } from './baseline.ts';
 import { keepBeating } from './heartbeat.ts';
 import { reconcilePublication } from './publication.ts';
 import type { Publisher } from './publisher.ts';
@@ -53,6 +54,7 @@ async function carryOn(
     pump(started, stop),
     keepBeating({ client: catalog, periodMs, members, delays, onBeat }, stop),
     keepLooking(options, events, started, stop),
+    readBaseline(started.baseline, stop),
     failOn(publisher.failed, stop),
     failOn(options.lease.lost, stop),
   ];
@@ -76,6 +78,12 @@ async function pump({ stream, acker, assembler }: StartedSession, stop: AbortSig
     if (wait !== undefined) await wait;
     if (stop.aborted) return;
   }
+}
+
+/** The session goes on when it is done. */
+async function readBaseline(baseline: BaselineSession | null, stop: AbortSignal): Promise<void> {
+  if (baseline !== null) await makeBaseline(baseline, stop);
+  await untilAborted(stop);
 }
 
 /** Keeps the publication in shape; returns when another tool's origin appears that the stream would leave out. */

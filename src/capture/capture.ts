@@ -18,10 +18,12 @@ import { Backoff } from '../platform/backoff.ts';
 import { isInfrastructure, SynclineError } from '../platform/errors.ts';
 import { type Random, systemRandom } from '../platform/random.ts';
 import { runLoop } from '../platform/run-loop.ts';
+import type { BaselineState } from './baseline.ts';
 import { runSession } from './capture-session.ts';
 import type { PublicationReport } from './publication.ts';
 import { NOTHING_PUBLISHED, type PublishedCounts } from './publisher.ts';
 import type { CaptureOptions, OpenedEpoch, SessionEvents, StreamingSession } from './session-start.ts';
+import type { SlotHistory } from './slot.ts';
 
 export type CaptureState =
   | { readonly kind: 'starting' }
@@ -36,6 +38,9 @@ export type CaptureListeners = {
   readonly onPublication?: (report: PublicationReport) => void;
   /** Called where the database turned out to be another than the one that wrote the stream's end. */
   readonly onEpoch?: (opened: OpenedEpoch) => void;
+  /** Where the stream begins, before anything else is told of it. */
+  readonly onHistory?: (history: SlotHistory) => void;
+  readonly onBaseline?: (state: BaselineState) => void;
   readonly random?: Random;
 };
 
@@ -51,6 +56,7 @@ export class Capture implements AsyncDisposable {
   #durableLsn: bigint | null = null;
   #lastDurableAtMs: number | null = null;
   #publication: PublicationReport | null = null;
+  #baseline: BaselineState = { kind: 'starting' };
 
   private constructor(options: CaptureOptions, listeners: CaptureListeners) {
     this.#options = options;
@@ -99,6 +105,11 @@ export class Capture implements AsyncDisposable {
   /** When something became durable last, in Unix ms. */
   get lastDurableAtMs(): number | null {
     return this.#lastDurableAtMs;
+  }
+
+  /** What the tables held where the stream begins, as far as that is known. */
+  get baseline(): BaselineState {
+    return this.#baseline;
   }
 
   get publication(): PublicationReport | null {
@@ -161,6 +172,11 @@ export class Capture implements AsyncDisposable {
       onPublication: (report) => {
         this.#publication = report;
         this.#listeners.onPublication?.(report);
+      },
+      onHistory: (history) => this.#listeners.onHistory?.(history),
+      onBaseline: (state) => {
+        this.#baseline = state;
+        this.#listeners.onBaseline?.(state);
       },
     };
     try {

@@ -25,11 +25,15 @@ export type HeartbeatOptions = {
 export async function keepBeating(options: HeartbeatOptions, signal: AbortSignal): Promise<void> {
   const { client, periodMs, members, delays, onBeat } = options;
   while (!signal.aborted) {
-    const content = JSON.stringify({ members: members(), delays_ms: delays() });
-    await client.query('select pg_logical_emit_message(true, $1::text, $2::text)', [HEARTBEAT_PREFIX, content], {
-      prepare: true,
-    });
+    await beat(client, members(), delays());
     await onBeat?.();
     await delay(periodMs, undefined, { signal }).catch(() => undefined);
   }
+}
+
+export async function beat(client: PostgresClient, members: readonly string[], delays: Delays): Promise<void> {
+  const content = JSON.stringify({ members, delays_ms: delays });
+  await client.query('select pg_logical_emit_message(true, $1::text, $2::text)', [HEARTBEAT_PREFIX, content], {
+    prepare: true,
+  });
 }

@@ -17,8 +17,16 @@ import type { NotesLedger } from '../clock/notes-ledger.ts';
 import type { OwnHistory } from '../clock/own-history.ts';
 import type { Stability } from '../clock/stability.ts';
 import type { EventLog, StreamReader, StreamWriter } from '../log/event-log.ts';
+import { invariant } from '../platform/assert.ts';
 import { fail, SynclineError } from '../platform/errors.ts';
 import { connect, type PostgresClient, quoteLiteral } from '../platform/postgres.ts';
+import {
+  type BaselineMode,
+  type BaselineSession,
+  type BaselineState,
+  needsWholeStream,
+  sayKnownBaseline,
+} from './baseline.ts';
 import type { Lease } from './lease.ts';
 import { checkCluster, checkLedger, SqlOwnDatabase } from './own-database.ts';
 import type { OwnTrace } from './own-stream.ts';
@@ -37,6 +45,7 @@ import {
   readHistory,
   readSlot,
   type SlotFacts,
+  type SlotHistory,
 } from './slot.ts';
 import { SlotAcker } from './slot-acker.ts';
 import { readTable } from './table-catalog.ts';
@@ -53,6 +62,7 @@ export type CaptureOptions = {
   readonly stability: Pick<Stability, 'floorFor'>;
   readonly publication: PublicationSpec;
   readonly slot: string;
+  readonly baseline: BaselineMode;
   readonly heartbeatMs: number;
   /** The membership that this region knows, itself included. */
   readonly members: () => readonly string[];
@@ -70,6 +80,8 @@ export type SessionEvents = {
   readonly onEpoch: (opened: OpenedEpoch) => void;
   readonly onSlot: (facts: SlotFacts) => void;
   readonly onPublication: (report: PublicationReport) => void;
+  readonly onHistory: (history: SlotHistory) => void;
+  readonly onBaseline: (state: BaselineState) => void;
 };
 
 /** A new epoch: the database is not the one that wrote the stream's end, or its slot was lost. */
@@ -92,6 +104,8 @@ export type StartedSession = {
   readonly catalog: PostgresClient;
   readonly report: PublicationReport;
   readonly leavesOutOrigins: boolean;
+  /** What is left to do for the baseline; null where the stream says it already. */
+  readonly baseline: BaselineSession | null;
 };
 
 /** Resources go to the stack as soon as they are open, also when a later step fails. */
@@ -108,7 +122,7 @@ export async function startSession(
   await catalog.query('set synchronous_commit = local');
   const writer = await keep(resources, log.writer(region));
   // A log that is full takes not even the record of a run: what nobody needs any more goes first.
-  const neededFrom = (await options.neededFrom?.()) ?? 0;
+  const neededFrom = (await needsWholeStream(control, options)) ? 0 : ((await options.neededFrom?.()) ?? 0);
   if (neededFrom > 0) await writer.trim(neededFrom);
 
   const isFirst = (await readHistory(control)) === null;
@@ -121,7 +135,7 @@ export async function startSession(
   const connection = await keep(resources, ReplicationConnection.connect({ url, applicationName }));
   await using reader = await log.reader(region);
   await checkLog(reader, options);
-  const found = await ensureSlot(control, connection, slot);
+  const found = await ensureSlot(control, connection, slot, report.tables);
   const leavesOutOrigins = !(await hasForeignOrigins(control));
   const origin = leavesOutOrigins ? 'none' : 'any';
   const startStream = (): Promise<ReplicationStream> =>
@@ -134,8 +148,27 @@ export async function startSession(
   }
   const started = await beginRun(options, { control, reader, writer, anewFrom: found.anewFrom, report });
   const { run, history, trace, decision } = started;
+  const slotHistory = await readHistory(control);
+  invariant(slotHistory !== null, 'a run has begun, so its history is noted');
+  events.onHistory(slotHistory);
   if (decision.kind === 'open') events.onEpoch({ ...history, why: decision.why });
   const stream = held ?? (await startStream());
+  const baseline: BaselineSession = {
+    region,
+    url,
+    applicationName: lease.applicationName('baseline'),
+    mode: options.baseline,
+    writer,
+    reader: async () => await log.reader(region),
+    run,
+    epoch: history.epoch,
+    history: slotHistory,
+    members: options.members,
+    delays: options.delays ?? (() => ({})),
+    durableLsn: () => acker.durableLsn,
+    onState: events.onBaseline,
+  };
+  const isBaselineSaid = await sayKnownBaseline(baseline, control);
   const resume = await readResumePoint(reader, report.tables);
   const acker = new SlotAcker(confirmedLsn, (lsn) => stream.confirm(lsn));
   const publisher = new Publisher({
@@ -160,7 +193,8 @@ export async function startSession(
     lookUp: (oid) => readTable(catalog, oid),
   });
   events.onStreaming({ run, counts: publisher.counts, writer, confirmedLsn });
-  return { stream, publisher, acker, assembler, control, catalog, report, leavesOutOrigins };
+  const rest = isBaselineSaid ? null : baseline;
+  return { stream, publisher, acker, assembler, control, catalog, report, leavesOutOrigins, baseline: rest };
 }
 
 /** Hands a resource to the stack; gives it back at once where the stack was disposed of meanwhile. */

@@ -10,14 +10,17 @@
  */
 import { hlcFromMicros, hlcToText } from '../change/hlc.ts';
 import { type Epoch, lsnFromText, lsnToText } from '../change/position.ts';
+import { Snapshot } from '../clock/snapshot.ts';
 import { saveOwnHistory } from '../clock/sql-own-history.ts';
 import { fail } from '../platform/errors.ts';
-import type { PostgresClient } from '../platform/postgres.ts';
+import { type PostgresClient, quoteLiteral } from '../platform/postgres.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
 import type { ReplicationConnection } from './replication-connection.ts';
 
 const START_KEY = 'slot_start_lsn';
 const BEGAN_KEY = 'began';
+const SNAPSHOT_KEY = 'began_snapshot';
+const TABLES_KEY = 'began_tables';
 /** Not empty while the slot is a new one of which no epoch knows. */
 export const SLOT_DUE_KEY = 'slot_due';
 
@@ -33,17 +36,31 @@ export type SlotHistory = {
   /** Nothing below it came from the slot. */
   readonly startLsn: bigint;
   readonly isSlotDue: boolean;
+  readonly begin: SlotBegin;
 };
+
+/** Where the first epoch began. */
+export type SlotBegin = {
+  /** What was committed by then, and so is in no stream. */
+  readonly snapshot: Snapshot;
+  /** The tables that were published. */
+  readonly tables: readonly TableName[];
+};
+
+type TableName = { readonly schema: string; readonly table: string };
 
 /** What the database holds of its slot; null before the first start. */
 export async function readHistory(control: Queryable): Promise<SlotHistory | null> {
-  const sql = 'select key, value from syncline.meta where key in ($1, $2, $3)';
-  const { rows } = await control.query(sql, [BEGAN_KEY, START_KEY, SLOT_DUE_KEY]);
+  const sql = 'select key, value from syncline.meta where key in ($1, $2, $3, $4, $5)';
+  const { rows } = await control.query(sql, [BEGAN_KEY, START_KEY, SLOT_DUE_KEY, SNAPSHOT_KEY, TABLES_KEY]);
   const values = new Map(rows.map(({ key, value }) => [key, value]));
   const began = values.get(BEGAN_KEY);
   const start = values.get(START_KEY);
   if (began == null || start == null) return null;
-  return { began, startLsn: lsnFromText(start), isSlotDue: (values.get(SLOT_DUE_KEY) ?? '') !== '' };
+  const snapshot = Snapshot.parse(values.get(SNAPSHOT_KEY) ?? '');
+  const tables = JSON.parse(values.get(TABLES_KEY) ?? '') as TableName[];
+  const isSlotDue = (values.get(SLOT_DUE_KEY) ?? '') !== '';
+  return { began, startLsn: lsnFromText(start), isSlotDue, begin: { snapshot, tables } };
 }
 
 /** Whether the slot is there, for this database. */
@@ -63,11 +80,12 @@ export type FoundSlot = {
   readonly anewFrom: string | null;
 };
 
-/** Makes the slot where there is none. */
+/** Makes the slot where there is none; at the very first start for these tables. */
 export async function ensureSlot(
   control: PostgresClient,
   connection: ReplicationConnection,
   slot: string,
+  tables: readonly TableName[],
 ): Promise<FoundSlot> {
   const history = await readHistory(control);
   const exists = await slotExists(control, slot);
@@ -79,10 +97,29 @@ export async function ensureSlot(
   if (exists) await dropSlot(control, slot);
   // Read before the slot begins, which waits for every transaction in progress: what committed by then is not sent.
   const epoch = hlcToText(hlcFromMicros(await serverMicros(control)));
-  const { consistentPoint } = await connection.createSlot({ slot, snapshot: 'none' });
+  const { consistentPoint, snapshotName } = await connection.createSlot({ slot, snapshot: 'export' });
   const first = { epoch, lineage: [], fork: null, after: null };
-  await saveOwnHistory(control, first, { [BEGAN_KEY]: epoch, [START_KEY]: lsnToText(consistentPoint) }, null);
+  await saveOwnHistory(
+    control,
+    first,
+    {
+      [BEGAN_KEY]: epoch,
+      [START_KEY]: lsnToText(consistentPoint),
+      [SNAPSHOT_KEY]: await readSnapshot(control, snapshotName ?? ''),
+      [TABLES_KEY]: JSON.stringify(tables.map(({ schema, table }) => ({ schema, table }))),
+    },
+    null,
+  );
   return { startLsn: consistentPoint, anewFrom: null };
+}
+
+/** The exported snapshot as text: which transactions it sees. The exporting connection must not have moved on. */
+async function readSnapshot(control: PostgresClient, name: string): Promise<string> {
+  return await control.transaction(async () => {
+    await control.query(`set transaction snapshot ${quoteLiteral(name)}`);
+    const { rows } = await control.query('select pg_current_snapshot()::text as snapshot');
+    return rows[0]?.snapshot ?? '';
+  }, 'begin isolation level repeatable read, read only');
 }
 
 async function makeAnew(

@@ -1,20 +1,21 @@
 /**
- * What a stream holds, in order: row changes, heartbeats and the marks of new runs.
+ * What a stream holds, in order: row changes, heartbeats, the marks of new runs, and what the region held before.
  *
  * A log stores `LogRecord`s and looks only at their headers (`kind`, `run`, `position`, `index`, `last`); the value is
  * JSON. So transactions are assembled, and records of a dead run ignored, without parsing a value.
  */
+import type { TableBaseline } from './baseline.ts';
 import type { ChangeEvent } from './change-event.ts';
 import { type Hlc, hlcFromText, hlcToText } from './hlc.ts';
 import type { Position, Seen } from './position.ts';
 
-export type RecordKind = 'change' | 'heartbeat' | 'run';
+export type RecordKind = 'change' | 'heartbeat' | 'run' | 'baseline';
 
 export type LogRecord = {
   readonly kind: RecordKind;
   /** The run of the capture that wrote it; grows with each start. */
   readonly run: number;
-  /** The transaction's position; null for `run` records. */
+  /** The transaction's position; null for `run` and `baseline` records. */
   readonly position: Position | null;
   readonly index: number;
   readonly last: boolean;
@@ -58,6 +59,21 @@ export type RunRecord = {
   readonly forked_at: Position | null;
 };
 
+/**
+ * What the region held where its stream begins. It may stand anywhere in the stream, amid a transaction too, and each run
+ * that knows it says it again: so it is found by whoever reads the stream late.
+ */
+export type BaselineRecord = {
+  readonly region_id: string;
+  readonly epoch: string;
+  /** The region takes what others held for equal, by its configuration. */
+  readonly trusted: boolean;
+  /** Null where it was not read. */
+  readonly tables: readonly TableBaseline[] | null;
+  /** Why nobody can tell any more what it was; null otherwise. */
+  readonly untold: string | null;
+};
+
 export function changeRecord(run: number, position: Position, event: ChangeEvent): LogRecord {
   const { index, last } = event.transaction;
   return { kind: 'change', run, position, index, last, value: JSON.stringify(event) };
@@ -75,6 +91,10 @@ export function heartbeatRecord(run: number, heartbeat: Heartbeat): LogRecord {
 
 export function runRecord(record: RunRecord): LogRecord {
   return { kind: 'run', run: record.run, position: null, index: 0, last: true, value: JSON.stringify(record) };
+}
+
+export function baselineRecord(run: number, record: BaselineRecord): LogRecord {
+  return { kind: 'baseline', run, position: null, index: 0, last: true, value: JSON.stringify(record) };
 }
 
 export function parseChange(value: string): ChangeEvent {
@@ -95,4 +115,8 @@ export function parseHeartbeat(value: string): Heartbeat {
 
 export function parseRun(value: string): RunRecord {
   return JSON.parse(value) as RunRecord;
+}
+
+export function parseBaseline(value: string): BaselineRecord {
+  return JSON.parse(value) as BaselineRecord;
 }

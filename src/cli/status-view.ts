@@ -1,6 +1,6 @@
 // What `syncline status` shows of one agent; pure.
 
-import type { AgentStatus, Problem, ReplicationLink } from '../monitor/agent-status.ts';
+import type { AgentStatus, BaselineStatus, Problem, ReplicationLink } from '../monitor/agent-status.ts';
 import { ERRORS } from '../platform/errors.ts';
 import { bytes, count, duration, paint } from './output.ts';
 import { textTable } from './text-table.ts';
@@ -31,6 +31,7 @@ export function renderStatus({ at, status }: Seen, before: Seen | undefined, now
     `${paint('bold', status.region)}  ${ready}  run ${status.run}, up ${uptime}`,
     `capture  ${paintState(capture.state)}  ${count(capture.transactions)} transactions, ${count(capture.events)} events, ${count(capture.pushed)} pushed stamps; the slot keeps ${bytes(capture.slot_retained_bytes)}`,
     `apply    ${paintState(apply.state)}  ${count(apply.batches)} batches, ${count(apply.restarts)} restarts; the log holds ${bytes(log.bytes)}${room}`,
+    ...baselineLine(status.baseline),
     '',
   ];
   if (links.length === 0) lines.push('no links: no other region is configured');
@@ -55,7 +56,9 @@ function row(link: ReplicationLink, at: number, before: Seen | undefined): strin
   const late = link.lag_ms > link.lag_slo_ms;
   return [
     `${link.source_region} → ${link.target_region}`,
-    paintState(link.status),
+    link.baseline.state === 'waiting' && link.status === 'active'
+      ? paint('yellow', 'waiting for baseline')
+      : paintState(link.status),
     late ? paint('yellow', duration(link.lag_ms)) : duration(link.lag_ms),
     duration(link.lag_p50_ms),
     duration(link.lag_p99_ms),
@@ -73,6 +76,14 @@ function clock({ clock_drift_ms: drift, clock_drift_error_ms: error }: Replicati
   if (drift === null) return '–';
   const lead = drift < 0 ? `-${duration(-drift)}` : duration(drift);
   return error === null ? `≥ ${lead}` : `${lead} ± ${duration(error)}`;
+}
+
+/** Rows from before are of interest until they are read, or where they never were. */
+function baselineLine({ state, table, rows, percent, detail }: BaselineStatus): string[] {
+  if (state === 'known') return [];
+  const progress = `${Math.floor(percent)} % of the rows from before are read, ${count(rows)} so far`;
+  const text = state === 'scanning' ? `${progress}${table === null ? '' : `; now ${table}`}` : (detail ?? '');
+  return [`baseline ${paint(state === 'failed' || state === 'untold' ? 'red' : 'yellow', state)}  ${text}`];
 }
 
 /** Each problem once, also where several parts of the status have it. */

@@ -4,6 +4,7 @@
 //   a higher run      A transaction that the run before it left unfinished is void; the new run sends
 //                     it again from its start.
 //   a repeated record An append in doubt was sent again by the same run: the first copy counts.
+//   a baseline        Belongs to no transaction, and may stand amid one.
 //   anything else     Must continue the stream: the next index of the transaction under way, or the
 //                     first one of a transaction whose position is higher. If it does not, a record
 //                     is missing or misplaced, and going on would apply part of a transaction.
@@ -21,7 +22,7 @@ import { fail, type SynclineError } from '../platform/errors.ts';
 export const REMEMBERED_MAX = 4_096;
 
 /** `first` and `next` are records of a transaction; `first` begins one, and voids what is unfinished. */
-export type Admission = 'void' | 'repeated' | 'run' | 'heartbeat' | 'first' | 'next';
+export type Admission = 'void' | 'repeated' | 'run' | 'baseline' | 'heartbeat' | 'first' | 'next';
 
 type Header = Omit<LogRecord, 'value'> & { readonly offset: number };
 
@@ -59,6 +60,7 @@ export class RecordOrder {
     } else if (record.kind === 'run') {
       return 'repeated';
     }
+    if (record.kind === 'baseline') return 'baseline';
     const { position } = record;
     invariant(position !== null, 'changes and heartbeats have a position');
     return this.#open === null ? this.#begin(record, position) : this.#continue(record, position, this.#open);

@@ -25,7 +25,7 @@ const FORMAT_VERSION = 1;
 const PAGE_BYTES = 8192;
 
 /** How a kind is stored; the place in this list is the number. */
-export const KINDS: readonly RecordKind[] = ['change', 'heartbeat', 'run'];
+export const KINDS: readonly RecordKind[] = ['change', 'heartbeat', 'run', 'baseline'];
 
 export type StreamPaths = {
   readonly folder: string;

@@ -113,7 +113,7 @@ class TailScan {
     });
     for (const record of valid.reverse()) {
       this.#taken += 1;
-      if (record.offset >= this.skipTo || record.kind === 'run') continue;
+      if (record.offset >= this.skipTo || record.kind === 'run' || record.kind === 'baseline') continue;
       if (record.kind === 'heartbeat') this.#takeHeartbeat(record);
       else this.#takeChange(record);
     }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { change, heartbeat, positionOf, runStart, transaction } from '../../test/support/stream-records.ts';
+import { baseline, change, heartbeat, positionOf, runStart, transaction } from '../../test/support/stream-records.ts';
 import type { ChangeEvent } from '../change/change-event.ts';
 import type { LogRecord } from '../change/stream-record.ts';
 import type { StreamReader } from './event-log.ts';
@@ -233,6 +233,14 @@ const schedule = fc.oneof(
     arbitrary: fc.record({ kind: fc.constant('transaction' as const), events: fc.integer({ min: 1, max: 12 }) }),
   },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('heartbeat' as const) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('baseline' as const),
+      before: fc.nat({ max: 3 }),
+      events: fc.nat({ max: 3 }),
+    }),
+  },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('repeat' as const), count: fc.integer({ min: 1, max: 20 }) }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('zombie' as const), events: fc.integer({ min: 1, max: 4 }) }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('crash' as const), events: fc.integer({ min: 2, max: 12 }) }) },
@@ -265,6 +273,17 @@ async function write(steps: readonly Step[]): Promise<{ log: MemoryLog; expected
         expected.push(`h${lsn}`);
         await append([heartbeat(run, lsn)]);
         break;
+      case 'baseline': {
+        // It may stand amid a transaction, and is no item.
+        const events = step.before + step.events;
+        if (events > 0) {
+          lsn += 1;
+          expected.push(`t${lsn}:${events}`);
+        }
+        const records = transaction(run, lsn, events);
+        await append([...records.slice(0, step.before), baseline(run), ...records.slice(step.before)]);
+        break;
+      }
       case 'repeat':
         await writer.append(ofRun.slice(-step.count));
         break;
@@ -272,7 +291,7 @@ async function write(steps: readonly Step[]): Promise<{ log: MemoryLog; expected
         await writer.append(
           transaction(run - 1, lsn + 1, step.events)
             .slice(0, -1)
-            .concat(heartbeat(run - 1, lsn)),
+            .concat(heartbeat(run - 1, lsn), baseline(run - 1)),
         );
         break;
       case 'crash':

@@ -152,6 +152,7 @@ export class TransactionReader {
     switch (order.admit(record)) {
       case 'void':
       case 'repeated':
+      case 'baseline':
         break;
       case 'run':
         this.#unfinished = null;

@@ -28,6 +28,7 @@ export type ReplicationLink = LinkPolicy & {
   readonly status: LinkStatus;
   /** Why the link is degraded; null otherwise. */
   readonly reason: Problem | null;
+  readonly baseline: LinkBaseline;
   readonly last_acked_event_id: string | null;
   /** Now − committed_at of the oldest event not yet acknowledged; 0 when there is none. */
   readonly lag_ms: number;
@@ -45,6 +46,25 @@ export type ReplicationLink = LinkPolicy & {
   readonly events_waiting: number;
   readonly conflicts: number;
   readonly quarantined: number;
+};
+
+/** Whether a link's regions held the same rows where their replication began. */
+export type LinkBaseline = {
+  /** `waiting` for a baseline to be read; `joined` at an earlier start; nothing is applied while it waits or is refused. */
+  readonly state: 'waiting' | 'equal' | 'trusted' | 'joined' | 'refused';
+  readonly detail: string | null;
+};
+
+/** The rows that the region itself held where its stream begins, and how far they are read. */
+export type BaselineStatus = {
+  readonly state: 'starting' | 'waiting' | 'scanning' | 'failed' | 'known' | 'trusted' | 'untold';
+  readonly detail: string | null;
+  readonly tables_total: number;
+  readonly tables_done: number;
+  /** The table that is being read. */
+  readonly table: string | null;
+  readonly rows: number;
+  readonly percent: number;
 };
 
 export type CaptureStatus = {
@@ -72,6 +92,7 @@ export type AgentStatus = {
     readonly batches: number;
     readonly restarts: number;
   };
+  readonly baseline: BaselineStatus;
   readonly links: readonly ReplicationLink[];
   /** Conflicts seen since the agent started, by `schema.table`. */
   readonly conflicts_by_table: Readonly<Record<string, number>>;

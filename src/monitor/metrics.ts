@@ -9,6 +9,8 @@ import type { AgentStatus } from './agent-status.ts';
 
 const LINK_STATES = ['active', 'paused', 'degraded', 'decommissioned'] as const;
 const CAPTURE_STATES = ['starting', 'streaming', 'retrying', 'stopped'] as const;
+const BASELINE_STATES = ['starting', 'waiting', 'scanning', 'failed', 'known', 'trusted', 'untold'] as const;
+const LINK_BASELINES = ['waiting', 'equal', 'trusted', 'joined', 'refused'] as const;
 const APPLY_STATES = ['starting', 'running', 'retrying', 'stopped'] as const;
 
 type Labels = Record<string, string>;
@@ -36,7 +38,7 @@ export class Metrics {
   }
 
   #agent(status: AgentStatus, nowMs: number): void {
-    const { capture, apply, log } = status;
+    const { capture, apply, baseline, log } = status;
     this.#gauge('syncline_ready', 'Whether every stream of the region is captured and applied.', status.ready ? 1 : 0);
     this.#gauge('syncline_run', 'Number of the run of this agent.', status.run);
     for (const state of CAPTURE_STATES) {
@@ -45,6 +47,12 @@ export class Metrics {
     for (const state of APPLY_STATES) {
       this.#gauge('syncline_apply_state', 'The state of apply is 1.', apply.state === state ? 1 : 0, { state });
     }
+    for (const state of BASELINE_STATES) {
+      const help = 'The state of the baseline of this region is 1.';
+      this.#gauge('syncline_baseline_state', help, baseline.state === state ? 1 : 0, { state });
+    }
+    this.#gauge('syncline_baseline_rows', 'Rows of the baseline that are read.', baseline.rows);
+    this.#gauge('syncline_baseline_read_ratio', 'How much of the baseline is read.', baseline.percent / 100);
     this.#counter('syncline_capture_transactions_total', 'Transactions published.', capture.transactions);
     this.#counter('syncline_capture_events_total', 'Row changes published.', capture.events);
     this.#counter('syncline_apply_batches_total', 'Batches applied.', apply.batches);
@@ -87,6 +95,11 @@ export class Metrics {
     for (const state of LINK_STATES) {
       const labels = { ...regions, status: state };
       this.#gauge('syncline_link_status', 'The status of the link is 1.', link.status === state ? 1 : 0, labels);
+    }
+    for (const state of LINK_BASELINES) {
+      const help = "The state of the comparison of both regions' baselines is 1.";
+      const labels = { ...regions, state };
+      this.#gauge('syncline_link_baseline', help, link.baseline.state === state ? 1 : 0, labels);
     }
     const heard = ageSeconds(link.last_heard_at, nowMs);
     this.#gauge('syncline_link_heartbeat_age_seconds', 'Since the source was last heard of.', heard, regions);

@@ -45,6 +45,8 @@ const Token = Type.Object(
   closed,
 );
 
+const Baseline = (description: string) => Type.Enum(['verify', 'trust'], { default: 'verify', description });
+
 const TablePattern = Type.String({ pattern: '^[^.]+\\..+$', description: 'schema.table, with * for any characters.' });
 
 const ConfigSchema = Type.Object(
@@ -78,10 +80,14 @@ const ConfigSchema = Type.Object(
               description: "For the peer's API, where it asks for one: a viewer's will do.",
             }),
           ),
+          baseline: Baseline('The same for this peer alone.'),
         },
         closed,
       ),
       { default: [], description: 'All other regions.' },
+    ),
+    baseline: Baseline(
+      'Whether rows from before replication began are compared with the peers; `trust` takes them for equal unread.',
     ),
     apply: Type.Object(
       {

@@ -3,7 +3,7 @@
 // a check compares the two in both directions, so a code can be looked up from a log line alone.
 //
 // The first letter after SYN- names the area: C config, P prerequisites of PostgreSQL, K capture,
-// L log, A apply, T topology and API, V verify, D demo and embedded servers.
+// L log, A apply, T topology and API, V verify, B baselines, D demo and embedded servers.
 //
 // Code that reacts to a failure asks for its class or its SQLSTATE and never reads message text:
 // messages are translated by the server's lc_messages and reworded between versions.
@@ -604,6 +604,27 @@ export const ERRORS = {
     class: 'operator',
     cause: 'There is nothing to compare: fewer than two regions, or no table that two of them replicate.',
     remedy: 'Name at least two regions with -c or --database, and check --tables and the tables of the configurations.',
+  },
+  'SYN-B001': {
+    class: 'config',
+    cause: 'Two regions held different rows, or other columns, where their replication began, so they are not joined.',
+    remedy:
+      'Compare them with `syncline verify`. Then make the rows equal, and set `baseline: trust` for that peer; or remove Syncline from all regions, make the rows equal, and start again.',
+  },
+  'SYN-B002': {
+    class: 'config',
+    cause: 'Nobody can tell any more what a region held where its replication began.',
+    remedy: 'Make sure with `syncline verify` that the rows are equal, then set `baseline: trust` for that peer.',
+  },
+  'SYN-B003': {
+    class: 'config',
+    cause: 'The source has `baseline: trust` and has not read what it held; this region is to compare that.',
+    remedy: 'Set `baseline: trust` for that peer here as well, or take it out of the configuration of the source.',
+  },
+  'SYN-B004': {
+    class: 'config',
+    cause: 'The rows that the region held where its replication began cannot be read; that is tried again.',
+    remedy: 'Mend what the message says (mostly a missing SELECT privilege), or set `baseline: trust`.',
   },
   'SYN-D001': {
     class: 'operator',

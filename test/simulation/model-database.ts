@@ -101,6 +101,13 @@ export class ModelDatabase {
     return table;
   }
 
+  /** What is committed by now is in no stream. */
+  beginStream(): void {
+    for (const transaction of this.#transactions.values()) {
+      transaction.isFromBefore = transaction.kind.local && transaction.state === 'visible';
+    }
+  }
+
   begin(kind: TransactionKind): Transaction {
     const transaction = new Transaction(this.nextXid(), kind);
     this.#transactions.set(transaction.xid, transaction);

@@ -148,6 +148,10 @@ class ModelHarness implements ApplyPortHarness {
     return this.#database.nextLsn();
   }
 
+  async beginStream(): Promise<void> {
+    this.#database.beginStream();
+  }
+
   async blocked(who: 'port' | Foreground): Promise<void> {
     const transaction = (): Transaction | null =>
       who instanceof ModelUser ? who.session.transaction : this.#port.transaction;

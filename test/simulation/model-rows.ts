@@ -109,8 +109,10 @@ export class ModelRows {
       const { xid, writer, image } = tuple;
       const { writer: region, local } = writer.kind;
       const own = writer === this.#model;
-      const { foreign } = writer;
-      found.set(key, { xid, stampMicros: own ? null : writer.stampMicros, writer: region, local, foreign, own, image });
+      const { isFromBefore } = writer;
+      const foreign = writer.foreign && !isFromBefore;
+      const stampMicros = own || isFromBefore ? null : writer.stampMicros;
+      found.set(key, { xid, stampMicros, writer: region, local, foreign, own, image });
     }
     return found;
   }
@@ -202,8 +204,8 @@ export class ModelRows {
 
 /** A local write whose stamp, which does not overstate it unless another tool chose it, is above the event's. */
 function isLaterWrite(tuple: ModelTuple, hlc: Hlc): boolean {
-  const { kind, foreign, stampMicros } = tuple.writer;
-  return kind.local && !foreign && stampMicros !== null && hlcFromMicros(stampMicros) > hlc;
+  const { kind, foreign, stampMicros, isFromBefore } = tuple.writer;
+  return kind.local && !foreign && !isFromBefore && stampMicros !== null && hlcFromMicros(stampMicros) > hlc;
 }
 
 /** Rows as a trace tells them. */

@@ -47,6 +47,8 @@ export class Transaction {
   heartbeat: { members: readonly string[] } | null = null;
   /** Whether it carries another tool's replication origin. */
   foreign = false;
+  /** Whether it was committed before the stream of its region began. */
+  isFromBefore = false;
   /** null for a user's transaction. */
   applies: Applies | null = null;
   readonly savepoints: { name: string; undoTo: number; changesTo: number }[] = [];

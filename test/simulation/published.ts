@@ -4,6 +4,7 @@ import type { Hlc } from '../../src/change/hlc.ts';
 import { covers, type Position, positionEpoch, type Seen } from '../../src/change/position.ts';
 import type { EventLog } from '../../src/log/event-log.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
+import type { BaselineRow } from './baseline-rows.ts';
 import { modelShape, rowName } from './model-store.ts';
 
 /** A transaction of a stream; a heartbeat has no events. */
@@ -66,10 +67,19 @@ export async function readPublished(log: EventLog, regions: readonly string[]): 
   return published;
 }
 
-/** The events about each row, by `rowName`; a TRUNCATE is about every row that any event speaks about. */
-export function eventsByRow(published: Published, table: string): Map<string, RowEvent[]> {
+/**
+ * The events about each row, by `rowName`; a TRUNCATE is about every row that any event speaks about, or
+ * that was there before. */
+export function eventsByRow(
+  published: Published,
+  table: string,
+  baseline: readonly BaselineRow[],
+): Map<string, RowEvent[]> {
   const shape = modelShape('public', table);
   const rows = new Map<string, RowEvent[]>();
+  for (const { image } of baseline.filter((row) => row.table === table)) {
+    rows.set(rowName(shape, JSON.stringify([image.id])), []);
+  }
   const truncates: RowEvent[] = [];
   for (const transactions of published.values()) {
     for (const { origin, position, hlc, seen, events } of transactions) {

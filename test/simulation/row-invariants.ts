@@ -5,12 +5,14 @@ import { conflictId } from '../../src/apply/conflicts.ts';
 import type { Image } from '../../src/change/change-event.ts';
 import { positionEpoch, positionLsn } from '../../src/change/position.ts';
 import { compareVersions, isAbove, VERSION_ZERO } from '../../src/change/version.ts';
-import { foldRow } from '../../src/resolve/fold.ts';
+import { type FoldEvent, foldRow } from '../../src/resolve/fold.ts';
 import type { Failure } from './invariants.ts';
 import { modelShape, rowName } from './model-store.ts';
 import { areConcurrent, eventsByRow, follows, type Published, type RowEvent } from './published.ts';
 import type { Region } from './region.ts';
 import type { Conditions } from './world-view.ts';
+
+const LOWEST = { hlc: VERSION_ZERO.hlc + 1n, origin: '' };
 
 export function checkRows(
   regions: readonly Region[],
@@ -18,9 +20,9 @@ export function checkRows(
   table: string,
   conditions: Conditions,
 ): Failure | null {
-  const events = eventsByRow(published, table);
+  const events = eventsByRow(published, table, conditions.baseline);
   return (
-    checkFold(regions, events, table) ??
+    checkFold(regions, events, table, conditions) ??
     checkQuarantine(regions) ??
     checkLosses(regions, events, table, conditions) ??
     checkHidden(regions, events, table, conditions) ??
@@ -28,10 +30,21 @@ export function checkRows(
   );
 }
 
-function checkFold(regions: readonly Region[], events: Map<string, RowEvent[]>, table: string): Failure | null {
-  const folded = [...events.values()].map((row) => {
+function checkFold(
+  regions: readonly Region[],
+  events: Map<string, RowEvent[]>,
+  table: string,
+  { baseline }: Conditions,
+): Failure | null {
+  const shape = modelShape('public', table);
+  const before = new Map(
+    baseline
+      .filter((row) => row.table === table)
+      .map(({ image }) => [rowName(shape, JSON.stringify([image.id])), fromBefore(image)]),
+  );
+  const folded = [...events].map(([name, row]) => {
     const fold = row.map(({ hlc, origin, ...event }) => ({ ...event, version: { hlc, origin } }));
-    return foldRow(fold, VERSION_ZERO);
+    return foldRow([...(before.get(name) ?? []), ...fold], VERSION_ZERO);
   });
   const expected = tell(folded);
   for (const { name, database } of regions) {
@@ -41,6 +54,11 @@ function checkFold(regions: readonly Region[], events: Map<string, RowEvent[]>, 
     return { invariant: 'converges', message };
   }
   return null;
+}
+
+/** A row of the baseline as the lowest of all events. */
+function fromBefore(after: Image): FoldEvent[] {
+  return [{ version: LOWEST, position: '', index: 0, seen: {}, before: null, after }];
 }
 
 function tell(images: readonly (Image | null)[]): string {

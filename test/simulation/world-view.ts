@@ -1,11 +1,15 @@
 /** What the parts of a simulated system know of the whole. */
+
 import type { MemoryLog } from '../../src/log/memory-log.ts';
 import type { Random } from '../../src/platform/random.ts';
+import type { BaselineRow } from './baseline-rows.ts';
 import type { Failure } from './invariants.ts';
 import type { Scheduler } from './scheduler.ts';
 
 /** How a seed's system is built: what is not chance in every step, but chance once. */
 export type Conditions = {
+  /** What every region held before its stream began. */
+  readonly baseline: readonly BaselineRow[];
   /** Transactions with more rows are giants to whoever reads a stream. */
   readonly giantRows: number;
   /** Probability that a reader loses a transaction that it comes to. */

@@ -6,6 +6,7 @@ import type { Position } from '../../src/change/position.ts';
 import { MemoryLog } from '../../src/log/memory-log.ts';
 import { READ_AHEAD } from '../../src/log/transaction-reader.ts';
 import { type Random, seededRandom } from '../../src/platform/random.ts';
+import { chooseBaseline, loadBaseline } from './baseline-rows.ts';
 import { Faults } from './faults.ts';
 import type { Failure } from './invariants.ts';
 import { type Published, readPublished } from './published.ts';
@@ -62,6 +63,7 @@ export class World implements WorldView {
       allowsDrift: random.chance(0.5),
       foreignRate: random.chance(0.15) ? random.pick([0.1, 0.5]) : 0,
       restores: random.chance(0.35),
+      baseline: random.chance(0.3) ? chooseBaseline(random, this.regions) : [],
     };
     this.#regions = this.regions.map((name) => new Region(name, this));
     if (this.conditions.badClocks) for (const { clock } of this.#regions) clock.goWrong(random);
@@ -98,6 +100,7 @@ export class World implements WorldView {
   async run(): Promise<Failure | null> {
     for (const region of this.#regions) {
       for (const table of TABLES) region.database.table(table);
+      loadBaseline(region.database, this.conditions.baseline, this.random);
       region.startAgent();
       for (let users = 1 + this.random.below(2); users > 0; users -= 1) this.#starts(this.#workload.user(region));
       this.#starts(this.#workload.heart(region, 2 + this.random.below(4), 20));

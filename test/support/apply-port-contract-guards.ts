@@ -104,6 +104,45 @@ export function guardContract(make: MakeHarness): void {
     }),
   );
 
+  test(
+    'a local tuple from before the stream began tells no stamp, whoever wrote it, and one written since does',
+    withHarness(make, async (h) => {
+      await asTool(h, 1, FUTURE);
+      const own = await h.foreground();
+      await own.insert(kv(2, 'before'));
+      await own.begin();
+      await own.savepoint('s');
+      await own.insert(kv(3, 'before, in a subtransaction'));
+      await own.commit();
+      await put(h, 'r1', PAST, 4, 'applied');
+      const open = await h.foreground();
+      await open.begin();
+      await open.insert(kv(5, 'in progress'));
+      await h.beginStream();
+      await open.commit();
+      await own.insert(kv(6, 'since'));
+      await trying(h, 'r1', async (t, shape) => {
+        const found = await t.inspect(shape, [1, 2, 3, 4, 5, 6].map(keyed));
+        const told = [...found.values()].map(({ stampMicros, local, foreign }) => [
+          stampMicros !== null,
+          local,
+          foreign,
+        ]);
+        assert.deepEqual(told, [
+          [false, true, false],
+          [false, true, false],
+          [false, true, false],
+          [true, false, false],
+          [true, true, false],
+          [true, true, false],
+        ]);
+        const { left } = await t.removeAll(shape, PAST_HLC, { home: 'never' });
+        const keys = left.map(({ key }) => key).sort();
+        assert.deepEqual(keys, [1, 2, 3, 4].map(keyOf), 'what was written since is later');
+      });
+    }),
+  );
+
   for (const writer of ['r1', 'r2', 'home']) {
     test(
       `every rule, on a tuple that was applied for ${writer}`,

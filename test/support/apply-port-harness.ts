@@ -54,6 +54,8 @@ export interface ApplyPortHarness extends AsyncDisposable {
   tuple(id: number): Promise<KvTuple | null>;
   /** Where the WAL ends now. */
   walPosition(): Promise<bigint>;
+  /** The region's stream begins: what is committed is in none. */
+  beginStream(): Promise<void>;
   /** Resolves once the port, or that session, is seen to wait for a lock. */
   blocked(who: 'port' | Foreground): Promise<void>;
   /** Ends the lock wait that the port is in, as its lock timeout does (a real server's does so by itself). */

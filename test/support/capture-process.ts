@@ -69,6 +69,7 @@ const options = {
   slot,
   log,
   lease,
+  baseline: 'trust' as const,
   heartbeatMs: 100,
   members: () => [region],
   ledger: new NotesLedger(),

@@ -127,6 +127,7 @@ export class CapturedRegion implements AsyncDisposable {
       stability: new Stability(this.region, []),
       publication: { name: this.slot, include: ['*.*'], exclude: [], identity: 'full' },
       slot: this.slot,
+      baseline: 'trust',
       heartbeatMs: 50,
       members: () => [this.region],
       ...overrides,

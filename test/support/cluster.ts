@@ -13,6 +13,7 @@ import { join, resolve } from 'node:path';
 import { lsnFromText, makePosition, type Position } from '../../src/change/position.ts';
 import { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
+import type { PostgresMajor } from '../../src/platform/postgres-binaries.ts';
 import { ServerClock } from './server-clock.ts';
 import { waitFor } from './wait-for.ts';
 
@@ -26,6 +27,8 @@ export type ClusterOptions = {
   readonly settings?: Readonly<Record<string, string>>;
   /** By how many seconds the clocks of servers are off, by region; needs libfaketime. */
   readonly clocks?: Readonly<Record<string, number>>;
+  /** Region → version of its PostgreSQL, where it is not 18. */
+  readonly versions?: Readonly<Record<string, PostgresMajor>>;
   /** Added to each agent's configuration file: YAML lines at the top level. */
   readonly config?: string;
   /** Whether agents start with the cluster; else each is started by the test. */
@@ -161,7 +164,11 @@ export class Cluster implements AsyncDisposable {
         const offset = options.clocks?.[name];
         const clock = offset === undefined ? null : await ServerClock.create(offset);
         const environment = clock?.environment ?? {};
-        const server = await EmbeddedPostgres.start({ version: 18, settings: { ...options.settings }, environment });
+        const server = await EmbeddedPostgres.start({
+          version: options.versions?.[name] ?? 18,
+          settings: { ...options.settings },
+          environment,
+        });
         const database = await server.createDatabase();
         const port = ports[place] ?? 0;
         const path = join(directory, `${name}.yaml`);

@@ -32,6 +32,15 @@ export class FakeAgent implements AgentControl {
         last_published_at: '2026-01-01T00:00:00.000Z',
       },
       apply: { state: 'running', problem: null, batches: 5, restarts: 1 },
+      baseline: {
+        state: 'known',
+        detail: null,
+        tables_total: 1,
+        tables_done: 1,
+        table: null,
+        rows: 12,
+        percent: 100,
+      },
       links: this.#links.links.map((stored) => this.#live(stored)),
       conflicts_by_table: { 'public.t': 2 },
       log: { bytes: 1_000, bytes_max: 10_000 },
@@ -60,6 +69,7 @@ export class FakeAgent implements AgentControl {
     return {
       ...stored,
       reason: null,
+      baseline: { state: 'equal', detail: null },
       lag_ms: 1_500,
       lag_p50_ms: 4.5,
       lag_p99_ms: null,

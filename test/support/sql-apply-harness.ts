@@ -6,6 +6,7 @@ import { SqlApplyPort } from '../../src/apply/sql-apply-port.ts';
 import type { Image } from '../../src/change/change-event.ts';
 import { hlcFromText } from '../../src/change/hlc.ts';
 import { lsnFromText } from '../../src/change/position.ts';
+import { Snapshot } from '../../src/clock/snapshot.ts';
 import { migrate } from '../../src/platform/migrations.ts';
 import { connect, type PostgresClient, type TextRow, type TextValue } from '../../src/platform/postgres.ts';
 import type { PostgresMajor } from '../../src/platform/postgres-binaries.ts';
@@ -54,19 +55,29 @@ export async function startSqlHarnesses(version: PostgresMajor): Promise<SqlHarn
   };
 }
 
+type Stream = { began: Snapshot | null };
+
 class SqlHarness implements ApplyPortHarness {
   readonly region = REGION;
   readonly port: SqlApplyPort;
   readonly #server: PostgresServer;
   readonly #database: string;
   readonly #observer: PostgresClient;
+  readonly #stream: Stream;
   readonly #sessions: SqlForeground[] = [];
 
-  private constructor(server: PostgresServer, database: string, observer: PostgresClient, port: SqlApplyPort) {
+  private constructor(
+    server: PostgresServer,
+    database: string,
+    observer: PostgresClient,
+    port: SqlApplyPort,
+    stream: Stream,
+  ) {
     this.#server = server;
     this.#database = database;
     this.#observer = observer;
     this.port = port;
+    this.#stream = stream;
   }
 
   static async make(server: PostgresServer, options: HarnessOptions): Promise<SqlHarness> {
@@ -76,8 +87,9 @@ class SqlHarness implements ApplyPortHarness {
     const url = server.url(name);
     const observer = await connect(url, { applicationName: 'observer' });
     const lockTimeoutMs = LOCK_TIMEOUT_MS[options.lockWaits];
-    const port = await SqlApplyPort.connect(url, { region: REGION, lockTimeoutMs });
-    return new SqlHarness(server, name, observer, port);
+    const stream: Stream = { began: null };
+    const port = await SqlApplyPort.connect(url, { region: REGION, lockTimeoutMs, began: () => stream.began });
+    return new SqlHarness(server, name, observer, port, stream);
   }
 
   async foreground(): Promise<Foreground> {
@@ -117,6 +129,11 @@ class SqlHarness implements ApplyPortHarness {
   async walPosition(): Promise<bigint> {
     const { rows } = await this.#observer.query('select pg_current_wal_insert_lsn() as lsn');
     return lsnFromText(rows[0]?.lsn ?? '');
+  }
+
+  async beginStream(): Promise<void> {
+    const { rows } = await this.#observer.query('select pg_current_snapshot()::text as snapshot');
+    this.#stream.began = Snapshot.parse(rows[0]?.snapshot ?? '');
   }
 
   async blocked(who: 'port' | Foreground): Promise<void> {

@@ -3,7 +3,13 @@
 import type { ChangeEvent, Operation } from '../../src/change/change-event.ts';
 import { type Hlc, hlcToText } from '../../src/change/hlc.ts';
 import { makePosition, type Position } from '../../src/change/position.ts';
-import { changeRecord, heartbeatRecord, type LogRecord, runRecord } from '../../src/change/stream-record.ts';
+import {
+  baselineRecord,
+  changeRecord,
+  heartbeatRecord,
+  type LogRecord,
+  runRecord,
+} from '../../src/change/stream-record.ts';
 
 export const EPOCH = '1000000000000000000';
 const COMMITTED_AT = '2026-01-01T00:00:00.000000Z';
@@ -70,4 +76,8 @@ export function heartbeat(run: number, lsn: number, hlc: Hlc = BigInt(lsn)): Log
 
 export function runStart(run: number): LogRecord {
   return runRecord({ region_id: 'eu', run, epoch: EPOCH, opened_at: COMMITTED_AT, forked_at: null });
+}
+
+export function baseline(run: number): LogRecord {
+  return baselineRecord(run, { region_id: 'eu', epoch: EPOCH, trusted: false, tables: [], untold: null });
 }
