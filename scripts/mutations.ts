@@ -245,7 +245,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'same-id-is-same-transaction',
     rule: 'a transaction is known by its commit timestamp too',
     file: 'src/capture/own-stream.ts',
-    find: 'time === isoToMicros(place.committed_at);',
+    find: 'time === place.micros;',
     replace: "time !== 'never';",
   },
   {
@@ -280,7 +280,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'lineage-is-forgotten',
     rule: 'what a database made in an earlier epoch comes back as an echo',
     file: 'src/capture/own-stream.ts',
-    find: 'lineage: hasPublished ? [...lineage, published] : lineage,',
-    replace: 'lineage,',
+    find: 'lineage: trace.lineage,',
+    replace: 'lineage: history.lineage,',
   },
 ];

@@ -126,8 +126,7 @@ export type QuarantineEntry = {
   readonly error: string;
 };
 
-/** `commitMicros` is null where any commit timestamp will do. */
-export type OwnCommit = { readonly xid: number; readonly commitMicros: bigint | null };
+export type OwnCommit = { readonly xid: number; readonly commitMicros: bigint };
 /** `pending`: in the WAL and not yet visible to new snapshots. `elsewhere`: this database has no such commit. */
 export type OwnCommitState = 'visible' | 'pending' | 'elsewhere';
 

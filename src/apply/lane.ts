@@ -9,7 +9,7 @@
  * into a constraint it is replayed transaction by transaction, change by change, and only an event that fails even then
  * is quarantined.
  */
-import { type ChangeEvent, isoToMicros, keptMicros } from '../change/change-event.ts';
+import { type ChangeEvent, isoToMicros } from '../change/change-event.ts';
 import { type Hlc, hlcMicrosCeil } from '../change/hlc.ts';
 import { type Position, positionEpoch, type Seen } from '../change/position.ts';
 import { compareVersions } from '../change/version.ts';
@@ -430,8 +430,8 @@ function commitOf(item: LaneItem): OwnCommit {
     const { xid, committed_at } = item.heartbeat;
     return { xid, commitMicros: isoToMicros(committed_at) };
   }
-  const { xid, committed_at, stated_at } = item.source;
-  return { xid, commitMicros: keptMicros(committed_at, stated_at) };
+  const { xid, committed_at, stated_micros } = item.source;
+  return { xid, commitMicros: stated_micros === undefined ? isoToMicros(committed_at) : BigInt(stated_micros) };
 }
 
 /** Writes steps; in exact mode an error of the data tells whose event it is. */

@@ -19,8 +19,8 @@ export type SourceTransaction = {
   readonly seen: Seen;
   readonly xid: number;
   readonly committed_at: string;
-  /** Its commit timestamp at the origin, where another tool gave it. */
-  readonly stated_at?: string;
+  /** Unix µs of its commit timestamp at the origin, where another tool gave it. */
+  readonly stated_micros?: string;
   readonly events: readonly ChangeEvent[];
 };
 

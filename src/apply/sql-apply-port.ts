@@ -192,8 +192,7 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
     const states: OwnCommitState[] = [];
     for (const [place, { xid, commitMicros }] of commits.entries()) {
       const time = times[place];
-      const isOther = commitMicros === null ? time === 'never' : time !== commitMicros;
-      if (isOther && time !== 'forgotten') states.push('elsewhere');
+      if (time !== commitMicros && time !== 'forgotten') states.push('elsewhere');
       else states.push((await this.#isVisible(xid)) ? 'visible' : 'pending');
     }
     return states;

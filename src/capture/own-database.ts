@@ -50,8 +50,9 @@ export class SqlOwnDatabase implements OwnDatabase {
   }
 
   /** In one statement, so that a slot that was made anew is never taken for the old one. */
-  async begin(history: OwnHistory): Promise<void> {
-    await saveOwnHistory(this.#client, history, { [SLOT_DUE_KEY]: '' });
+  async begin(history: OwnHistory, run: number): Promise<void> {
+    if (await saveOwnHistory(this.#client, history, { [SLOT_DUE_KEY]: '' }, run)) return;
+    throw fail('SYN-L005', `a run later than ${run} of region ${this.#region} has begun`);
   }
 
   async now(): Promise<{ epoch: string; iso: string }> {

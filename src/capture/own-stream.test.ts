@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { positionOf, transaction } from '../../test/support/stream-records.ts';
 import { makePosition, type Position, positionEpoch } from '../change/position.ts';
-import type { OwnHistory } from '../clock/own-history.ts';
 import type { CommitTime } from '../clock/sql-own-history.ts';
 import { MemoryLog } from '../log/memory-log.ts';
 import { decideStart, type OwnTrace, type StartFacts, type TraceOptions, traceOwnStream } from './own-stream.ts';
@@ -10,8 +9,21 @@ import { decideStart, type OwnTrace, type StartFacts, type TraceOptions, traceOw
 const epochName = (place: number): string => String(place).padStart(19, '0');
 const at = (epoch: number, lsn: number): Position => makePosition(epochName(epoch), BigInt(lsn));
 
-const whole: OwnTrace = { end: at(1, 9), fork: at(1, 9), published: published(at(1, 9)), isWhole: true, times: [] };
-const broken: OwnTrace = { ...whole, fork: at(1, 5), published: published(at(1, 5)), isWhole: false };
+const whole: OwnTrace = {
+  end: at(1, 9),
+  fork: at(1, 9),
+  published: published(at(1, 9)),
+  lineage: [at(1, 9)],
+  isWhole: true,
+  times: [],
+};
+const broken: OwnTrace = {
+  ...whole,
+  fork: at(1, 5),
+  published: published(at(1, 5)),
+  lineage: [at(1, 5)],
+  isWhole: false,
+};
 const facts: StartFacts = {
   history: { epoch: epochName(1), lineage: [], fork: null, after: null },
   trace: whole,
@@ -55,16 +67,6 @@ describe('a start', () => {
       assert.ok(decision.kind === 'open');
       assert.equal(decision.history.epoch, epochName(8));
     }
-  });
-
-  test('keeps the epochs in which this history published, and leaves out those in which it did not', () => {
-    const history: OwnHistory = { epoch: epochName(2), lineage: [at(1, 5)], fork: at(1, 5), after: at(1, 9) };
-    const lineage = (trace: OwnTrace): readonly Position[] => {
-      const decision = decideStart({ ...facts, history, trace });
-      return decision.kind === 'open' ? decision.history.lineage : [];
-    };
-    assert.deepEqual(lineage({ ...broken, published: published(at(2, 8)) }), [at(1, 5), at(2, 8)]);
-    assert.deepEqual(lineage({ ...broken, published: published(at(1, 5)) }), [at(1, 5)]);
   });
 });
 
@@ -122,5 +124,20 @@ describe('the trace of the own stream', () => {
     const found = await trace([1, 2, 3], () => 'never', { history });
     assert.deepEqual([found.isWhole, found.fork, found.end], [true, positionOf(1), positionOf(3)]);
     assert.equal((await trace([1, 2, 3, 4], () => 'never', { history })).isWhole, false);
+  });
+
+  test('finds what was committed before the copy was made, and published in an epoch that the copy does not know', async () => {
+    const history = { epoch: epochName(1), lineage: [], fork: null, after: null };
+    let asked = 0;
+    const found = await trace(
+      [1, 2, 3],
+      () => {
+        asked += 1;
+        return asked < 3 ? COMMITTED : 'never';
+      },
+      { history },
+    );
+    assert.deepEqual([found.isWhole, found.lineage, found.fork], [false, [positionOf(2)], positionOf(2)]);
+    assert.equal(found.published?.position, positionOf(2));
   });
 });

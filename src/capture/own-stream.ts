@@ -8,10 +8,11 @@
  * and one that is there tells only what it sends again.
  *
  * A history is a prefix of the WAL that it parted from, and a stream is in WAL order. So what the database has of an epoch
- * ends at one place, the fork. All up to the mark of the own stream was echoed or applied here, in a transaction that this
+ * ends at one place. It may have some of an epoch that it knows nothing of: what was committed before the copy was made, and
+ * published after. All up to the mark of the own stream was echoed or applied here, in a transaction that this
  * database has, so it is looked at from there on only.
  */
-import { isoToMicros, keptMicros } from '../change/change-event.ts';
+import { isoToMicros } from '../change/change-event.ts';
 import { type Epoch, type Position, positionEpoch, positionLsn } from '../change/position.ts';
 import { isOwn, type OwnHistory } from '../clock/own-history.ts';
 import type { CommitTime } from '../clock/sql-own-history.ts';
@@ -41,6 +42,8 @@ export type OwnTrace = {
   readonly fork: Position | null;
   /** The last that it has published itself: what the slot sends up to there is in the stream. */
   readonly published: StreamTail | null;
+  /** For each epoch of which it has something, the last position of that. */
+  readonly lineage: readonly Position[];
   /** Whether all of the stream is either its own, or known to be foreign. */
   readonly isWhole: boolean;
   /** Commit times, Unix µs, of what is its own behind the mark, less those that another tool gave. */
@@ -51,11 +54,10 @@ type Item = Exclude<StreamItem, { kind: 'run' }>;
 type Place = {
   readonly position: Position;
   readonly xid: number;
-  readonly committed_at: string;
-  /** What the database keeps for it; null where that cannot be told. */
-  readonly keptMicros: bigint | null;
-  /** Whether another tool gave it that time. */
-  readonly isStated: boolean;
+  /** Null where another tool gave it its commit timestamp. */
+  readonly committed_at: string | null;
+  /** Its commit timestamp, Unix µs. */
+  readonly micros: bigint;
 };
 
 export async function traceOwnStream(reader: StreamReader, options: TraceOptions): Promise<OwnTrace> {
@@ -72,9 +74,7 @@ export async function traceOwnStream(reader: StreamReader, options: TraceOptions
     const times = places.length === 0 ? [] : await options.commitTimes(places.map(({ xid }) => xid));
     for (const [at, place] of places.entries()) {
       const time = times[at];
-      const { keptMicros: kept } = place;
-      const isThere = kept === null ? time !== 'never' : time === kept;
-      const isHere = time === 'forgotten' ? options.trustsForgotten : isThere;
+      const isHere = time === 'forgotten' ? options.trustsForgotten : time === place.micros;
       trace.take(place, isHere);
     }
   }
@@ -84,21 +84,23 @@ export async function traceOwnStream(reader: StreamReader, options: TraceOptions
 function placeOf(item: Item): Place {
   if (item.kind === 'heartbeat') {
     const { position, xid, committed_at } = item.heartbeat;
-    return { position, xid, committed_at, keptMicros: isoToMicros(committed_at), isStated: false };
+    return { position, xid, committed_at, micros: isoToMicros(committed_at) };
   }
-  const { position, xid, committed_at, stated_at } = item;
-  const kept = keptMicros(committed_at, stated_at);
-  const isStated = stated_at !== undefined;
-  return { position, xid, committed_at: stated_at ?? committed_at, keptMicros: kept, isStated };
+  const { position, xid, committed_at, stated_micros } = item;
+  if (stated_micros === undefined) return { position, xid, committed_at, micros: isoToMicros(committed_at) };
+  return { position, xid, committed_at: null, micros: BigInt(stated_micros) };
 }
 
 class Trace {
   readonly #history: OwnHistory;
   readonly #times: bigint[] = [];
+  /** By epoch, the last position that is of this history. */
+  readonly #own = new Map<Epoch, Position>();
+  /** Epochs of which something was found missing: what comes behind it is of another history as well. */
+  readonly #parted = new Set<Epoch>();
   #end: Position | null;
   #fork: Position | null;
-  #published: StreamTail | null;
-  /** Nothing was missing so far. */
+  #published: StreamTail | null = null;
   #isPrefix = true;
   #isWhole = true;
 
@@ -106,23 +108,23 @@ class Trace {
     this.#history = history;
     this.#end = mark;
     this.#fork = mark;
-    const own = mark !== null && isOwn(history, mark) ? [...history.lineage, mark] : history.lineage;
-    const last = own.reduce<Position | null>((a, b) => (a === null || positionLsn(b) > positionLsn(a) ? b : a), null);
-    this.#published = last === null ? null : { position: last, xid: null, committed_at: null };
+    for (const to of history.lineage) this.#has({ position: to, xid: null, committed_at: null });
+    if (mark !== null && isOwn(history, mark)) this.#has({ position: mark, xid: null, committed_at: null });
   }
 
   take(place: Place, isHere: boolean): void {
-    const { epoch, after } = this.#history;
+    const { epoch } = this.#history;
     const { position } = place;
-    const isOfEpoch = positionEpoch(position) === epoch;
-    const has = isOfEpoch ? isHere && this.#isWhole : isOwn(this.#history, position);
+    const of = positionEpoch(position);
+    const has = of < epoch && this.#isKnown(position) ? isOwn(this.#history, position) : this.#continues(of, isHere);
     this.#end = position;
-    if (!has) this.#isPrefix = false;
-    if (has && this.#isPrefix) this.#fork = position;
-    if (has && isOfEpoch) this.#published = place;
-    if (has && !place.isStated) this.#times.push(isoToMicros(place.committed_at));
-    const isKnownForeign = positionEpoch(position) < epoch && after !== null && position <= after;
-    if (!has && !isKnownForeign) this.#isWhole = false;
+    if (has) {
+      this.#has(place);
+      if (this.#isPrefix) this.#fork = position;
+      if (place.committed_at !== null) this.#times.push(place.micros);
+    } else this.#isPrefix = false;
+    // A copy from before an epoch began does not know of it, also where it has all that was published in it.
+    if (of === epoch ? !has : !this.#isKnown(position)) this.#isWhole = false;
   }
 
   get result(): OwnTrace {
@@ -130,9 +132,29 @@ class Trace {
       end: this.#end,
       fork: this.#fork,
       published: this.#published,
+      lineage: [...this.#own.values()],
       isWhole: this.#isWhole,
       times: this.#times,
     };
+  }
+
+  /** Whether it was told apart when the database's epoch began. */
+  #isKnown(position: Position): boolean {
+    const { epoch, after } = this.#history;
+    return positionEpoch(position) < epoch && after !== null && position <= after;
+  }
+
+  #continues(epoch: Epoch, isHere: boolean): boolean {
+    if (!isHere) this.#parted.add(epoch);
+    return !this.#parted.has(epoch);
+  }
+
+  #has(place: StreamTail): void {
+    const { position } = place;
+    const of = positionEpoch(position);
+    if (position >= (this.#own.get(of) ?? '')) this.#own.set(of, position);
+    const before = this.#published;
+    if (before === null || positionLsn(position) >= positionLsn(before.position)) this.#published = place;
   }
 }
 
@@ -162,12 +184,10 @@ export function decideStart(facts: StartFacts): StartDecision {
   const { history, trace, runOfDatabase, runOfStream, isSlotNew, now } = facts;
   const isOlderCopy = runOfDatabase < runOfStream;
   if (trace.isWhole && !isOlderCopy && !isSlotNew) return { kind: 'continue' };
-  const { epoch, lineage } = history;
-  const published = trace.published?.position;
-  const hasPublished = published !== undefined && positionEpoch(published) === epoch;
+  const { epoch } = history;
   const opened: OwnHistory = {
     epoch: nameAbove(now, epoch, trace.end === null ? epoch : positionEpoch(trace.end)),
-    lineage: hasPublished ? [...lineage, published] : lineage,
+    lineage: trace.lineage,
     fork: trace.fork,
     after: trace.end,
   };

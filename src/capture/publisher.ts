@@ -15,7 +15,7 @@
  *
  * Any error ends the publisher for good; capture opens a new run with a new one, from the stream's tail.
  */
-import { boundedMicros, microsToIso } from '../change/change-event.ts';
+import { microsToIso } from '../change/change-event.ts';
 import { hlcFromMicros, hlcFromText, hlcMicros } from '../change/hlc.ts';
 import { type Epoch, lsnToText, makePosition, type Position, positionLsn, type Seen } from '../change/position.ts';
 import { changeRecord, type LogRecord } from '../change/stream-record.ts';
@@ -268,7 +268,7 @@ export class Publisher implements TransactionSink {
     const born = hlcFromText(epoch);
     const hlc = stamper.stamp(null, max_hlc > born ? max_hlc : born, touched.rows, touched.truncated);
     const stated = { ...begin, commitMicros: hlcMicros(hlc) };
-    const statedMicros = boundedMicros(begin.commitMicros);
+    const statedMicros = begin.commitMicros;
     return this.#records.transaction({ begin: stated, hlc, position, predecessor, seen, statedMicros });
   }
 

@@ -103,7 +103,7 @@ export class StampedTransaction {
     this.#predecessor = predecessor;
     this.#committedAt = microsToIso(begin.commitMicros);
     this.#hlcText = hlcToText(hlc);
-    const stated = statedMicros === undefined ? {} : { stated_at: microsToIso(statedMicros) };
+    const stated = statedMicros === undefined ? {} : { stated_micros: String(statedMicros) };
     this.#info = { id: begin.xid, epoch: origin.epoch, commit_lsn: lsnToText(begin.lsn), ...stated };
   }
 

@@ -30,8 +30,8 @@ export interface OwnDatabase {
   lastRun(): Promise<number>;
   /** Hands out a run above all, and above `highest`. */
   nextRun(highest: number): Promise<number>;
-  /** Notes an epoch that begins. */
-  begin(history: OwnHistory): Promise<void>;
+  /** Notes an epoch that begins, unless a run later than this one was handed out: that one decides for itself. */
+  begin(history: OwnHistory, run: number): Promise<void>;
   now(): Promise<{ readonly epoch: string; readonly iso: string }>;
 }
 
@@ -54,7 +54,6 @@ export type StartedRun = {
 
 export async function startRun(options: RunStartOptions): Promise<StartedRun> {
   const { region, reader, writer, database, isSlotNew } = options;
-  const history = await database.history();
   const bounds = await reader.bounds();
   const runOfStream = bounds === null ? 0 : await reader.runBefore(bounds.last + 1);
   const runOfDatabase = await database.lastRun();
@@ -63,6 +62,8 @@ export async function startRun(options: RunStartOptions): Promise<StartedRun> {
     await writer.append([runRecord({ region_id: region, run, epoch, opened_at: iso, forked_at: fork })]);
   };
   const run = await database.nextRun(runOfStream);
+  // Behind that, no older run changes it any more.
+  const history = await database.history();
   await open(run, history);
 
   const mark = await database.mark();
@@ -73,7 +74,7 @@ export async function startRun(options: RunStartOptions): Promise<StartedRun> {
   const decision = decideStart({ history, trace, runOfDatabase, runOfStream, isSlotNew, now });
   await options.check?.(trace, decision);
   if (decision.kind === 'continue') return { run, history, trace, decision };
-  await database.begin(decision.history);
+  await database.begin(decision.history, run);
   const next = await database.nextRun(run);
   await open(next, decision.history);
   return { run: next, history: decision.history, trace, decision };

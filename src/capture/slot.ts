@@ -81,7 +81,7 @@ export async function ensureSlot(
   const epoch = hlcToText(hlcFromMicros(await serverMicros(control)));
   const { consistentPoint } = await connection.createSlot({ slot, snapshot: 'none' });
   const first = { epoch, lineage: [], fork: null, after: null };
-  await saveOwnHistory(control, first, { [BEGAN_KEY]: epoch, [START_KEY]: lsnToText(consistentPoint) });
+  await saveOwnHistory(control, first, { [BEGAN_KEY]: epoch, [START_KEY]: lsnToText(consistentPoint) }, null);
   return { startLsn: consistentPoint, anewFrom: null };
 }
 

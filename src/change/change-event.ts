@@ -17,8 +17,8 @@ export type TransactionInfo = {
   readonly epoch: string;
   /** WAL position of the commit record, in PostgreSQL's notation. */
   readonly commit_lsn: string;
-  /** The commit timestamp that another tool gave it, which says nothing of when it was; absent where `committed_at` is it. */
-  readonly stated_at?: string;
+  /** Unix µs of the commit timestamp that another tool gave it, be it what it may; absent where `committed_at` is it. */
+  readonly stated_micros?: string;
   /** Place of the event in its transaction, from 0. */
   readonly index: number;
   /** Whether this is the transaction's last event. */
@@ -62,28 +62,6 @@ export function isoToMicros(iso: string): bigint {
 
 /** ISO 8601 with microseconds, which `Date` alone would lose. */
 export function microsToIso(micros: bigint): string {
-  const rest = ((micros % 1000n) + 1000n) % 1000n;
-  const iso = new Date(Number((micros - rest) / 1000n)).toISOString();
-  return `${iso.slice(0, -1)}${rest.toString().padStart(3, '0')}Z`;
-}
-
-/** What the WAL tells of a transaction under a replication origin that was given no time: PostgreSQL's own zero. */
-const UNSTATED = '2000-01-01T00:00:00.000000Z';
-
-/**
- * The commit timestamp that the database keeps for a transaction, Unix µs; null for one that the WAL does not tell: under
- * an origin without a time, the row has the server's time, and the commit record has none.
- */
-export function keptMicros(committed_at: string, stated_at: string | undefined): bigint | null {
-  return stated_at === UNSTATED ? null : isoToMicros(stated_at ?? committed_at);
-}
-
-/** The first and the last time that `microsToIso` tells in four digits of a year. */
-const MICROS_MIN = -62_135_596_800_000_000n;
-const MICROS_MAX = 253_402_300_799_999_999n;
-
-/** A time that another tool gave, which may be before or beyond all years of ours, or infinite. */
-export function boundedMicros(micros: bigint): bigint {
-  if (micros < MICROS_MIN) return MICROS_MIN;
-  return micros > MICROS_MAX ? MICROS_MAX : micros;
+  const iso = new Date(Number(micros / 1000n)).toISOString();
+  return `${iso.slice(0, -1)}${(micros % 1000n).toString().padStart(3, '0')}Z`;
 }

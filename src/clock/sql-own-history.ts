@@ -5,23 +5,33 @@ import type { OwnHistory } from './own-history.ts';
 
 const OWN_HISTORY = `select key, value from syncline.meta where key in ('epoch', 'lineage', 'fork', 'after')`;
 
+/** $2 the run that was handed out last; null where none was yet. Its row is locked, so that none is handed out meanwhile. */
 const SAVE = `
+with held as materialized (select run from syncline.lease for share)
 insert into syncline.meta (key, value) select key, value from json_each_text($1::json)
-on conflict (key) do update set value = excluded.value`;
+where $2::bigint is null or (select run from held) = $2::bigint
+on conflict (key) do update set value = excluded.value returning key`;
+
+/** 2000-01-01, from where PostgreSQL counts. */
+const POSTGRES_EPOCH_MICROS = 946_684_800_000_000n;
 
 /**
  * $1 transaction ids, 32 bits. A commit timestamp that is gone because the id is older than all that are kept is told from
- * one that this database never had. Another tool may have given any time, also an infinite one: it is bounded as
- * `boundedMicros` does.
+ * one that this database never had.
  */
 const COMMIT_TIMES = `
-select case when t.stamp is not null then (extract(epoch from
-    least(greatest(t.stamp, '0001-01-01Z'), '9999-12-31 23:59:59.999999Z')) * 1000000)::bigint end as micros,
+select case when isfinite(t.at) then (extract(epoch from t.at) * 1000000)::bigint::text else t.at::text end as micros,
   w.xid - (o.oldest::text::bigint) as above_oldest
 from unnest($1::bigint[]) with ordinality as w(xid, place)
-  cross join lateral (select pg_xact_commit_timestamp(w.xid::text::xid) as stamp) as t,
+cross join lateral (select pg_xact_commit_timestamp(w.xid::text::xid) as at offset 0) as t,
   (select oldest_commit_ts_xid as oldest from pg_control_checkpoint()) as o
 order by w.place`;
+
+/** What the server sends in the place of a time that has no end or no beginning; other tools may state such. */
+const INFINITE: { readonly [text: string]: CommitTime } = {
+  infinity: 2n ** 63n - 1n + POSTGRES_EPOCH_MICROS,
+  '-infinity': -(2n ** 63n) + POSTGRES_EPOCH_MICROS,
+};
 
 const XIDS = 2n ** 32n;
 
@@ -41,20 +51,22 @@ export async function readOwnHistory(client: Queryable): Promise<OwnHistory | nu
   return { epoch, lineage: lineage.map(parsePosition), fork: position('fork'), after: position('after') };
 }
 
-/** Notes the history that begins; `more` are further values that go with it. */
+/** Notes the history that begins; `more` are further values that go with it. False where a later run was handed out. */
 export async function saveOwnHistory(
   client: Queryable,
   { epoch, lineage, fork, after }: OwnHistory,
   more: { readonly [key: string]: string },
-): Promise<void> {
+  run: number | null,
+): Promise<boolean> {
   const values = { epoch, lineage: JSON.stringify(lineage), fork: fork ?? '', after: after ?? '', ...more };
-  await client.query(SAVE, [JSON.stringify(values)]);
+  const { rows } = await client.query(SAVE, [JSON.stringify(values), run === null ? null : String(run)]);
+  return rows.length > 0;
 }
 
 export async function readCommitTimes(client: Queryable, xids: readonly number[]): Promise<CommitTime[]> {
   const { rows } = await client.query(COMMIT_TIMES, [`{${xids.join(',')}}`]);
   return rows.map(({ micros, above_oldest }) => {
-    if (micros != null) return BigInt(micros);
+    if (micros != null) return INFINITE[micros] ?? BigInt(micros);
     // Transaction ids go round: what is less than half the circle behind is older.
     const distance = BigInt.asIntN(32, BigInt(above_oldest ?? 0) % XIDS);
     return distance < 0n ? 'forgotten' : 'never';

@@ -17,8 +17,8 @@ export type TransactionHead = {
   /** The transaction id at the origin. */
   readonly xid: number;
   readonly committed_at: string;
-  /** Its commit timestamp at the origin, where another tool gave it. */
-  readonly stated_at?: string;
+  /** Unix µs of its commit timestamp at the origin, where another tool gave it. */
+  readonly stated_micros?: string;
   readonly first_offset: number;
 };
 
@@ -50,7 +50,7 @@ export function decodeHead(stream: string, first: StoredRecord, event: ChangeEve
     seen: transaction.seen,
     xid: transaction.id,
     committed_at: event.committed_at,
-    ...(transaction.stated_at === undefined ? {} : { stated_at: transaction.stated_at }),
+    ...(transaction.stated_micros === undefined ? {} : { stated_micros: transaction.stated_micros }),
     first_offset: first.offset,
   };
 }

@@ -12,7 +12,7 @@ import { hlcFromMicros, hlcToText } from '../../src/change/hlc.ts';
 import type { Position } from '../../src/change/position.ts';
 import type { NotesLedger } from '../../src/clock/notes-ledger.ts';
 import type { Stability } from '../../src/clock/stability.ts';
-import { SynclineError, sqlStateOf } from '../../src/platform/errors.ts';
+import { fail, SynclineError, sqlStateOf } from '../../src/platform/errors.ts';
 import type { ModelStore } from './model-store.ts';
 import type { ReplicationSlot, SlotHold } from './replication-slot.ts';
 import type { WorldView } from './world-view.ts';
@@ -59,8 +59,9 @@ export class CaptureActor {
         this.#publisher?.end(error);
         this.#publisher = null;
         const cut = sqlStateOf(error) === '57P02';
-        if (!cut && !(error instanceof SynclineError && error.code === 'SYN-L002')) throw error;
-        scheduler.note(`${this.#name}: ${cut ? 'connection cut' : 'append crashed'}`);
+        const code = error instanceof SynclineError ? error.code : null;
+        if (!cut && code !== 'SYN-L002' && code !== 'SYN-L005') throw error;
+        scheduler.note(`${this.#name}: ${cut ? 'connection cut' : code}`);
       }
     }
   }
@@ -74,9 +75,13 @@ export class CaptureActor {
     return BigInt(this.#world.random.pick([0, LATE_MICROS_MAX]));
   }
 
-  #database(): OwnDatabase {
+  #database(hold: SlotHold): OwnDatabase {
     const { name, slot, store } = this.#region;
     const step = async (what: string): Promise<void> => await this.#world.scheduler.step(this.#name, what);
+    // As the lease does: whoever was replaced is handed out nothing.
+    const assertHeld = (): void => {
+      if (hold.isOver) throw fail('SYN-L005', 'another agent has taken over');
+    };
     return {
       history: async () => store.ownHistory,
       mark: async () => store.marks.get(name) ?? null,
@@ -88,9 +93,13 @@ export class CaptureActor {
         });
       },
       lastRun: async () => slot.lastRun,
-      nextRun: async (highest) => slot.nextRun(highest),
+      nextRun: async (highest) => {
+        assertHeld();
+        return slot.nextRun(highest);
+      },
       begin: async (history) => {
         await step('an epoch begins');
+        assertHeld();
         store.ownHistory = history;
         slot.isNew = false;
         await step('an epoch began');
@@ -106,7 +115,7 @@ export class CaptureActor {
     const { name: region, slot } = this.#region;
     const writer = await log.writer(region);
     await using reader = await log.reader(region);
-    const database = this.#database();
+    const database = this.#database(hold);
     const { run, history, trace } = await startRun({ region, reader, writer, database, isSlotNew: slot.isNew });
     this.#world.appended();
     const tables = [...slot.database.tables.keys()].map((table) => ({ schema: 'public', table }));

@@ -73,8 +73,7 @@ export class ModelApplyPort implements ApplyPort {
     await this.#step('own commits');
     return commits.map(({ xid, commitMicros }) => {
       const transaction = this.#database.transactionOf(xid);
-      if (transaction?.lsn == null) return 'elsewhere';
-      if (commitMicros !== null && transaction.stampMicros !== commitMicros) return 'elsewhere';
+      if (transaction?.lsn == null || transaction.stampMicros !== commitMicros) return 'elsewhere';
       return transaction.ended ? 'visible' : 'pending';
     });
   }

@@ -1,5 +1,5 @@
 /** What a system has published, read back from its streams, by region and by row. */
-import type { ChangeEvent, Image } from '../../src/change/change-event.ts';
+import { type ChangeEvent, type Image, isoToMicros } from '../../src/change/change-event.ts';
 import type { Hlc } from '../../src/change/hlc.ts';
 import { covers, type Position, positionEpoch, type Seen } from '../../src/change/position.ts';
 import type { EventLog } from '../../src/log/event-log.ts';
@@ -14,7 +14,8 @@ export type PublishedTransaction = {
   readonly hlc: Hlc;
   readonly seen: Seen;
   readonly xid: number;
-  readonly committed_at: string;
+  /** Its commit timestamp, Unix µs. */
+  readonly commitMicros: bigint;
   /** A heartbeat's; 0 for any other. */
   readonly promise: Hlc;
   readonly events: readonly ChangeEvent[];
@@ -48,9 +49,17 @@ export async function readPublished(log: EventLog, regions: readonly string[]): 
     const reader = new TransactionReader(stream, 0);
     while (await reader.fill(0)) {
       const item = reader.shift();
-      if (item.kind === 'heartbeat') transactions.push({ ...item.heartbeat, origin, events: [] });
-      else if (item.kind === 'transaction') {
-        transactions.push({ ...item, committed_at: item.stated_at ?? item.committed_at, origin, promise: 0n });
+      if (item.kind === 'heartbeat') {
+        const commitMicros = isoToMicros(item.heartbeat.committed_at);
+        transactions.push({ ...item.heartbeat, commitMicros, origin, events: [] });
+      } else if (item.kind === 'transaction') {
+        const { stated_micros: stated, committed_at } = item;
+        transactions.push({
+          ...item,
+          commitMicros: stated === undefined ? isoToMicros(committed_at) : BigInt(stated),
+          origin,
+          promise: 0n,
+        });
       }
     }
   }

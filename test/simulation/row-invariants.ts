@@ -3,7 +3,7 @@
 import type { ConflictEntry } from '../../src/apply/apply-port.ts';
 import { conflictId } from '../../src/apply/conflicts.ts';
 import type { Image } from '../../src/change/change-event.ts';
-import { positionEpoch, positionLsn } from '../../src/change/position.ts';
+import { positionLsn } from '../../src/change/position.ts';
 import { compareVersions, isAbove, VERSION_ZERO } from '../../src/change/version.ts';
 import { foldRow } from '../../src/resolve/fold.ts';
 import type { Failure } from './invariants.ts';
@@ -89,7 +89,14 @@ function checkLosses(
       if (home === undefined) continue;
       // A removal leaves no row to tell of it: where it is not remembered, an upsert does not meet it.
       if (loser.after === null && !isRemembered(home, loser, conditions)) continue;
-      const winners = all.filter((winner) => losesTo(loser, winner, all) && isRemembered(home, winner, conditions));
+      // A row does not tell in which epoch of its region it was written: between two of them, memory alone judges.
+      const isKnown = isRemembered(home, loser, conditions);
+      const winners = all.filter(
+        (winner) =>
+          losesTo(loser, winner, all) &&
+          isRemembered(home, winner, conditions) &&
+          (isKnown || winner.origin !== loser.origin),
+      );
       if (winners.length === 0) continue;
       const highest = winners.reduce((a, b) => (compareVersions(a, b) > 0 ? a : b));
       const key = row.slice(shape.id.length + 1);
@@ -103,7 +110,7 @@ function checkLosses(
 
 /**
  * Own writes of a region that the next one on the row did not see, because an event that is older by version had taken the
- * row of a pushed one before its echo. Not all of them can be told for certain.
+ * row of a pushed one before its echo. Where the table was emptied, it cannot be told for certain.
  */
 function hiddenWrites(
   { name, truth }: Region,
@@ -111,18 +118,13 @@ function hiddenWrites(
   events: readonly RowEvent[],
   certainly: boolean,
 ): RowEvent[] {
-  const own = events.filter(({ origin }) => origin === name);
-  // A region that was restored has two histories, whose places in the WAL do not tell which.
-  if (new Set(own.map(({ position }) => positionEpoch(position))).size > 1) return certainly ? [] : own;
   const hidden: RowEvent[] = [];
   const eventsAt = (origin: string, lsn: bigint): RowEvent[] =>
     events.filter((event) => event.origin === origin && positionLsn(event.position) === lsn);
   const history = truth.rows.get(row) ?? [];
   for (const [place, write] of history.entries()) {
     if (!write.local) continue;
-    const isItsEcho = (later: (typeof history)[number]): boolean =>
-      !later.local && later.origin === name && (later.position === null || positionLsn(later.position) >= write.lsn);
-    const next = history.findIndex((later, at) => at > place && (later.local || isItsEcho(later)));
+    const next = history.findIndex((later, at) => at > place && (later.local || later.origin === name));
     const between = history.slice(place + 1, next).map((applied) => {
       if (applied.local || applied.position === null) return undefined;
       return eventsAt(applied.origin, positionLsn(applied.position)).at(-1);
@@ -135,8 +137,8 @@ function hiddenWrites(
     const isEmptied = events.some(({ origin, position, isTruncate }) => {
       return isTruncate && origin === name && positionLsn(position) >= write.lsn && positionLsn(position) <= lsn;
     });
-    const isOlder = between.every((event) => event !== undefined && isAbove(left, event));
-    if (between.length === 0 || (certainly && (isEmptied || !isOlder))) continue;
+    if (isEmptied && certainly) continue;
+    if (between.length === 0 || !between.every((event) => event !== undefined && isAbove(left, event))) continue;
     const before = found.before?.id === left.after.id ? found.before : null;
     if (before?.v !== left.after.v || before?.u !== left.after.u) hidden.push(left);
   }

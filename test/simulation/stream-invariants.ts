@@ -1,5 +1,4 @@
 /** Invariants of what was published: whole, once, in order, chained, and with exact causes. */
-import { isoToMicros } from '../../src/change/change-event.ts';
 import { covers, type Position, positionEpoch, positionLsn, type Seen } from '../../src/change/position.ts';
 import type { Failure } from './invariants.ts';
 import type { WalEntry } from './model-database.ts';
@@ -54,7 +53,7 @@ function idOfCommitted(entry: WalEntry): string {
 }
 
 function idOfPublished(transaction: PublishedTransaction): string {
-  return `${transaction.xid} ${isoToMicros(transaction.committed_at)} ${tellPublished(transaction)}`;
+  return `${transaction.xid} ${transaction.commitMicros} ${tellPublished(transaction)}`;
 }
 
 function tellCommitted({ lsn, changes }: WalEntry): string {
