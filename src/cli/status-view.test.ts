@@ -49,6 +49,7 @@ const STATUS: AgentStatus = {
   apply: { state: 'running', problem: null, batches: 9, restarts: 0 },
   links: [LINK],
   conflicts_by_table: {},
+  parked_by_table: {},
   log: { bytes: 1_572_864, bytes_max: null },
   problems: [],
 };
