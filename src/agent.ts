@@ -16,9 +16,11 @@ import { SqlApplyPort } from './apply/sql-apply-port.ts';
 import type { BaselineState } from './capture/baseline.ts';
 import { Capture, type CaptureState } from './capture/capture.ts';
 import { Lease } from './capture/lease.ts';
+import { discardParked, editParked } from './capture/parked-decisions.ts';
 import { captureName, type PublicationReport } from './capture/publication.ts';
 import { PUBLISHER_LIMITS } from './capture/publisher.ts';
 import { readHistory, type SlotHistory } from './capture/slot.ts';
+import type { Image } from './change/change-event.ts';
 import { hlcFromText } from './change/hlc.ts';
 import type { Delays } from './change/stream-record.ts';
 import { NotesLedger } from './clock/notes-ledger.ts';
@@ -87,6 +89,7 @@ export class Agent implements AgentControl, AsyncDisposable {
   #applyRestarts = -1;
   #batches = 0;
   #quarantined = new Map<string, number>();
+  #parked: Readonly<Record<string, number>> = {};
   #problems: readonly Problem[] = [];
   #logBytes = 0;
   #upkeep: Promise<unknown> = Promise.resolve();
@@ -198,6 +201,7 @@ export class Agent implements AgentControl, AsyncDisposable {
       baseline: baselineStatus(baseline),
       links,
       conflicts_by_table,
+      parked_by_table: this.#parked,
       log: { bytes: this.#logBytes, bytes_max: this.#config.log.max_bytes },
       problems,
     };
@@ -228,8 +232,13 @@ export class Agent implements AgentControl, AsyncDisposable {
       [arrayText(eventIds)],
     );
     await this.#applier.discard(eventIds);
+    const parked = await discardParked(this.#control, eventIds);
     await this.#countQuarantine();
-    return Number(rows[0]?.known ?? 0);
+    return Number(rows[0]?.known ?? 0) + parked;
+  }
+
+  async editParked(parkedId: string, values: Image): Promise<void> {
+    await editParked(this.#control, parkedId, values);
   }
 
   async stop(): Promise<void> {
@@ -560,6 +569,10 @@ export class Agent implements AgentControl, AsyncDisposable {
       'select origin, count(*) as events from syncline.quarantine group by origin',
     );
     this.#quarantined = new Map(rows.map((row) => [String(row.origin), Number(row.events)]));
+    const parked = await this.#control.query(
+      `select schema_name || '.' || table_name as name, count(*) as parked from syncline.parked group by 1 order by 1`,
+    );
+    this.#parked = Object.fromEntries(parked.rows.map((row) => [String(row.name), Number(row.parked)]));
   }
 
   /** Trims the own stream, and measures it. */

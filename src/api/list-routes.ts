@@ -8,6 +8,8 @@ import {
   ConflictPage,
   ConflictQuery,
   Discarded,
+  Edit,
+  Edited,
   EventIds,
   QuarantinePage,
   QuarantineQuery,
@@ -29,7 +31,7 @@ export function addListRoutes(app: FastifyInstance, { database, agent }: ApiCont
     '/quarantine',
     {
       config: { role: 'viewer' },
-      schema: described('Events that could not be applied, newest first', {
+      schema: described('Events that could not be applied, and parked rows, newest first', {
         querystring: QuarantineQuery,
         answer: QuarantinePage,
       }),
@@ -50,5 +52,17 @@ export function addListRoutes(app: FastifyInstance, { database, agent }: ApiCont
       schema: described('Give events up for good', { body: EventIds, answer: Discarded }),
     },
     async (request) => ({ discarded: await agent().discardQuarantined(request.body.event_ids) }),
+  );
+
+  app.post<{ Body: Edit }>(
+    '/quarantine/edit',
+    {
+      config: { role: 'operator' },
+      schema: described('Give a parked row other values, in every region', { body: Edit, answer: Edited }),
+    },
+    async ({ body }) => {
+      await agent().editParked(body.event_id, body.values);
+      return { edited: true };
+    },
   );
 }

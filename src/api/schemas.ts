@@ -138,6 +138,9 @@ export const QuarantineQuery = Type.Object(
 export type QuarantineQuery = Static<typeof QuarantineQuery>;
 
 export const Quarantined = Type.Object({
+  kind: Type.Enum(['failed', 'parked'], {
+    description: 'An event that could not be applied here, or a row that waits in every region for a unique value',
+  }),
   event_id: Uuid,
   region_id: Type.String({ description: 'Origin of the event' }),
   schema_name: Type.String(),
@@ -150,6 +153,8 @@ export const Quarantined = Type.Object({
   attempts: Count,
   event: nullable(Type.Unknown({ description: 'The whole ChangeEvent; null where it is too large to be listed' })),
   event_bytes: Count,
+  image: nullable(Image),
+  blocker: nullable(Type.Array(nullable(Type.String()), { description: 'Key of the row that a parked one waits for' })),
 });
 export type Quarantined = Static<typeof Quarantined>;
 export const QuarantinePage = page(Quarantined);
@@ -160,6 +165,14 @@ export type EventIds = Static<typeof EventIds>;
 export const Retried = Type.Object({
   items: Type.Array(Type.Object({ event_id: Uuid, applied: Type.Boolean(), error: nullable(Type.String()) })),
 });
+const NewValues = Type.Record(Type.String({ minLength: 1 }), nullable(Type.String()), {
+  minProperties: 1,
+  description: "New values by column, as PostgreSQL's own text; null for NULL",
+});
+export const Edit = Type.Object({ event_id: Uuid, values: NewValues }, closed);
+export type Edit = Static<typeof Edit>;
+export const Edited = Type.Object({ edited: Type.Boolean() });
+
 export const Discarded = Type.Object({ discarded: Count });
 
 export const LagPage = page(
@@ -272,6 +285,7 @@ export const Status = Type.Object({
   ),
   links: Type.Array(Link),
   conflicts_by_table: Type.Record(Type.String(), Count),
+  parked_by_table: Type.Record(Type.String(), Count),
   log: Type.Object({ bytes: Count, bytes_max: nullable(Count) }),
   problems: Type.Array(Problem),
 });

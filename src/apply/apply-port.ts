@@ -32,6 +32,8 @@ export type TableShape = {
   readonly columns: readonly string[];
   /** Whether only the database can tell which key texts are equal (numeric, citext, …): see `canonicalKeys`. */
   readonly keyNeedsDatabase: boolean;
+  /** Whether rows can conflict by anything but their key: a secondary unique index, an exclusion constraint. */
+  readonly hasClaims: boolean;
 };
 
 /**
@@ -73,6 +75,27 @@ export type Tuple = {
 export type ExactVersion = { readonly hlc: Hlc; readonly position: Position; readonly event_id: string };
 export type VersionEntry = ExactVersion & { readonly key: RowKey };
 export type Tombstone = VersionEntry & { readonly origin: string };
+
+/**
+ * A row that is not in its table, because a visible one of a higher version conflicts with it by an index's own rule.
+ * It has a version as a tuple has.
+ */
+export type ParkedRow = {
+  readonly key: RowKey;
+  readonly pk: Image;
+  /** The whole row. */
+  readonly image: Image;
+  readonly hlc: Hlc;
+  readonly origin: string;
+  /** Where its event stands, and which it is; null where only the row's commit timestamp told its version. */
+  readonly position: Position | null;
+  readonly event_id: string | null;
+  /** The row that it was last seen to be blocked by. */
+  readonly blocker: RowKey;
+};
+
+/** The key of a parked row and its table. */
+export type ParkedKey = { readonly schema: string; readonly table: string; readonly key: RowKey };
 
 export type Mark = {
   readonly origin: string;
@@ -176,6 +199,23 @@ export interface ApplyTransaction {
   insert(shape: TableShape, row: UpsertRow): Promise<boolean>;
   /** Deletes a tuple that `inspect` locked. */
   erase(shape: TableShape, row: { key: RowKey; pk: Image }): Promise<void>;
+  /**
+   * The visible rows that each of these would conflict with by an index's own rule, itself apart: of the last write of this
+   * transaction, and of what others have committed. They are not locked. Rows without any are absent from the map.
+   */
+  rivals(
+    shape: TableShape,
+    rows: readonly { key: RowKey; pk: Image; image: Image }[],
+  ): Promise<Map<RowKey, { key: RowKey; pk: Image }[]>>;
+  /** Parked rows by key. */
+  parked(shape: TableShape, keys: readonly RowKey[]): Promise<Map<RowKey, ParkedRow>>;
+  /** The parked rows of a table below that one, the highest first. */
+  parkedBelow(shape: TableShape, above: ParkedRow | null, limit: number): Promise<ParkedRow[]>;
+  /** Parks rows; one of a higher version that is parked under the same key stays. */
+  putParked(shape: TableShape, rows: readonly ParkedRow[]): Promise<void>;
+  dropParked(shape: TableShape, keys: readonly RowKey[]): Promise<void>;
+  /** Drops the parked rows below that version, or also those of it; returns them. */
+  dropParkedBelow(shape: TableShape, version: Version, inclusive: boolean): Promise<ParkedRow[]>;
   /** Leaves tombstones; a higher one that is there stays. */
   putTombstones(shape: TableShape, origin: string, entries: readonly VersionEntry[]): Promise<void>;
   /** Keeps the exact versions of what this transaction wrote. */
@@ -212,6 +252,8 @@ export interface ApplyPort {
   loadMarks(): Promise<Mark[]>;
   /** What the database's clock shows now, Unix µs: the one that stamps local commits. */
   clockMicros(): Promise<bigint>;
+  /** The parked rows of all tables. */
+  parkedKeys(): Promise<ParkedKey[]>;
   /** Intents to look again whose transactions in progress have all ended. */
   ripeLooks(limit: number): Promise<RipeLook[]>;
   /**
@@ -223,6 +265,10 @@ export interface ApplyPort {
   ownHistory(): Promise<OwnHistory | null>;
   /** Quarantined events by id. */
   quarantined(eventIds: readonly string[]): Promise<QuarantineEntry[]>;
-  /** Drops what is needed for unstable versions only: stamps at or below `stable`, notes behind `confirmedLsn`. */
+  /**
+   * Drops what is needed for unstable versions only: stamps at or below `stable`, notes behind `confirmedLsn`. Exact
+   * versions of a batch stay while a row of its table is parked whose version lies between them and the batch's stamp:
+   * without them the batch's rows would count as above it.
+   */
   prune(stable: Hlc, confirmedLsn: bigint, rowsMax: number): Promise<void>;
 }

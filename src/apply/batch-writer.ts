@@ -4,8 +4,11 @@
  * The statements admit only tuples that the guard allows (see `decide.ts`); every other row is locked, looked at with
  * its exact version, decided, and judged for conflicts. What was written is kept with its exact version, because the
  * transaction's commit timestamp is the largest of the batch.
+ *
+ * The statements know nothing of rows that claim one unique value (`parking.ts`); they need not as long as none is in the
+ * way. Rows that are parked take the slow path, and once a statement ran into a constraint, `exact`, so do all that claim.
  */
-import type { ChangeEvent, Image } from '../change/change-event.ts';
+import { type ChangeEvent, eventPosition, type Image } from '../change/change-event.ts';
 import type { Hlc } from '../change/hlc.ts';
 import { covers } from '../change/position.ts';
 import { isAbove, type Version } from '../change/version.ts';
@@ -18,6 +21,7 @@ import {
   type ExactVersion,
   type Guard,
   type LookAgain,
+  type ParkedRow,
   type RemoveOutcome,
   type RowKey,
   type TableShape,
@@ -26,9 +30,11 @@ import {
   type VersionEntry,
 } from './apply-port.ts';
 import { lossEntry, rowLossEntry, type Side } from './conflicts.ts';
-import { type Current, eventWins, tupleVersion } from './decide.ts';
+import { type Current, echoTakes, eventWins, isParkedAbove, tupleVersion } from './decide.ts';
 import { earlyOverwrites, type InBatch } from './early-overwrites.ts';
 import type { ChainLink, RowOp, Step, TableStep } from './net-change.ts';
+import type { ParkedKeys } from './parked-keys.ts';
+import { type ArrivingRow, Parking } from './parking.ts';
 import { type RecentEvents, toRecent } from './recent-events.ts';
 
 /** How often a row is looked at again that the foreground changes between look and write. */
@@ -46,10 +52,16 @@ export type StandingRow = {
   readonly current: Current;
   readonly exact: ExactVersion | undefined;
   readonly tombstone: Tombstone | undefined;
+  readonly parked: ParkedRow | undefined;
 };
+
+/** What became of a row that was to be written; `raced`: the foreground inserted one first, so it has to be looked at again. */
+export type Placing = 'placed' | 'parked' | 'raced';
 
 export class BatchWriter {
   readonly transaction: ApplyTransaction;
+  readonly parking: Parking;
+  readonly #exact: boolean;
   readonly #self: string;
   readonly #origin: string;
   readonly #guard: Guard;
@@ -69,8 +81,16 @@ export class BatchWriter {
     guard: Guard,
     recent: RecentEvents,
     stability: Stability,
+    parked: ParkedKeys,
+    exact: boolean,
   ) {
     this.transaction = transaction;
+    this.#exact = exact;
+    this.parking = new Parking(transaction, parked, {
+      origin: region.origin,
+      stand: async (shape, rows) => await this.stand(shape, rows),
+      ownVersion: (shape, key) => this.#tables.get(shape.id)?.versions.get(key),
+    });
     this.#self = region.self;
     this.#origin = region.origin;
     this.#guard = guard;
@@ -115,12 +135,11 @@ export class BatchWriter {
 
   /** How a row stands: its tuple with its exact version, and the tombstone over it. Locks the row. */
   async stand(shape: TableShape, rows: readonly { key: RowKey; pk: Image }[]): Promise<Map<RowKey, StandingRow>> {
-    const [tuples, tombstones] = await Promise.all([
+    const keys = rows.map((row) => row.key);
+    const [tuples, tombstones, parked] = await Promise.all([
       this.transaction.inspect(shape, rows),
-      this.transaction.tombstones(
-        shape,
-        rows.map((row) => row.key),
-      ),
+      this.transaction.tombstones(shape, keys),
+      this.parking.find(shape, keys),
     ]);
     const applied: { key: RowKey; xid: number }[] = [];
     for (const [key, tuple] of tuples) if (!tuple.local && !tuple.own) applied.push({ key, xid: tuple.xid });
@@ -131,7 +150,7 @@ export class BatchWriter {
         const tuple = tuples.get(key);
         const exact = exacts.get(key);
         const current = tuple === undefined ? null : { tuple, version: tupleVersion(tuple, exact) };
-        return [key, { current, exact, tombstone: tombstones.get(key) }];
+        return [key, { current, exact, tombstone: tombstones.get(key), parked: parked.get(key) }];
       }),
     );
   }
@@ -142,6 +161,105 @@ export class BatchWriter {
     record.versions.set(key, { key, hlc: source.hlc, position: source.position, event_id: event.event_id });
     record.rows.set(key, source.hlc);
     this.written += 1;
+  }
+
+  /** Writes a row that wins over what stands under its key; where it claims a value of a higher row, it is parked instead. */
+  async place(shape: TableShape, op: Pick<RowOp, 'key' | 'pk' | 'image' | 'last'>, row: StandingRow): Promise<Placing> {
+    const { source, event } = op.last;
+    const placing = await this.settleIn(shape, row, {
+      key: op.key,
+      pk: op.pk,
+      image: op.image ?? {},
+      version: { hlc: source.hlc, origin: this.#origin },
+      position: source.position,
+      event_id: event.event_id,
+    });
+    if (placing === 'placed') this.wrote(shape, op.key, op.last);
+    if (placing === 'parked') {
+      this.#record(shape).rows.set(op.key, source.hlc);
+      this.written += 1;
+    }
+    return placing;
+  }
+
+  /** Brings a row into the table, or parks it; `wrote` is the caller's to say. */
+  async settleIn(shape: TableShape, { current, parked }: StandingRow, arriving: ArrivingRow): Promise<Placing> {
+    const { key, pk, image, version } = arriving;
+    if (this.#asks(shape)) {
+      // An image may lack columns that did not change.
+      const whole = { ...(current?.tuple.image ?? parked?.image), ...image };
+      const blocker = await this.parking.makeRoom(shape, { ...arriving, image: whole });
+      if (blocker !== null) {
+        if (current !== null) await this.transaction.erase(shape, { key, pk });
+        // What the database computes is left out, as it is of a tuple that is displaced: regions park the same.
+        const kept = Object.fromEntries(Object.entries(whole).filter(([column]) => shape.columns.includes(column)));
+        await this.parking.park(shape, { ...arriving, image: kept }, blocker);
+        return 'parked';
+      }
+    }
+    const written = { key, pk, image: { ...parked?.image, ...image }, hlc: version.hlc };
+    if (current !== null) await this.transaction.overwrite(shape, { ...written, image });
+    else if (!(await this.transaction.insert(shape, written))) return 'raced';
+    if (parked !== undefined) await this.parking.drop(shape, key);
+    return 'placed';
+  }
+
+  /**
+   * Puts a row back that was taken for older than it is, where neither a later local write nor anything of a higher version
+   * is there, or was removed; returns what of a higher version is.
+   */
+  async restore(shape: TableShape, { key, pk, version }: LookAgain, event: ChangeEvent): Promise<Side | null> {
+    const row = (await this.stand(shape, [{ key, pk }])).get(key);
+    if (row === undefined) return null;
+    const { current, tombstone, parked, exact } = row;
+    for (const above of [tombstone, parked]) {
+      if (above === undefined || !isAbove(above, version)) continue;
+      const image = 'image' in above ? above.image : null;
+      return { version: { hlc: above.hlc, origin: above.origin }, event_id: above.event_id, image };
+    }
+    if (current !== null && !echoTakes(current, version)) {
+      const { tuple } = current;
+      return tuple.local ? null : { version: current.version, event_id: exact?.event_id ?? null, image: tuple.image };
+    }
+    const { event_id } = event;
+    const position = eventPosition(event);
+    const image = event.after_image ?? {};
+    const placing = await this.settleIn(shape, row, { key, pk, image, version, position, event_id });
+    if (placing === 'placed') this.#record(shape).versions.set(key, { key, hlc: version.hlc, position, event_id });
+    return null;
+  }
+
+  /**
+   * Applies a parked row again; one that something newer stands above is parked no more. False where a user has inserted
+   * its key: which of the two is later the echo of that tells.
+   */
+  async release(shape: TableShape, { hlc, origin, blocker: _, ...parked }: ParkedRow): Promise<boolean> {
+    const version: Version = { hlc, origin };
+    const { key, position, event_id } = parked;
+    for (let races = 0; races < RACES_MAX; races += 1) {
+      const row = (await this.stand(shape, [parked])).get(key);
+      if (row?.parked === undefined) return true;
+      const { current, tombstone } = row;
+      if (current?.tuple.local === true) return false;
+      const isOutdated =
+        (tombstone !== undefined && isAbove(tombstone, version)) ||
+        (current !== null && !isAbove(version, current.version));
+      if (isOutdated) {
+        await this.parking.drop(shape, key);
+        return true;
+      }
+      const placing = await this.settleIn(shape, row, { ...parked, version });
+      if (placing === 'placed' && position !== null && event_id !== null) {
+        this.#record(shape).versions.set(key, { key, hlc, position, event_id });
+      }
+      if (placing !== 'raced') return true;
+    }
+    throw fail('SYN-A008', `a row of ${shape.id} changed ${RACES_MAX} times while it was looked at`);
+  }
+
+  /** Whether rows are asked for whose values they claim before they are written one by one. */
+  #asks(shape: TableShape): boolean {
+    return (shape.hasClaims && this.#exact) || this.parking.concerns(shape);
   }
 
   buried(shape: TableShape, key: RowKey, link: ChainLink): void {
@@ -159,7 +277,12 @@ export class BatchWriter {
       tables.map(async ({ shape, ops }) => {
         const removes: RowOp[] = [];
         const upserts: RowOp[] = [];
-        for (const op of ops.values()) (op.kind === 'remove' ? removes : upserts).push(op);
+        const slow: RowOp[] = [];
+        for (const op of ops.values()) {
+          if (this.parking.isParked(shape, op.key)) slow.push(op);
+          else if (op.kind === 'remove') removes.push(op);
+          else (shape.hasClaims && this.#exact ? slow : upserts).push(op);
+        }
         removes.sort(byKey);
         upserts.sort(byKey);
         // Removals first: they free unique values that upserts of the same batch may take.
@@ -172,7 +295,7 @@ export class BatchWriter {
         const kept = removes.filter((op, place) => !this.#settleRemoval(shape, op, outcomes[place]));
         const places = new Set(untouched);
         for (const [place, op] of upserts.entries()) if (!places.has(place)) this.wrote(shape, op.key, op.last);
-        return { shape, rows: [...kept, ...upserts.filter((_, place) => places.has(place))] };
+        return { shape, rows: [...kept, ...upserts.filter((_, place) => places.has(place)), ...slow] };
       }),
     );
     for (const { shape, ops } of tables) for (const op of ops.values()) this.judge(shape, op);
@@ -203,7 +326,18 @@ export class BatchWriter {
     rows.set(op.key, lookAt(shape, op.key, op.pk, { hlc: source.hlc, origin: this.#origin }, event));
   }
 
+  /** Applies one change as that of another region would be. */
+  async decide(shape: TableShape, op: RowOp): Promise<void> {
+    await this.#decideTogether(shape, [op]);
+  }
+
   async #decideRows(shape: TableShape, ops: readonly RowOp[]): Promise<void> {
+    // One row displaces another, so that each is looked at only when it is its turn.
+    if (this.#asks(shape)) for (const op of ops) await this.#decideTogether(shape, [op]);
+    else await this.#decideTogether(shape, ops);
+  }
+
+  async #decideTogether(shape: TableShape, ops: readonly RowOp[]): Promise<void> {
     let open = ops;
     for (let races = 0; open.length > 0; races += 1) {
       if (races === RACES_MAX) {
@@ -224,31 +358,34 @@ export class BatchWriter {
   /** False where the foreground was quicker and the row has to be looked at again. */
   async #decideRow(shape: TableShape, op: RowOp, row: StandingRow): Promise<boolean> {
     const version: Version = { hlc: op.last.source.hlc, origin: this.#origin };
-    const { current, tombstone } = row;
-    const wins = eventWins(current, tombstone, version);
+    const { current, tombstone, parked } = row;
+    const wins = eventWins(current, tombstone, version) && !isParkedAbove(parked, version);
     if (op.kind === 'remove') {
       if (wins) {
         if (current === null) this.#lookAgain(shape, op);
         else await this.transaction.erase(shape, op);
+        await this.parking.drop(shape, op.key);
         this.buried(shape, op.key, op.last);
       }
-    } else if (wins) {
-      const image = toUpsertRow(op);
-      if (current !== null) await this.transaction.overwrite(shape, image);
-      else if (!(await this.transaction.insert(shape, image))) return false;
-      this.wrote(shape, op.key, op.last);
-    }
+    } else if (wins && (await this.place(shape, op, row)) === 'raced') return false;
     this.judgeRow(shape, op, row);
     return true;
   }
 
-  /** Removes every row that the event's version is above; `takes` decides those that the statement left. */
+  /**
+   * Removes every row that the event's version is above; `takes` decides those that the statement left. What the same
+   * transaction parked before goes as well; in an echo, what is parked of it is what came after.
+   */
   async emptyTable(
     shape: TableShape,
     link: ChainLink,
     takes: (current: Current, version: Version) => boolean,
   ): Promise<void> {
     const version: Version = { hlc: link.source.hlc, origin: this.#origin };
+    for (const parked of await this.parking.dropBelow(shape, version, this.#origin !== this.#self)) {
+      const row = { current: null, exact: undefined, tombstone: undefined, parked };
+      this.judgeRow(shape, { key: parked.key, pk: parked.pk, image: null, last: link }, row);
+    }
     const { left } = await this.transaction.removeAll(shape, link.source.hlc, this.#guard);
     const standing = await this.stand(shape, left);
     for (const row of left) {
@@ -350,7 +487,15 @@ function lookAt(
 type StandingSide = Side & { readonly position: ExactVersion['position'] | null };
 
 function standingSide(row: StandingRow): StandingSide | null {
-  const { current, exact, tombstone } = row;
+  const { current, exact, tombstone, parked } = row;
+  const isHighest =
+    parked !== undefined &&
+    (tombstone === undefined || isAbove(parked, tombstone)) &&
+    (current === null || isAbove(parked, current.version));
+  if (isHighest) {
+    const version = { hlc: parked.hlc, origin: parked.origin };
+    return { version, event_id: parked.event_id, image: parked.image, position: parked.position };
+  }
   if (current !== null && (tombstone === undefined || isAbove(current.version, tombstone))) {
     return {
       version: current.version,

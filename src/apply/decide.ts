@@ -14,7 +14,7 @@ import { type Hlc, hlcFromMicros, hlcMicros } from '../change/hlc.ts';
 import type { Seen } from '../change/position.ts';
 import { compareVersions, VERSION_ZERO, type Version } from '../change/version.ts';
 import type { Stability } from '../clock/stability.ts';
-import type { ExactVersion, Guard, GuardRule, Tombstone, Tuple } from './apply-port.ts';
+import type { ExactVersion, Guard, GuardRule, ParkedRow, Tombstone, Tuple } from './apply-port.ts';
 
 /**
  * Which tuples a batch's statements may replace unseen: those of the same stream, and those so old that the events'
@@ -47,6 +47,14 @@ export function eventWins(current: Current, tombstone: Tombstone | undefined, ev
   if (current !== null && (current.tuple.own || sameStream(current, event))) return true;
   if (tombstone !== undefined && compareVersions(tombstone, event) > 0) return false;
   return current === null || compareVersions(event, current.version) > 0;
+}
+
+/**
+ * Whether an event is older than what is parked under its key. Of one version, the later event of a transaction takes the
+ * place of the earlier one.
+ */
+export function isParkedAbove(parked: ParkedRow | undefined, event: Version): boolean {
+  return parked !== undefined && compareVersions(parked, event) > 0;
 }
 
 /** Whether the echo of a local write takes the place of what is there now: only what was applied, and is older. */

@@ -8,7 +8,15 @@ import { earlyOverwrites } from './early-overwrites.ts';
 import type { ChainLink } from './net-change.ts';
 import { RecentEvents, toRecent } from './recent-events.ts';
 
-const SHAPE = { id: 't', schema: 'public', table: 't', key: ['id'], columns: ['id', 'v'], keyNeedsDatabase: false };
+const SHAPE = {
+  id: 't',
+  schema: 'public',
+  table: 't',
+  key: ['id'],
+  columns: ['id', 'v'],
+  keyNeedsDatabase: false,
+  hasClaims: false,
+};
 const KEY = '["1"]';
 const PK = { id: '1' };
 

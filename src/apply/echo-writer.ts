@@ -7,13 +7,18 @@
  * gets its tuple rewritten under the region's own origin, so that the row says what the stream says; where an event of
  * another region was quicker and went by the older stamp, the row is put back. An echo never
  * touches a later local write, and it brings every row to the winner that all other regions compute.
+ *
+ * A row that is parked has no tuple, so a user can insert its key. Which of the two is later the echo tells: the tuple of an
+ * older write goes, and a newer one takes the parked row's place. A write that was itself displaced, by the stamp that it had
+ * before it was pushed, is brought in anew.
  */
 import { isoToMicros } from '../change/change-event.ts';
+import { hlcFromMicros } from '../change/hlc.ts';
 import { type Position, positionLsn } from '../change/position.ts';
-import { isAbove, type Version } from '../change/version.ts';
-import type { TableShape } from './apply-port.ts';
+import { isAbove, VERSION_ZERO, type Version } from '../change/version.ts';
+import type { ParkedRow, TableShape } from './apply-port.ts';
 import type { BatchWriter, StandingRow } from './batch-writer.ts';
-import { echoRewrites, echoTakes, isPushed } from './decide.ts';
+import { echoRewrites, echoTakes, haveSameValues, isPushed } from './decide.ts';
 import type { ChainLink, RowOp, Step } from './net-change.ts';
 import { RECENT_EVENTS_MAX, type Recent, toRecent } from './recent-events.ts';
 
@@ -49,21 +54,26 @@ export class EchoWriter {
       this.#writer.judge(shape, op);
       this.#judgeEarly(shape, op);
     }
-    const looked = ops.filter((op) => this.#needsLook(op));
-    if (looked.length === 0) return;
+    for (const op of ops) if (isDecision(op)) await this.#writer.decide(shape, op);
+    const looked = ops.filter((op) => !isDecision(op) && this.#needsLook(shape, op));
     looked.sort((a, b) => (a.key < b.key ? -1 : 1));
-    const standing = await this.#writer.stand(shape, looked);
-    for (const op of looked) {
+    // One row displaces another, so that each is looked at only when it is its turn.
+    if (shape.hasClaims) for (const op of looked) await this.#look(shape, [op]);
+    else if (looked.length > 0) await this.#look(shape, looked);
+  }
+
+  async #look(shape: TableShape, ops: readonly RowOp[]): Promise<void> {
+    const standing = await this.#writer.stand(shape, ops);
+    for (const op of ops) {
       const row = standing.get(op.key);
       if (row === undefined) continue;
-      const { source } = op.last;
-      const version: Version = { hlc: source.hlc, origin: this.#self };
+      const version: Version = { hlc: op.last.source.hlc, origin: this.#self };
       if (op.kind === 'remove') {
         if (echoTakes(row.current, version)) await this.#writer.transaction.erase(shape, op);
+        if (row.parked !== undefined && isAbove(version, row.parked)) await this.#writer.parking.drop(shape, op.key);
         this.#writer.buried(shape, op.key, op.last);
-      } else if (isPushed(source.hlc, commitMicros(op.last)) && (await this.#rewrites(shape, op, row, version))) {
-        this.#writer.wrote(shape, op.key, op.last);
-      }
+      } else if (row.parked !== undefined) await this.#besideParked(shape, op, row, row.parked);
+      else if (isPushed(version.hlc, commitMicros(op.last))) await this.#rewrite(shape, op, row);
       this.#writer.judgeRow(shape, op, row);
     }
   }
@@ -77,34 +87,53 @@ export class EchoWriter {
     this.#newest.set(name, toRecent(op.last));
   }
 
+  async #besideParked(shape: TableShape, op: RowOp, row: StandingRow, parked: ParkedRow): Promise<void> {
+    const version: Version = { hlc: op.last.source.hlc, origin: this.#self };
+    const { current } = row;
+    if (isAbove(parked, version)) {
+      if (current !== null && isAbove(parked, current.version)) await this.#writer.transaction.erase(shape, op);
+      return;
+    }
+    // What is parked is this very write.
+    if (!isAbove(version, parked)) return;
+    await this.#writer.parking.drop(shape, op.key);
+    const stamp = commitMicros(op.last);
+    if (!isPushed(version.hlc, stamp)) return;
+    // Of another tool's write no version is known before its echo.
+    const isThisWrite =
+      (parked.origin === this.#self && parked.hlc === hlcFromMicros(stamp)) ||
+      (parked.hlc === VERSION_ZERO.hlc && haveSameValues(parked.image, op.image ?? {}));
+    if (current === null && isThisWrite) await this.#writer.place(shape, op, { ...row, parked: undefined });
+    else await this.#rewrite(shape, op, row);
+  }
+
   /**
-   * Brings the row of a pushed write to what the stream says; false where it is another write's by now. A row that is gone
-   * was removed by a later local write, which is above it and whose echo is to come, or by an event that took it for older
-   * than it is, going by its commit timestamp. Which of the two tells itself once all that is committed by now is echoed.
+   * Brings the row of a pushed write to what the stream says; leaves it where it is another write's by now. A row that is
+   * gone was removed by a later local write, which is above it and whose echo is to come, or by an event that took it for
+   * older than it is, going by its commit timestamp. Which of the two tells itself once all that is committed by now is echoed.
    */
-  async #rewrites(shape: TableShape, op: RowOp, row: StandingRow, version: Version): Promise<boolean> {
-    const { transaction } = this.#writer;
-    const rewritten = { key: op.key, pk: op.pk, image: op.image ?? {}, hlc: version.hlc };
+  async #rewrite(shape: TableShape, op: RowOp, row: StandingRow): Promise<void> {
+    const version: Version = { hlc: op.last.source.hlc, origin: this.#self };
     const name = `${shape.id} ${op.key}`;
     if (row.current === null) {
-      if (row.tombstone !== undefined && isAbove(row.tombstone, version)) return false;
+      if (row.tombstone !== undefined && isAbove(row.tombstone, version)) return;
       // Within a transaction, a TRUNCATE behind a first rewriting took the tuple that a later change left.
-      if (this.#rewritten.has(name)) return await transaction.insert(shape, rewritten);
-      this.#writer.putBack(shape, op);
-      return false;
+      if (this.#rewritten.has(name)) await this.#writer.place(shape, op, row);
+      else this.#writer.putBack(shape, op);
+      return;
     }
-    const write = { version, xid: op.last.source.xid, commitMicros: commitMicros(op.last), image: rewritten.image };
-    if (!echoRewrites(row.current, write)) return false;
+    const write = { version, xid: op.last.source.xid, commitMicros: commitMicros(op.last), image: op.image ?? {} };
+    if (!echoRewrites(row.current, write)) return;
     this.#rewritten.add(name);
-    await transaction.overwrite(shape, rewritten);
-    return true;
+    await this.#writer.place(shape, op, row);
   }
 
   /** Below this place in the WAL, an event that the lane does not remember may have overwritten it. */
-  #needsLook(op: RowOp): boolean {
+  #needsLook(shape: TableShape, op: RowOp): boolean {
     const { source } = op.last;
     return (
       op.kind === 'remove' ||
+      this.#writer.parking.isParked(shape, op.key) ||
       isPushed(source.hlc, commitMicros(op.last)) ||
       positionLsn(source.position) < this.#missingLsn
     );
@@ -115,6 +144,11 @@ export class EchoWriter {
     this.#writer.judgeTruncate(shape, link);
     await this.#writer.emptyTable(shape, link, echoTakes);
   }
+}
+
+/** What an operator decided is applied here as everywhere: no tuple has changed by it. */
+function isDecision(op: RowOp): boolean {
+  return op.last.event.operator === true;
 }
 
 /** Commit time at the origin, in Unix µs: what PostgreSQL keeps for the tuple. */

@@ -76,6 +76,7 @@ export class LaneLoop {
   readonly #turns: Turn[];
   readonly #nowMs: () => number;
   #nextLookMs = 0;
+  #nextSettleMs = 0;
   #nextPruneMs = 0;
 
   constructor(options: LaneLoopOptions) {
@@ -112,6 +113,11 @@ export class LaneLoop {
     if (now >= this.#nextLookMs) {
       const settled = await this.#yielding(async () => await lane.lookAgain());
       this.#nextLookMs = (settled ?? 0) > 0 ? now : now + LOOK_PERIOD_MS;
+    }
+    if (lane.isUnsettled && now >= this.#nextSettleMs) {
+      await this.#yielding(async () => await lane.settle());
+      // What is still unsettled met a lock, or a user who was quicker.
+      this.#nextSettleMs = lane.isUnsettled ? now + YIELD_MS_MAX : 0;
     }
     if (now >= this.#nextPruneMs) {
       this.#nextPruneMs = now + PRUNE_PERIOD_MS;

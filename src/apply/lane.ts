@@ -35,8 +35,13 @@ import { EchoWriter } from './echo-writer.ts';
 import { hlcOf, type LaneItem } from './lane-item.ts';
 import { LookAgainRunner } from './look-again.ts';
 import type { SourceTransaction, Step } from './net-change.ts';
+import { ParkedKeys } from './parked-keys.ts';
+import { isClaimViolation, ParkedSettler } from './parked-settler.ts';
 import type { Poison } from './quarantine-entry.ts';
 import { RecentEvents } from './recent-events.ts';
+
+/** How often an exact replay is made again because a user took a value between the look and the write. */
+const CLAIM_RACES_MAX = 16;
 
 export type LaneOptions = PlannerOptions & {
   readonly region: string;
@@ -63,6 +68,8 @@ export class Lane {
   readonly #quarantined = new Map<string, Set<RowKey>>();
   readonly #planner: BatchPlanner;
   readonly #looks: LookAgainRunner;
+  readonly #parked = new ParkedKeys();
+  readonly #settler: ParkedSettler;
   #recent = new RecentEvents();
   #own: OwnHistory | null = null;
 
@@ -72,7 +79,10 @@ export class Lane {
     this.#stability = stability;
     this.#options = options;
     this.#planner = new BatchPlanner(port, options);
-    this.#looks = new LookAgainRunner(port, stability, () => this.#recent);
+    const makeWriter = (transaction: ApplyTransaction, origin: string): BatchWriter =>
+      this.#writer(transaction, origin, {}, true);
+    this.#looks = new LookAgainRunner(port, stability, makeWriter, this.#parked, () => this.#recent);
+    this.#settler = new ParkedSettler(port, options.region, this.#parked, makeWriter);
   }
 
   /** Reads where the database stands. The ledger must hold the database's notes by now. */
@@ -81,6 +91,7 @@ export class Lane {
     this.#recent = new RecentEvents();
     this.#quarantined.clear();
     this.#own = await this.#port.ownHistory();
+    this.#parked.load(await this.#port.parkedKeys());
     for (const mark of await this.#port.loadMarks()) {
       this.#marks.set(mark.origin, mark);
       this.#recent.lacks(mark.origin, mark.position, this.#ledger.newestLsn);
@@ -171,6 +182,16 @@ export class Lane {
     return held < 0 ? items : items.slice(0, held);
   }
 
+  /** Whether there are parked rows to look at again. */
+  get isUnsettled(): boolean {
+    return this.#parked.unsettled.length > 0;
+  }
+
+  /** Brings back parked rows that nothing is in the way of any more; returns how many were looked at closely. */
+  async settle(): Promise<number> {
+    return await this.#settler.run();
+  }
+
   /**
    * Applies quarantined events again, each in its own transaction, in the order of their versions: events of one
    * transaction share a version, and only their order tells which of them is the later. Ids that are not there are absent
@@ -205,11 +226,13 @@ export class Lane {
     const transaction = await this.#port.begin(entry.origin, hlcMicrosCeil(entry.hlc));
     try {
       const { steps } = await this.#planner.plan(transaction, [source], new Map(), true);
-      const writer = this.#writer(transaction, entry.origin, source.seen);
+      const writer = this.#writer(transaction, entry.origin, source.seen, true);
       await writer.write(steps);
       await writer.record(() => new Set());
       await transaction.removeQuarantine([entry.event_id]);
       await transaction.commit();
+      this.#parked.changed(writer.parking.changes);
+      this.#parked.touched(event.schema_name, event.table_name);
     } catch (error) {
       await rollback(transaction);
       throw error;
@@ -259,12 +282,17 @@ export class Lane {
   /** Change by change, setting aside what fails even so. */
   async #applyExactly(origin: string, item: LaneItem): Promise<void> {
     const poisoned = new Map<string, Poison>();
-    for (;;) {
+    for (let races = 0; ; ) {
       try {
         await this.#attempt(origin, [item], poisoned, true);
         return;
       } catch (error) {
         if (!isDataFault(error)) throw error;
+        // Rows that claim one value make room for each other, so it was a user who took it in between.
+        if (isClaimViolation(error) && races < CLAIM_RACES_MAX) {
+          races += 1;
+          continue;
+        }
         const culprit = error instanceof EventFailure ? error.event : null;
         if (culprit === null || poisoned.has(culprit.event_id)) throw error;
         if (this.#options.onError === 'stop') {
@@ -295,9 +323,10 @@ export class Lane {
     const isEcho = origin === this.#options.region && !this.#isLost(origin, first);
     this.#stability.enters(origin, first.position);
     const transaction = await this.#port.begin(origin, hlcMicrosCeil(stamp));
-    const writer = this.#writer(transaction, origin, sources[0]?.seen ?? {});
+    const writer = this.#writer(transaction, origin, sources[0]?.seen ?? {}, exact);
     const rows = isEcho ? new EchoWriter(writer, this.#options.region, this.#recent.missingLsn) : writer;
     let steps: readonly Step[] = [];
+    const written = new Set<TableShape>();
     const quarantine: QuarantineEntry[] = [];
     let token: BatchToken | null = null;
     let notedLsn = 0n;
@@ -308,6 +337,7 @@ export class Lane {
           const chunk = [{ ...item.source, events }];
           const planned = await this.#planner.plan(transaction, chunk, poisoned, exact);
           quarantine.push(...planned.quarantine);
+          for (const shape of shapesOf(planned.steps)) written.add(shape);
           await write(rows, planned.steps, exact);
         }
       }
@@ -315,6 +345,7 @@ export class Lane {
       if (normal.length > 0) {
         const planned = await this.#planner.plan(transaction, normal, poisoned, exact);
         quarantine.push(...planned.quarantine);
+        for (const shape of shapesOf(planned.steps)) written.add(shape);
         await write(rows, planned.steps, exact);
         steps = planned.steps;
       }
@@ -345,6 +376,8 @@ export class Lane {
       }
       throw error;
     }
+    this.#parked.changed(writer.parking.changes);
+    for (const table of written) this.#parked.touched(table.schema, table.table);
     this.#settled(origin, items, writer, steps, quarantine, notedLsn);
   }
 
@@ -391,10 +424,10 @@ export class Lane {
     }
   }
 
-  #writer(transaction: ApplyTransaction, origin: string, seen: Seen): BatchWriter {
+  #writer(transaction: ApplyTransaction, origin: string, seen: Seen, exact: boolean): BatchWriter {
     const self = this.#options.region;
     const guard = origin === self ? echoGuard(self, seen, this.#stability) : remoteGuard(origin, seen, this.#stability);
-    return new BatchWriter(transaction, { self, origin }, guard, this.#recent, this.#stability);
+    return new BatchWriter(transaction, { self, origin }, guard, this.#recent, this.#stability, this.#parked, exact);
   }
 
   async #waiting(transaction: ApplyTransaction, shape: TableShape): Promise<ReadonlySet<RowKey>> {
@@ -445,6 +478,13 @@ async function write(rows: BatchWriter | EchoWriter, steps: readonly Step[], exa
       throw new EventFailure(eventOf(step), error);
     }
   }
+}
+
+/** The tables that steps write to. */
+function shapesOf(steps: readonly Step[]): TableShape[] {
+  return steps.flatMap((step) =>
+    step.kind === 'truncate' ? [step.shape] : [...step.tables.values()].map(({ shape }) => shape),
+  );
 }
 
 function eventOf(step: Step): ChangeEvent {

@@ -15,7 +15,7 @@
  * put the row back: by the time that it is settled, a later local removal has been echoed and speaks against it. Where
  * another region's event does, the write has lost to it; nothing met its row meanwhile that could have told.
  */
-import { type ChangeEvent, eventPosition, type Image } from '../change/change-event.ts';
+import type { ChangeEvent, Image } from '../change/change-event.ts';
 import { hlcMicros, hlcMicrosCeil } from '../change/hlc.ts';
 import { isAbove } from '../change/version.ts';
 import type { Stability } from '../clock/stability.ts';
@@ -30,23 +30,39 @@ import {
   type RowKey,
   type TableShape,
 } from './apply-port.ts';
+import type { BatchWriter } from './batch-writer.ts';
 import { rowLossEntry, type Side } from './conflicts.ts';
-import { type Current, echoTakes, tupleVersion } from './decide.ts';
+import { type Current, tupleVersion } from './decide.ts';
+import type { ParkedKeys } from './parked-keys.ts';
+import { isClaimViolation, type MakeWriter } from './parked-settler.ts';
 import { toQuarantine } from './quarantine-entry.ts';
 import type { RecentEvents } from './recent-events.ts';
 
 const LOOKS_PER_TRANSACTION = 500;
+/** How often a row is put back that a user's values are in the way of. */
+const RACES_MAX = 16;
 
 export class LookAgainRunner {
   readonly #port: ApplyPort;
   readonly #stability: Stability;
   readonly #recent: () => RecentEvents;
+  readonly #makeWriter: MakeWriter;
+  readonly #parked: ParkedKeys;
+  readonly #races = new Map<string, number>();
   /** Ripe intents that wait for the echo: the newest note when they were found, and the first one after that. */
   readonly #waiting = new Map<string, { readonly foundAt: bigint; echoTo: bigint | null }>();
 
-  constructor(port: ApplyPort, stability: Stability, recent: () => RecentEvents) {
+  constructor(
+    port: ApplyPort,
+    stability: Stability,
+    makeWriter: MakeWriter,
+    parked: ParkedKeys,
+    recent: () => RecentEvents,
+  ) {
     this.#port = port;
     this.#stability = stability;
+    this.#makeWriter = makeWriter;
+    this.#parked = parked;
     this.#recent = recent;
   }
 
@@ -68,7 +84,10 @@ export class LookAgainRunner {
     }
     // One by one, because each may run into a constraint.
     for (const look of ripe) if (look.restores !== null) await this.#restore(look, look.restores);
-    for (const look of ripe) this.#waiting.delete(look.look_id);
+    for (const look of ripe) {
+      this.#waiting.delete(look.look_id);
+      this.#parked.touched(look.table.schema, look.table.table);
+    }
     return ripe.length;
   }
 
@@ -103,23 +122,32 @@ export class LookAgainRunner {
   async #restore(look: RipeLook, event: ChangeEvent): Promise<void> {
     const { origin } = look.version;
     const shape = await this.#port.shape(look.table.schema, look.table.table);
+    let writer: BatchWriter | null = null;
     try {
       await this.#inTransaction(origin, [look], async (transaction) => {
         if (shape === null) return;
-        const winner = await restore(transaction, shape, look, event);
+        writer = this.#makeWriter(transaction, origin);
+        const winner = await writer.restore(shape, look, event);
+        await writer.record(() => new Set());
         // An event that the lane remembers is judged by what it remembers.
         const isJudged = this.#recent().find(shape.id, look.key, look.version) !== undefined;
         if (winner === null || winner.version.origin === origin || isJudged) return;
         const loser: Side = { version: look.version, event_id: event.event_id, image: event.after_image };
         await transaction.recordConflicts([rowLossEntry(shape, look.key, look.pk, loser, winner)]);
       });
+      if (writer !== null) this.#parked.changed((writer as BatchWriter).parking.changes);
     } catch (error) {
       if (!isDataFault(error)) throw error;
+      // A user took a value between the look and the write: the intent stays, and its turn comes again.
+      const races = this.#races.get(look.look_id) ?? 0;
+      this.#races.set(look.look_id, races + 1);
+      if (isClaimViolation(error) && races < RACES_MAX) return;
       const poison = { sqlstate: sqlStateOf(error) ?? 'XX000', error: error instanceof Error ? error.message : '' };
       await this.#inTransaction(origin, [look], async (transaction) => {
         await transaction.recordQuarantine([toQuarantine(event, look.key, poison)]);
       });
     }
+    this.#races.delete(look.look_id);
   }
 
   async #remove(transaction: ApplyTransaction, look: RipeLook, region: string): Promise<void> {
@@ -142,37 +170,6 @@ export class LookAgainRunner {
     // Local rows are looked at one by one: a statement cannot tell which of them another tool wrote.
     return { ...Object.fromEntries(members), [region]: 'never' };
   }
-}
-
-/**
- * Puts the row back where neither a later local write nor anything of a higher version is there, or was removed; returns
- * what of a higher version is.
- */
-async function restore(
-  transaction: ApplyTransaction,
-  shape: TableShape,
-  { key, pk, version }: RipeLook,
-  event: ChangeEvent,
-): Promise<Side | null> {
-  const row = { key, pk, image: event.after_image ?? {}, hlc: version.hlc };
-  const current = (await standing(transaction, shape, [row])).get(key);
-  const tombstone = (await transaction.tombstones(shape, [key])).get(key);
-  if (tombstone !== undefined && isAbove(tombstone, version)) {
-    const { hlc, origin, event_id } = tombstone;
-    return { version: { hlc, origin }, event_id, image: null };
-  }
-  if (current === undefined) {
-    if (!(await transaction.insert(shape, row))) return null;
-  } else {
-    const { tuple, exact } = current;
-    if (!echoTakes(current, version)) {
-      return tuple.local ? null : { version: current.version, event_id: exact?.event_id ?? null, image: tuple.image };
-    }
-    await transaction.overwrite(shape, row);
-  }
-  const { event_id } = event;
-  await transaction.recordVersions(shape, [{ key, hlc: version.hlc, position: eventPosition(event), event_id }]);
-  return null;
 }
 
 type Standing = NonNullable<Current> & { readonly exact: ExactVersion | undefined };

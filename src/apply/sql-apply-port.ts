@@ -26,6 +26,7 @@ import type {
   Mark,
   OwnCommit,
   OwnCommitState,
+  ParkedKey,
   QuarantineEntry,
   RipeLook,
   TableShape,
@@ -175,6 +176,15 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
   async clockMicros(): Promise<bigint> {
     const { rows } = await this.#client.query(sql.CLOCK, [], { prepare: true });
     return BigInt(rows[0]?.micros ?? '');
+  }
+
+  async parkedKeys(): Promise<ParkedKey[]> {
+    const { rows } = await this.#client.query(sql.PARKED_KEYS);
+    return rows.map(({ schema_name, table_name, key }) => ({
+      schema: schema_name ?? '',
+      table: table_name ?? '',
+      key: key ?? '',
+    }));
   }
 
   async ripeLooks(limit: number): Promise<RipeLook[]> {

@@ -13,6 +13,7 @@ import {
   positionEpoch,
   positionLsn,
 } from '../change/position.ts';
+import type { Version } from '../change/version.ts';
 import { invariant } from '../platform/assert.ts';
 import { fail, sqlStateOf } from '../platform/errors.ts';
 import { arrayText, quoteIdent, type TextValue } from '../platform/postgres.ts';
@@ -25,6 +26,7 @@ import {
   type LookAgain,
   type Mark,
   type Note,
+  type ParkedRow,
   type QuarantineEntry,
   type RemoveOutcome,
   type RemoveRow,
@@ -35,8 +37,9 @@ import {
   type UpsertRow,
   type VersionEntry,
 } from './apply-port.ts';
+import { parkedId } from './parking.ts';
 import * as sql from './sql-bookkeeping.ts';
-import type { SqlPipeline } from './sql-pipeline.ts';
+import type { SqlPipeline, ValueRow } from './sql-pipeline.ts';
 import type { SqlRows } from './sql-rows.ts';
 import { keepHigher, type SqlVersionCache } from './sql-version-cache.ts';
 import { type FullXid, fullXidNear, xidOf } from './sql-xid.ts';
@@ -145,6 +148,44 @@ export class SqlApplyTransaction implements ApplyTransaction {
       if (highest !== undefined) covering.set(key, highest);
     }
     return covering;
+  }
+
+  async rivals(
+    shape: TableShape,
+    rows: readonly { key: RowKey; pk: Image; image: Image }[],
+  ): Promise<Map<RowKey, { key: RowKey; pk: Image }[]>> {
+    return await this.#rows.rivals(shape, rows);
+  }
+
+  async parked(shape: TableShape, keys: readonly RowKey[]): Promise<Map<RowKey, ParkedRow>> {
+    const { rows } = await this.#pipeline.run(sql.PARKED, [shape.id, arrayText(keys)]);
+    return new Map(rows.map(toParked).map((row) => [row.key, row]));
+  }
+
+  async parkedBelow(shape: TableShape, above: ParkedRow | null, limit: number): Promise<ParkedRow[]> {
+    const from = above === null ? [null, null, null] : [String(above.hlc), above.origin, above.key];
+    const { rows } = await this.#pipeline.run(sql.PARKED_BELOW, [shape.id, ...from, String(limit)]);
+    return rows.map(toParked);
+  }
+
+  async putParked({ id, schema, table }: TableShape, rows: readonly ParkedRow[]): Promise<void> {
+    const records = rows.map(({ pk, hlc, ...row }) => ({
+      ...row,
+      parked_id: parkedId(id, row.key),
+      row_pk: pk,
+      hlc: String(hlc),
+    }));
+    await this.#pipeline.run(sql.PUT_PARKED, [schema, table, JSON.stringify(records)]);
+  }
+
+  async dropParked(shape: TableShape, keys: readonly RowKey[]): Promise<void> {
+    await this.#pipeline.run(sql.DROP_PARKED, [shape.id, arrayText(keys)]);
+  }
+
+  async dropParkedBelow(shape: TableShape, { hlc, origin }: Version, inclusive: boolean): Promise<ParkedRow[]> {
+    const values = [shape.id, String(hlc), origin, String(inclusive)];
+    const { rows } = await this.#pipeline.run(sql.DROP_PARKED_BELOW, values);
+    return rows.map(toParked);
   }
 
   async putTombstones(shape: TableShape, origin: string, entries: readonly VersionEntry[]): Promise<void> {
@@ -269,6 +310,19 @@ export class SqlApplyTransaction implements ApplyTransaction {
   async rollback(): Promise<void> {
     await this.#pipeline.rollback();
   }
+}
+
+function toParked([key, pk, image, hlc, origin, position, event_id, blocker]: ValueRow): ParkedRow {
+  return {
+    key: text(key),
+    pk: JSON.parse(text(pk)) as Image,
+    image: JSON.parse(text(image)) as Image,
+    hlc: hlcFromText(text(hlc)),
+    origin: text(origin),
+    position: position == null ? null : parsePosition(position),
+    event_id: event_id ?? null,
+    blocker: text(blocker),
+  };
 }
 
 function text(value: TextValue | undefined): string {

@@ -94,9 +94,44 @@ export const REMOVE_QUARANTINE = 'delete from syncline.quarantine where event_id
 
 export const CLOCK = 'select (extract(epoch from clock_timestamp()) * 1000000)::bigint as micros';
 
+const PARKED_COLUMNS = 'key, row_pk, image, hlc, origin, position, event_id, blocker';
+
+export const PARKED_KEYS = 'select schema_name, table_name, key from syncline.parked';
+
+export const PARKED = `select ${PARKED_COLUMNS} from syncline.parked where rel = $1::text and key = any ($2::text[])`;
+
+/** $2 hlc, $3 origin, $4 key: those of the row that the list begins behind; $5 how many. */
+export const PARKED_BELOW = `
+select ${PARKED_COLUMNS} from syncline.parked
+where rel = $1::text and ($2::bigint is null or (hlc, origin) < ($2::bigint, $3::text)
+  or ((hlc, origin) = ($2::bigint, $3::text) and key > $4::text))
+order by hlc desc, origin desc, key limit $5::bigint`;
+
+export const PUT_PARKED = `
+insert into syncline.parked as p (parked_id, schema_name, table_name, key, row_pk, image, hlc, origin, position,
+  event_id, blocker)
+select i.parked_id, $1::text, $2::text, i.key, i.row_pk, i.image, i.hlc, i.origin, i.position, i.event_id, i.blocker
+from json_to_recordset($3::json) as i(parked_id uuid, key text, row_pk json, image json, hlc bigint, origin text,
+  position text, event_id uuid, blocker text)
+on conflict (rel, key) do update
+set row_pk = excluded.row_pk, image = excluded.image, hlc = excluded.hlc, origin = excluded.origin,
+  position = excluded.position, event_id = excluded.event_id, blocker = excluded.blocker,
+  parked_at = case when (p.hlc, p.origin) = (excluded.hlc, excluded.origin) then p.parked_at else excluded.parked_at end
+where (excluded.hlc, excluded.origin) >= (p.hlc, p.origin)`;
+
+export const DROP_PARKED = 'delete from syncline.parked where rel = $1::text and key = any ($2::text[])';
+
+/** $2 hlc, $3 origin, $4 whether those of that very version go as well. */
+export const DROP_PARKED_BELOW = `
+delete from syncline.parked
+where rel = $1::text and ((hlc, origin) < ($2::bigint, $3::text)
+  or ($4::boolean and (hlc, origin) = ($2::bigint, $3::text)))
+returning ${PARKED_COLUMNS}`;
+
 /**
  * $1 the highest stable commit timestamp in µs, $2 how many. Versions of quarantined rows stay, and those that a look still
- * needs: what it decides was put off, so it is not decided by anything that is stable by now.
+ * needs: what it decides was put off, so it is not decided by anything that is stable by now. So do those of a batch between
+ * whose rows and whose stamp the version of a parked row lies: without them the rows would count as above it.
  */
 export const PRUNE_VERSIONS = `
 delete from syncline.row_version where ctid = any (array(
@@ -104,6 +139,8 @@ delete from syncline.row_version where ctid = any (array(
   where r.stamp <= $1::bigint and not exists (
     select from syncline.quarantine q where q.rel = r.rel and q.key = any (r.keys))
     and not exists (select from syncline.look_again l where l.rel = r.rel and (l.key = any (r.keys) or l.key = ''))
+  and not exists (
+    select from syncline.parked p where p.rel = r.rel and p.hlc <= (r.stamp << 10) and p.hlc >= any (r.hlcs))
   order by r.stamp limit $2::bigint))`;
 
 /** $1 the stable HLC, $2 how many. Tombstones of quarantined rows, and those a look still needs, stay: a table's own for any row. */

@@ -13,6 +13,14 @@ import { type KeyBaseType, type KeyNature, keyNature } from '../change/key-natur
 import { fail } from '../platform/errors.ts';
 import { type PostgresClient, quoteIdent } from '../platform/postgres.ts';
 import type { TableShape } from './apply-port.ts';
+import {
+  type CatalogClaim,
+  CLAIMING_INDEXES_SQL,
+  CLAIMS_SQL,
+  type SqlClaim,
+  type SqlGenerated,
+  toClaim,
+} from './sql-claims.ts';
 
 export type SqlColumn = {
   readonly name: string;
@@ -38,6 +46,9 @@ export type SqlTableShape = TableShape & {
   readonly keyColumns: readonly SqlKeyColumn[];
   /** Columns that the database computes: a value for one in an image is left out. */
   readonly generated: ReadonlySet<string>;
+  /** Those of them whose values are kept, so that an index can have them. */
+  readonly generatedColumns: readonly SqlGenerated[];
+  readonly claims: readonly SqlClaim[];
   readonly definition: string;
 };
 
@@ -47,6 +58,7 @@ type CatalogColumn = {
   readonly unnests: boolean;
   readonly identity: string;
   readonly generated: string;
+  readonly expression: string | null;
 };
 type CatalogKey = {
   readonly name: string;
@@ -62,15 +74,17 @@ type CatalogTable = {
   readonly key_excludes: boolean | null;
   readonly columns: readonly CatalogColumn[];
   readonly key: readonly CatalogKey[] | null;
+  readonly claims: readonly CatalogClaim[] | null;
   readonly definition: string;
 };
 
-/** The columns, types and key of a table by its oid ($1) and its key index ($2), as one text. */
+/** The columns, types, key and claiming indexes of a table by its oid ($1) and its key index ($2), as one text. */
 export const DEFINITION_SQL = `
 select concat(
   (select string_agg(concat_ws(' ', attnum, attname, atttypid, attidentity, attgenerated), ',' order by attnum)
      from pg_attribute where attrelid = $1::oid and attnum > 0 and not attisdropped),
-  ' key ', (select indkey from pg_index where indexrelid = $2::oid and indisvalid and indimmediate))`;
+  ' key ', (select indkey from pg_index where indexrelid = $2::oid and indisvalid and indimmediate),
+  ' claims ', (${CLAIMING_INDEXES_SQL}))`;
 
 const TABLE_SQL = `
 with recursive tab as (
@@ -102,7 +116,9 @@ select json_build_object(
       'type', format_type(a.atttypid, -1),
       'unnests', t.typtype in ('b', 'e', 'r', 'm') and t.typarray <> 0 and t.typdelim = ',',
       'identity', a.attidentity,
-      'generated', a.attgenerated) order by a.attnum)
+      'generated', a.attgenerated,
+      'expression', (select pg_get_expr(d.adbin, d.adrelid, true) from pg_attrdef d
+                      where a.attgenerated = 's' and d.adrelid = a.attrelid and d.adnum = a.attnum)) order by a.attnum)
     from pg_attribute a join pg_type t on t.oid = a.atttypid
    where a.attrelid = tab.oid and a.attnum > 0 and not a.attisdropped),
   'key', (select json_agg(json_build_object(
@@ -126,7 +142,8 @@ select json_build_object(
     left join pg_amop m on m.amopfamily = c.opcfamily and m.amoplefttype = c.opcintype
                        and m.amoprighttype = c.opcintype and m.amopstrategy = 3
     left join pg_operator o on o.oid = m.amopopr),
-  'definition', (${DEFINITION_SQL.replace('$1', 'tab.oid').replace('$2', '(select indexrelid from idx)')})
+  'claims', (${CLAIMS_SQL}),
+  'definition', (${DEFINITION_SQL.replaceAll('$1', 'tab.oid').replace('$2', '(select indexrelid from idx)')})
 )
 from tab`;
 
@@ -147,6 +164,7 @@ function toShape(schema: string, table: string, found: CatalogTable): SqlTableSh
     if (nature === null) throw fail('SYN-P017', `${id}: ${name} has type ${type.schema}.${type.name}`, { context });
     return { name, equals: `operator(${operator_schema}.${operator})`, nature };
   });
+  const claims = (found.claims ?? []).flatMap((claim) => toClaim(claim) ?? []);
   const writable = found.columns.filter((column) => column.generated === '');
   return {
     id,
@@ -155,6 +173,11 @@ function toShape(schema: string, table: string, found: CatalogTable): SqlTableSh
     key: keyColumns.map((column) => column.name),
     columns: writable.map((column) => column.name),
     keyNeedsDatabase: keyColumns.some((column) => column.nature !== 'text'),
+    hasClaims: claims.length > 0,
+    claims,
+    generatedColumns: found.columns.flatMap(({ name, type, expression }) =>
+      expression === null ? [] : [{ name, type, expression }],
+    ),
     oid: found.oid,
     keyIndex: found.key_index,
     isPartitioned: found.kind === 'p',

@@ -15,14 +15,17 @@ import { fail } from '../platform/errors.ts';
 import { arrayText, type TextValue } from '../platform/postgres.ts';
 import type { Guard, RemoveOutcome, RemoveRow, RowKey, TableShape, Tuple, UpsertRow } from './apply-port.ts';
 import { DEFINITION_SQL, type SqlTableShape } from './sql-catalog.ts';
+import { rivalsSql } from './sql-claims.ts';
 import type { SqlOrigins } from './sql-origins.ts';
 import type { SqlPipeline, ValueRow } from './sql-pipeline.ts';
 import * as statements from './sql-statements.ts';
 
 type Keyed = { readonly key: RowKey; readonly pk: Image };
 
+type Imaged = Keyed & { readonly image: Image };
+
 /** Rows whose images have the same columns, with their places in the call. */
-type Group = { readonly names: readonly string[]; readonly rows: UpsertRow[]; readonly places: number[] };
+type Group<Row> = { readonly names: readonly string[]; readonly rows: Row[]; readonly places: number[] };
 
 /** What there is to know of the transaction besides its connection. */
 export type SqlBatch = {
@@ -102,12 +105,7 @@ export class SqlRows {
         this.#pipeline.run('set local enable_seqscan = off'),
       ]),
     );
-    const width = shape.key.length;
-    const left = remaining.rows.map((texts) => {
-      const pk = toImage(shape.key, texts);
-      return { key: shape.keyNeedsDatabase ? JSON.stringify(texts.slice(width)) : rowKey(shape, pk), pk };
-    });
-    return { removed: removal.rowCount, left };
+    return { removed: removal.rowCount, left: remaining.rows.map((texts) => toKeyed(shape, texts)) };
   }
 
   async inspect(table: TableShape, rows: readonly Keyed[]): Promise<Map<RowKey, Tuple>> {
@@ -134,6 +132,27 @@ export class SqlRows {
         return [row.key, tuple];
       }),
     );
+  }
+
+  /** By the key of each row, the rows that it would conflict with. */
+  async rivals(table: TableShape, rows: readonly Imaged[]): Promise<Map<RowKey, Keyed[]>> {
+    const shape = sqlShape(table);
+    const found = new Map<RowKey, Keyed[]>();
+    if (shape.claims.length === 0) return found;
+    const asked = groupByColumns(shape, rows).map(async ({ names, rows: together }) => {
+      const sql = statementOf(shape, `rivals ${names.join('\0')}`, () => rivalsSql(shape, names));
+      const answer = await this.#pipeline.run(
+        sql,
+        names.map((name) => arrayText(together.map((row) => columnValue(row, name)))),
+      );
+      for (const [place, ...texts] of answer.rows) {
+        const row = together[Number(place) - 1];
+        invariant(row !== undefined, 'a row that was asked for');
+        found.set(row.key, [...(found.get(row.key) ?? []), toKeyed(shape, texts)]);
+      }
+    });
+    await this.#verify(shape, Promise.all(asked));
+    return found;
   }
 
   async overwrite(table: TableShape, row: UpsertRow): Promise<void> {
@@ -217,8 +236,8 @@ function leastHlc(rows: readonly { readonly hlc: Hlc }[]): Hlc {
   return least;
 }
 
-function groupByColumns(shape: SqlTableShape, rows: readonly UpsertRow[]): Group[] {
-  const groups = new Map<string, Group>();
+function groupByColumns<Row extends Imaged>(shape: SqlTableShape, rows: readonly Row[]): Group<Row>[] {
+  const groups = new Map<string, Group<Row>>();
   for (const [place, row] of rows.entries()) {
     const names = writtenColumns(shape, row.image);
     const name = names.join('\0');
@@ -250,7 +269,7 @@ function writtenColumns(shape: SqlTableShape, image: Image): string[] {
   return names;
 }
 
-function columnValue(row: UpsertRow, name: string): TextValue {
+function columnValue(row: Imaged, name: string): TextValue {
   return (Object.hasOwn(row.image, name) ? row.image[name] : row.pk[name]) ?? null;
 }
 
@@ -266,6 +285,12 @@ function placeIn(places: readonly number[], place: TextValue | undefined): numbe
   const found = places[Number(place) - 1];
   invariant(found !== undefined, 'a row of the call');
   return found;
+}
+
+/** A key from its texts: as they are, then in canonical form where the text alone does not tell. */
+function toKeyed(shape: SqlTableShape, texts: ValueRow): Keyed {
+  const pk = toImage(shape.key, texts);
+  return { key: shape.keyNeedsDatabase ? JSON.stringify(texts.slice(shape.key.length)) : rowKey(shape, pk), pk };
 }
 
 function toImage(names: readonly string[], values: ValueRow): Image {

@@ -515,6 +515,127 @@ delete from only "public"."counted" as t where t."id" operator(pg_catalog.=) $1:
 -- "public"."counted": canonical keys
 select i.c1 from unnest($1::uuid[]) with ordinality as i(c1, n) order by i.n;
 
+-- "public"."members": upsert of all columns
+with u as (
+  update only "public"."members" as t set "email" = i.c2, "room" = i.c3, "during" = i.c4
+  from unnest($8::bigint[], $9::text[], $10::integer[], $11::tstzrange[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, c4, x1, x2, n)
+  where t."id" operator(pg_catalog.=) any (array[i.c1])
+  and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."members"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."members"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  returning i.n
+), w as (
+  insert into "public"."members" as t ("id", "email", "room", "during") overriding system value
+  select i.c1, i.c2, i.c3, i.c4 from unnest($8::bigint[], $9::text[], $10::integer[], $11::tstzrange[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, c4, x1, x2, n)
+  where (select count(*) from u) < $4::int and i.n not in (select n from u)
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."members"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."members"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  on conflict ("id") do nothing
+  returning t."id"
+)
+select i.n from unnest($8::bigint[]) with ordinality as i(c1, n)
+where (select count(*) from u) + (select count(*) from w) < $4::int
+  and i.n not in (select n from u) and (i.c1) not in (select * from w);
+
+-- "public"."members": upsert of some columns
+with u as (
+  update only "public"."members" as t set "room" = i.c2
+  from unnest($8::bigint[], $9::integer[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, x1, x2, n)
+  where t."id" operator(pg_catalog.=) any (array[i.c1])
+  and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."members"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."members"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  returning i.n
+), w as (
+  insert into "public"."members" as t ("id", "room") overriding system value
+  select i.c1, i.c2 from unnest($8::bigint[], $9::integer[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, x1, x2, n)
+  where (select count(*) from u) < $4::int and i.n not in (select n from u)
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."members"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."members"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  on conflict ("id") do nothing
+  returning t."id"
+)
+select i.n from unnest($8::bigint[]) with ordinality as i(c1, n)
+where (select count(*) from u) + (select count(*) from w) < $4::int
+  and i.n not in (select n from u) and (i.c1) not in (select * from w);
+
+-- "public"."members": remove
+with d as (
+  delete from only "public"."members" as t using unnest($5::bigint[]) with ordinality as i(c1, n)
+  where t."id" operator(pg_catalog.=) any (array[i.c1]) and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  returning i.n
+), k as (
+  select i.n from (
+    select i.* from unnest($5::bigint[]) with ordinality as i(c1, n)
+    where (select count(*) from d) < $4::int and i.n not in (select n from d) offset 0
+  ) as i join only "public"."members" as t on t."id" operator(pg_catalog.=) any (array[i.c1])
+  for key share of t
+)
+select i.n, i.n in (select n from k) from unnest($5::bigint[]) with ordinality as i(c1, n)
+where (select count(*) from d) < $4::int and i.n not in (select n from d);
+
+-- "public"."members": remove all
+delete from only "public"."members" as t where (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)]);
+
+-- "public"."members": remaining
+select t."id"
+from only "public"."members" as t
+where not (coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1) = 1 and coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false));
+
+-- "public"."members": inspect
+select i.n, t.xmin, (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
+  t."id", t."email", t."room", t."during"
+from unnest($1::bigint[]) with ordinality as i(c1, n) join only "public"."members" as t on t."id" operator(pg_catalog.=) any (array[i.c1])
+for no key update of t;
+
+-- "public"."members": overwrite
+update only "public"."members" as t set "email" = $2::text, "room" = $3::integer, "during" = $4::tstzrange
+where t."id" operator(pg_catalog.=) $1::bigint;
+
+-- "public"."members": insert
+insert into "public"."members" ("id", "email", "room", "during") overriding system value
+values ($1::bigint, $2::text, $3::integer, $4::tstzrange)
+on conflict ("id") do nothing;
+
+-- "public"."members": erase
+delete from only "public"."members" as t where t."id" operator(pg_catalog.=) $1::bigint;
+
+-- "public"."members": canonical keys
+select i.c1 from unnest($1::bigint[]) with ordinality as i(c1, n) order by i.n;
+
+-- "public"."members": rivals
+select i."syncline n", t."syncline k1"
+from (
+  select "syncline n", "id" as "syncline k1", handle as "syncline e1", room as "syncline e2"
+  from (select *, (lower(email))::text as "handle" from (select i.n as "syncline n", i.c1 as "id", null::text as "email", i.c2 as "room", null::tstzrange as "during" from unnest($1::bigint[], $2::integer[]) with ordinality as i(c1, c2, n)) as g) as i where room > 0 offset 0
+) as i join (
+  select "id" as "syncline k1", handle as "syncline e1", room as "syncline e2"
+  from only "public"."members" where room > 0
+) as t on (t."syncline e1" collate pg_catalog."C" operator(pg_catalog.=) any (array[i."syncline e1"]) or (t."syncline e1" is null and i."syncline e1" is null)) and (t."syncline e2" operator(pg_catalog.=) any (array[i."syncline e2"]) or (t."syncline e2" is null and i."syncline e2" is null))
+where not (t."syncline k1" operator(pg_catalog.=) i."syncline k1")
+union
+select i."syncline n", t."syncline k1"
+from (
+  select "syncline n", "id" as "syncline k1", room as "syncline e1", during as "syncline e2"
+  from (select *, (lower(email))::text as "handle" from (select i.n as "syncline n", i.c1 as "id", null::text as "email", i.c2 as "room", null::tstzrange as "during" from unnest($1::bigint[], $2::integer[]) with ordinality as i(c1, c2, n)) as g) as i offset 0
+) as i join (
+  select "id" as "syncline k1", room as "syncline e1", during as "syncline e2"
+  from only "public"."members"
+) as t on t."syncline e1" operator(pg_catalog.=) i."syncline e1" and t."syncline e2" operator(pg_catalog.&&) i."syncline e2"
+where not (t."syncline k1" operator(pg_catalog.=) i."syncline k1");
+
 -- "public"."numbers": upsert of all columns
 with u as (
   select 0::bigint as n where false and ($1::timestamptz, $2::oid[], $3::timestamptz[]) is null

@@ -3,6 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { describe, test } from 'node:test';
 import type { KeyNature } from '../change/key-nature.ts';
 import type { SqlColumn, SqlKeyColumn, SqlTableShape } from './sql-catalog.ts';
+import { rivalsSql, type SqlClaimPart } from './sql-claims.ts';
 import * as statements from './sql-statements.ts';
 
 const GOLDEN = new URL('./sql-statements.golden.sql', import.meta.url);
@@ -13,6 +14,10 @@ function column(name: string, type: string, more: Partial<SqlColumn> = {}): SqlC
 
 function key(name: string, nature: KeyNature = 'text', equals = 'operator(pg_catalog.=)'): SqlKeyColumn {
   return { name, nature, equals };
+}
+
+function part(expression: string, conflicts: string, more: Partial<SqlClaimPart> = {}): SqlClaimPart {
+  return { expression, conflicts, collation: null, isScalar: true, ...more };
 }
 
 function shapeOf(
@@ -28,6 +33,9 @@ function shapeOf(
     key: keyColumns.map(({ name }) => name),
     columns: columns.map(({ name }) => name),
     keyNeedsDatabase: keyColumns.some(({ nature }) => nature !== 'text'),
+    hasClaims: false,
+    claims: [],
+    generatedColumns: [],
     oid: '1',
     keyIndex: '2',
     isPartitioned: false,
@@ -65,6 +73,32 @@ const SHAPES: readonly SqlTableShape[] = [
     [column('id', 'uuid'), column('n', 'bigint', { isIdentityAlways: true }), column('v', 'text')],
     [key('id')],
   ),
+  shapeOf(
+    'members',
+    [column('id', 'bigint'), column('email', 'text'), column('room', 'integer'), column('during', 'tstzrange')],
+    [key('id')],
+    {
+      hasClaims: true,
+      generatedColumns: [{ name: 'handle', type: 'text', expression: 'lower(email)' }],
+      claims: [
+        {
+          parts: [
+            part('handle', 'operator(pg_catalog.=)', { collation: 'pg_catalog."C"' }),
+            part('room', 'operator(pg_catalog.=)'),
+          ],
+          predicate: 'room > 0',
+          nullsNotDistinct: true,
+          excludes: false,
+        },
+        {
+          parts: [part('room', 'operator(pg_catalog.=)'), part('during', 'operator(pg_catalog.&&)')],
+          predicate: null,
+          nullsNotDistinct: false,
+          excludes: true,
+        },
+      ],
+    },
+  ),
   shapeOf('numbers', [column('id', 'bigint', { isIdentityAlways: true })], [key('id')]),
 ];
 
@@ -81,6 +115,7 @@ function statementsOf(shape: SqlTableShape): string {
     insert: statements.insertSql(shape, shape.columns),
     erase: statements.eraseSql(shape),
     'canonical keys': statements.canonicalKeysSql(shape),
+    ...(shape.hasClaims ? { rivals: rivalsSql(shape, some) } : {}),
   };
   return Object.entries(texts)
     .map(([name, sql]) => `-- ${shape.id}: ${name}\n${sql};\n`)
@@ -103,6 +138,7 @@ describe('statements on user tables', () => {
       ['note'],
       [],
       ['id', 'n', 'v'],
+      ['email', 'room', 'during'],
       ['id'],
     ]);
   });

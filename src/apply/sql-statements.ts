@@ -39,7 +39,7 @@ const ADMITTED = `(pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
     or coalesce(${STAMP}, '-infinity') <= ($3::timestamptz[])[${WRITER_PLACE}])`;
 
 /** A row source `i` of arrays from parameters, beginning at `$first`. */
-type Source = { readonly from: string; readonly value: ReadonlyMap<string, string> };
+export type Source = { readonly from: string; readonly value: ReadonlyMap<string, string> };
 
 /**
  * $4 count, $5 keys (one per line), $6 hlcs, $7 origin, then the columns. Returns the places, from 1, of the rows left:
@@ -176,12 +176,12 @@ export function canonicalKeysSql(shape: SqlTableShape): string {
 }
 
 /** Without ONLY a statement on a table would reach into tables that inherit from it; partitions it must reach. */
-function target(shape: SqlTableShape): string {
+export function target(shape: SqlTableShape): string {
   return shape.isPartitioned ? shape.id : `only ${shape.id}`;
 }
 
 /** `names` of `all`, whose arrays begin at `$first`; `extra` arrays follow as x1, x2 …, and n counts from 1. */
-function source(
+export function source(
   shape: SqlTableShape,
   names: readonly string[],
   first: number,
@@ -199,7 +199,7 @@ function source(
   };
 }
 
-function sourceValue({ value }: Source, name: string): string {
+export function sourceValue({ value }: Source, name: string): string {
   const sql = value.get(name);
   invariant(sql !== undefined, `the column ${name} is in the source`);
   return sql;
@@ -228,7 +228,7 @@ function keyEquals(shape: SqlTableShape): string {
 }
 
 /** Key columns as they are, then those in canonical form whose text alone does not tell. */
-function keyTexts(shape: SqlTableShape, value: (name: string) => string): string {
+export function keyTexts(shape: SqlTableShape, value: (name: string) => string): string {
   const canonical = shape.keyNeedsDatabase
     ? shape.keyColumns.map(({ name, nature }) => canonicalSql(nature, value(name)))
     : [];

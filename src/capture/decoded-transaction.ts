@@ -17,6 +17,8 @@ export type RowChange = {
   readonly looseKey?: true;
   readonly before: Image | null;
   readonly after: Image | null;
+  /** Set where an operator wrote it through the WAL, for a row that is in no table. */
+  readonly operator?: true;
 };
 
 export type TransactionBegin = {

@@ -124,6 +124,7 @@ export class StampedTransaction {
       committed_at: this.#committedAt,
       hlc_timestamp: this.#hlcText,
       region_tags: this.#tags,
+      ...(change.operator === true ? { operator: true } : {}),
       transaction: {
         ...this.#info,
         index,

@@ -69,7 +69,8 @@ export class TouchedRows {
     const table = this.#textOf(change.schema, change.table);
     this.#tables.add(table);
     if (this.#keys === null) return;
-    if (change.operation === 'TRUNCATE') this.#truncated.add(table);
+    // A decision about a parked row is later than whatever it was made about, wherever that row stands.
+    if (change.operation === 'TRUNCATE' || change.operator === true) this.#truncated.add(table);
     else if (change.looseKey === true) this.#keys.push(table);
     else this.#addKeys(this.#keys, change);
     this.#rowCount += 1;

@@ -28,6 +28,7 @@ import {
   sayKnownBaseline,
 } from './baseline.ts';
 import type { Lease } from './lease.ts';
+import { SECRET_KEY } from './operator-message.ts';
 import { checkCluster, checkLedger, SqlOwnDatabase } from './own-database.ts';
 import type { OwnTrace } from './own-stream.ts';
 import { ensurePublication, type PublicationReport } from './publication.ts';
@@ -190,11 +191,17 @@ export async function startSession(
   const assembler = new TransactionAssembler({
     sink: publisher,
     ownOriginPrefix: await ownOriginPrefix(control),
+    decisionSecret: await decisionSecret(control),
     lookUp: (oid) => readTable(catalog, oid),
   });
   events.onStreaming({ run, counts: publisher.counts, writer, confirmedLsn });
   const rest = isBaselineSaid ? null : baseline;
   return { stream, publisher, acker, assembler, control, catalog, report, leavesOutOrigins, baseline: rest };
+}
+
+async function decisionSecret(control: PostgresClient): Promise<string | null> {
+  const { rows } = await control.query('select value from syncline.meta where key = $1', [SECRET_KEY]);
+  return rows[0]?.value ?? null;
 }
 
 /** Hands a resource to the stack; gives it back at once where the stack was disposed of meanwhile. */

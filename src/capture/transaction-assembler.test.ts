@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { SynclineError } from '../platform/errors.ts';
 import type { TransactionSink } from './decoded-transaction.ts';
+import { OPERATOR_PREFIX } from './operator-message.ts';
 import {
   type PgoutputMessage,
   type RelationMessage,
@@ -60,7 +61,12 @@ async function assemble(
     heartbeat: ({ members }) => void calls.push(['heartbeat', ...members]),
     commit: async (endLsn) => void calls.push(['commit', endLsn]),
   };
-  const assembler = new TransactionAssembler({ sink, ownOriginPrefix: 'syncline_5_', lookUp });
+  const assembler = new TransactionAssembler({
+    sink,
+    ownOriginPrefix: 'syncline_5_',
+    decisionSecret: 'secret',
+    lookUp,
+  });
   for (const each of messages) await assembler.accept(each);
   return calls;
 }
@@ -242,6 +248,33 @@ test('heartbeats are passed on, and any other message is nothing to us', async (
   ]);
   assert.deepEqual(calls, [['heartbeat', 'eu', 'us']]);
   assert.deepEqual(await assemble([message('{"members":["eu"]}', HEARTBEAT_PREFIX, false)]), []);
+});
+
+test('decisions about parked rows are changes, where they know the secret', async () => {
+  const decision = {
+    secret: 'secret',
+    schema: 'public',
+    table: 't',
+    pk: { b: '2', a: '1' },
+    before: { a: '1', b: '2', v: 'x' },
+    after: { a: '1', b: '2', v: 'y' },
+  };
+  const wrong = [
+    { ...decision, secret: 'guessed' },
+    { ...decision, secret: undefined },
+    { ...decision, pk: {} },
+    { ...decision, pk: { c: '1' } },
+    { ...decision, before: null },
+    { ...decision, after: { v: 1 } },
+    { ...decision, table: null },
+  ];
+  const texts = [decision, { ...decision, after: null }, ...wrong].map((each) => JSON.stringify(each));
+  const { schema, table: name, before, after } = decision;
+  const common = { schema, table: name, key: ['b', 'a'], before, operator: true };
+  assert.deepEqual(await changes([...texts, 'no json'].map((text) => message(text, OPERATOR_PREFIX))), [
+    { ...common, operation: 'UPDATE', after },
+    { ...common, operation: 'DELETE', after: null },
+  ]);
 });
 
 test('messages out of their place are refused', async () => {

@@ -20,6 +20,7 @@ import { lsnToText } from '../change/position.ts';
 import { unreachable } from '../platform/assert.ts';
 import { fail } from '../platform/errors.ts';
 import type { HeartbeatMessage, RowChange, TransactionSink } from './decoded-transaction.ts';
+import { OPERATOR_PREFIX, parseOperatorMessage } from './operator-message.ts';
 import {
   type BeginMessage,
   type CommitMessage,
@@ -38,6 +39,8 @@ export type AssemblerOptions = {
   readonly sink: TransactionSink;
   /** Replication origins whose names begin so are those of apply in this database. */
   readonly ownOriginPrefix: string;
+  /** What decisions of operators have to know; null where none can be made. */
+  readonly decisionSecret: string | null;
   /** The table with that oid, as the catalog has it now; null where it is gone. */
   readonly lookUp: (oid: number) => Promise<Pick<CatalogTable, 'key' | 'kind'> | null>;
 };
@@ -127,11 +130,17 @@ export class TransactionAssembler {
     }
   }
 
-  #logicalMessage(message: LogicalMessage): void {
-    if (!message.transactional || message.prefix !== HEARTBEAT_PREFIX || this.#isOurs) return;
+  #logicalMessage({ transactional, prefix, content, ...message }: LogicalMessage): void | Promise<void> {
+    if (!transactional || this.#isOurs) return undefined;
+    if (prefix !== HEARTBEAT_PREFIX && prefix !== OPERATOR_PREFIX) return undefined;
     if (this.#begin === null) throw outOfPlace(message);
-    const heartbeat = parseHeartbeatMessage(message.content);
+    if (prefix === OPERATOR_PREFIX) {
+      const change = parseOperatorMessage(content, this.#options.decisionSecret);
+      return change === null ? undefined : this.#options.sink.change(change);
+    }
+    const heartbeat = parseHeartbeatMessage(content);
     if (heartbeat !== null) this.#options.sink.heartbeat(heartbeat);
+    return undefined;
   }
 
   async #describe(relation: RelationMessage): Promise<RowShape> {
@@ -242,7 +251,7 @@ function parseHeartbeatMessage(content: Buffer): HeartbeatMessage | null {
   return { members, delays_ms };
 }
 
-function outOfPlace(message: PgoutputMessage): Error {
-  const where = message.kind === 'commit' ? ` at ${lsnToText(message.commitLsn)}` : '';
+function outOfPlace(message: Pick<PgoutputMessage, 'kind'> | CommitMessage): Error {
+  const where = 'commitLsn' in message ? ` at ${lsnToText(message.commitLsn)}` : '';
   return fail('SYN-K006', `a message of the kind ${message.kind} is out of place${where}`);
 }

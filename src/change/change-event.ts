@@ -47,6 +47,8 @@ export type ChangeEvent = {
   readonly hlc_timestamp: string;
   /** The regions that the record has passed, the origin first. */
   readonly region_tags: readonly string[];
+  /** Set where an operator decided on a parked row: no table of the origin has changed by it. */
+  readonly operator?: true;
   readonly transaction: TransactionInfo;
 };
 

@@ -1,6 +1,6 @@
 // `syncline quarantine`: events that could not be applied, and what an operator does about them.
 //
-// What is discarded is lost in this region for good, so discarding asks for --yes.
+// What is discarded is lost in this region for good (a parked row: in every region), so discarding asks for --yes.
 
 import type { Command } from 'commander';
 import type { Quarantined } from '../api/schemas.ts';
@@ -26,6 +26,12 @@ type ActFlags = ApiFlags & {
   readonly yes?: boolean;
 };
 
+type EditFlags = ApiFlags & {
+  readonly json?: boolean;
+  readonly set?: readonly string[];
+  readonly null?: readonly string[];
+};
+
 const BATCH = 500;
 const ERROR_WIDTH = 200;
 
@@ -33,7 +39,7 @@ export function registerQuarantine(program: Command): void {
   const quarantine = program.command('quarantine').description('Events that could not be applied.');
   const list = quarantine
     .command('list')
-    .description('List them, newest first, with the reason.')
+    .description('List them, newest first, with the reason, and the rows that wait for a unique value.')
     .option('--table <name>', 'only of this table: table or schema.table')
     .option('--region <name>', 'only of this origin')
     .option('--limit <n>', 'how many', integer(1, 1_000), 50)
@@ -46,9 +52,24 @@ export function registerQuarantine(program: Command): void {
   addActOptions(retry).action(retryEvents);
   const discard = quarantine
     .command('discard')
-    .description('Give events up: they are not applied in this region, ever.')
+    .description('Give events up: they are not applied in this region, ever. A parked row is deleted in every region.')
     .option('--yes', 'say that this is meant');
   addActOptions(discard).action(discardEvents);
+  const edit = quarantine
+    .command('edit')
+    .description('Give a parked row other values, in every region.')
+    .argument('<event-id>', 'id of the parked row')
+    .option(
+      '--set <column=value>',
+      "a new value, as PostgreSQL prints it; 'column=' is the empty text",
+      (pair: string, known: readonly string[] | undefined) => [...(known ?? []), pair],
+    )
+    .option('--null <column>', 'set a column to NULL', (column: string, known: readonly string[] | undefined) => [
+      ...(known ?? []),
+      column,
+    ])
+    .option('--json', 'print what was done');
+  addApiOptions(edit).action(editRow);
 }
 
 function addActOptions(command: Command): Command {
@@ -69,13 +90,40 @@ async function showList(flags: ListFlags): Promise<void> {
     const key = Object.entries(item.row_pk ?? {}).map(
       ([column, value]) => `${column}=${shortened(value ?? 'NULL', 40)}`,
     );
+    const table = paint('bold', `${item.schema_name}.${item.table_name}`);
+    if (item.kind === 'parked') {
+      const values = Object.entries(item.image ?? {}).map(
+        ([column, value]) => `${column}=${shortened(value ?? 'NULL', 40)}`,
+      );
+      print(
+        `${item.event_id}  ${table} ${key.join(', ')}  parked, of ${item.region_id}
+  ${paint('yellow', 'waits')} for the row ${(item.blocker ?? []).map((value) => value ?? 'NULL').join(', ')}, which has a value that it claims
+  ${shortened(values.join(', '), ERROR_WIDTH)}
+  ${paint('dim', item.quarantined_at)}`,
+      );
+      continue;
+    }
     print(
-      `${item.event_id}  ${paint('bold', `${item.schema_name}.${item.table_name}`)} ${key.join(', ')}  ${item.operation} of ${item.region_id}
+      `${item.event_id}  ${table} ${key.join(', ')}  ${item.operation} of ${item.region_id}
   ${paint('red', item.sqlstate)} ${shortened(item.error, ERROR_WIDTH)}
   ${paint('dim', `${item.quarantined_at}, ${count(item.attempts)} ${item.attempts === 1 ? 'attempt' : 'attempts'}`)}`,
     );
   }
   if (page.next_cursor !== null) print(`\nmore: --cursor ${page.next_cursor}`);
+}
+
+async function editRow(event_id: string, flags: EditFlags): Promise<void> {
+  const values: { [column: string]: string | null } = {};
+  for (const pair of flags.set ?? []) {
+    const at = pair.indexOf('=');
+    if (at < 1) throw fail('SYN-T005', `--set ${pair}: is not column=value`);
+    values[pair.slice(0, at)] = pair.slice(at + 1);
+  }
+  for (const column of flags.null ?? []) values[column] = null;
+  if (Object.keys(values).length === 0) throw fail('SYN-T005', 'give a value with --set or --null');
+  const edited = await (await clientOf(flags)).post<{ edited: boolean }>('/quarantine/edit', { event_id, values });
+  if (flags.json === true) printJson(edited);
+  else print('the row has its new values as soon as each region hears of them');
 }
 
 async function retryEvents(ids: readonly string[], flags: ActFlags): Promise<void> {
@@ -120,7 +168,8 @@ async function allIds(client: ApiClient, table: string | undefined): Promise<str
   let cursor: string | undefined;
   do {
     const page: Page = await client.get<Page>('/quarantine', { table, limit: 1_000, cursor });
-    ids.push(...page.items.map(({ event_id }) => event_id));
+    // A parked row is discarded in all regions, so each has to be named.
+    ids.push(...page.items.filter(({ kind }) => kind === 'failed').map(({ event_id }) => event_id));
     cursor = page.next_cursor ?? undefined;
   } while (cursor !== undefined);
   return ids;

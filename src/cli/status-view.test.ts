@@ -51,6 +51,7 @@ const STATUS: AgentStatus = {
   baseline: { state: 'known', detail: null, tables_total: 1, tables_done: 1, table: null, rows: 3, percent: 100 },
   links: [LINK],
   conflicts_by_table: {},
+  parked_by_table: {},
   log: { bytes: 1_572_864, bytes_max: null },
   problems: [],
 };

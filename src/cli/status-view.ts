@@ -42,6 +42,9 @@ export function renderStatus({ at, status }: Seen, before: Seen | undefined, now
         links.map((link) => row(link, at, before)),
       ),
     );
+  for (const [table, rows] of Object.entries(status.parked_by_table)) {
+    lines.push(`${table}: ${count(rows)} parked ${rows === 1 ? 'row waits' : 'rows wait'} for a unique value`);
+  }
   const problems = problemsOf(status);
   if (problems.length > 0) lines.push('', ...problems.flatMap(renderProblem));
   return `${lines.join('\n')}\n`;

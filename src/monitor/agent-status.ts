@@ -1,4 +1,5 @@
 /** What an agent can tell about itself at any moment: the one shape that API, CLI and metrics read. */
+import type { Image } from '../change/change-event.ts';
 import type { ErrorCode } from '../platform/errors.ts';
 
 export type LinkStatus = 'active' | 'paused' | 'degraded' | 'decommissioned';
@@ -96,6 +97,8 @@ export type AgentStatus = {
   readonly links: readonly ReplicationLink[];
   /** Conflicts seen since the agent started, by `schema.table`. */
   readonly conflicts_by_table: Readonly<Record<string, number>>;
+  /** Rows that wait for a unique value, by `schema.table`. */
+  readonly parked_by_table: Readonly<Record<string, number>>;
   readonly log: { readonly bytes: number; readonly bytes_max: number | null };
   readonly problems: readonly Problem[];
 };
@@ -109,5 +112,8 @@ export interface AgentControl {
   retryQuarantined(
     eventIds: readonly string[],
   ): Promise<{ event_id: string; applied: boolean; error: string | null }[]>;
+  /** Gives quarantined events up here, and deletes parked rows everywhere; tells how many there were. */
   discardQuarantined(eventIds: readonly string[]): Promise<number>;
+  /** Gives a parked row other values, in every region. SYN-A020 where no such row is parked, SYN-A021 for a wrong column. */
+  editParked(parkedId: string, values: Image): Promise<void>;
 }

@@ -182,7 +182,7 @@ function noticeFindings(table: CatalogTable, detail: TableDetails): Finding[] {
       severity: 'info',
       table: name,
       what: `${name} has other unique or exclusion constraints besides its key: ${listed([...detail.otherUniques, ...detail.exclusions])}.`,
-      why: 'Two regions can take the same value at once; one of the two rows then waits in the quarantine.',
+      why: 'Two regions can take the same value at once; the older of the two rows then leaves the table in every region, and is parked until the value is free.',
       fix: '-- none is needed where values cannot clash, such as UUIDs or values with the region in them',
     });
   }

@@ -206,7 +206,8 @@ export const ERRORS = {
     class: 'config',
     cause:
       'A table has a unique or exclusion constraint besides its key, so rows written in two regions at once can exclude each other.',
-    remedy: 'None is needed where values cannot clash; else look at the quarantine, and mend one of the two rows.',
+    remedy:
+      'None is needed where values cannot clash; else look at `syncline quarantine list` for parked rows, and edit or discard them.',
   },
   'SYN-P027': {
     class: 'config',
@@ -523,6 +524,16 @@ export const ERRORS = {
     class: 'infrastructure',
     cause: 'The definition of a table changed while a batch was being applied to it.',
     remedy: 'None: the batch is applied again, by the new definition.',
+  },
+  'SYN-A020': {
+    class: 'operator',
+    cause: 'No row is parked under that id, or not as it was any more.',
+    remedy: 'Look at `syncline quarantine list`: the row may have come back by itself, or was written anew.',
+  },
+  'SYN-A021': {
+    class: 'operator',
+    cause: 'A parked row cannot be given that value.',
+    remedy: 'Name a column of the table that is not of its key, with a value as PostgreSQL prints it.',
   },
   'SYN-T001': {
     class: 'operator',

@@ -47,6 +47,8 @@ export class ApplyActor {
   #consumers: LinkConsumer[] = [];
   #filledAt = -1;
   #isCalm = false;
+  /** Also while the answer to a COMMIT is on its way. */
+  #isApplying = false;
   #nextLookMicros = 0n;
   /** By origin, the local time before which its next event is not due. */
   readonly #ahead = new Map<string, { readonly untilMicros: bigint; readonly isHeld: boolean }>();
@@ -65,6 +67,11 @@ export class ApplyActor {
   /** Between transactions, so that the database shows nothing uncommitted. */
   get isIdle(): boolean {
     return this.#port.transaction?.ended !== false;
+  }
+
+  /** Whether every parked row was looked at since its table was last written to. */
+  get isSettled(): boolean {
+    return !this.#isApplying && !this.#lane.isUnsettled;
   }
 
   /** The process dies: what its connection had not committed is rolled back, a COMMIT under way is carried out. */
@@ -91,6 +98,7 @@ export class ApplyActor {
         await this.#calmDown();
         if (random.chance(0.1)) await this.prune();
         if (this.#shouldLook) await this.#lookAgain();
+        if (this.#lane.isUnsettled && random.chance(0.5)) await this.#lane.settle();
         await this.#applyOnce(random.pick(this.#consumers));
       } catch (error) {
         await this.#recover(error);
@@ -187,7 +195,7 @@ export class ApplyActor {
   }
 
   get #hasWork(): boolean {
-    if (this.#filledAt < this.#world.appends || this.#shouldLook) return true;
+    if (this.#filledAt < this.#world.appends || this.#shouldLook || this.#lane.isUnsettled) return true;
     if (this.#world.isCalm && !this.#isCalm) return true;
     const { name } = this.#region;
     return this.#consumers.some(
@@ -231,7 +239,12 @@ export class ApplyActor {
     if (due.kind !== 'batch') return;
     const items = origin === this.#region.name ? await this.#lane.ownDue(due.items) : due.items;
     if (items.length === 0) return;
-    await this.#lane.apply(origin, items);
+    this.#isApplying = true;
+    try {
+      await this.#lane.apply(origin, items);
+    } finally {
+      this.#isApplying = false;
+    }
     consumer.settle(this.#lane.mark(origin)?.position);
     // There is room to read on.
     this.#filledAt = -1;

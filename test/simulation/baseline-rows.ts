@@ -7,6 +7,7 @@
 import type { Image } from '../../src/change/change-event.ts';
 import type { Random } from '../../src/platform/random.ts';
 import type { ModelDatabase } from './model-database.ts';
+import { CLAIMS } from './model-store.ts';
 import { TABLES } from './workload.ts';
 
 export type BaselineRow = { readonly table: string; readonly image: Image };
@@ -15,9 +16,17 @@ export type BaselineRow = { readonly table: string; readonly image: Image };
 const ASIDE_MICROS = 3_000_000;
 
 export function chooseBaseline(random: Random, regions: readonly string[]): BaselineRow[] {
-  const keys = { kv: ['1', '2', '3', '4'], other: ['1', '2', '3'], owned: regions.map((region) => `${region}1`) };
+  const keys = {
+    kv: ['1', '2', '3', '4'],
+    other: ['1', '2', '3'],
+    owned: regions.map((region) => `${region}1`),
+    claims: ['1', '2', '3'],
+  };
   return TABLES.flatMap((table) =>
-    keys[table].filter(() => random.chance(0.6)).map((id) => ({ table, image: { id, v: 'before', u: null } })),
+    keys[table]
+      .filter(() => random.chance(0.6))
+      // In one region, no two rows claim the same.
+      .map((id) => ({ table, image: { id, v: 'before', ...(table === CLAIMS ? { u: id, w: id } : { u: null }) } })),
   );
 }
 

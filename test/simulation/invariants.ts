@@ -6,6 +6,8 @@ export type InvariantName =
   | 'settles'
   /** Every region holds the fold of all published events. */
   | 'converges'
+  /** Every region parks the same rows: those that the rows above them leave no room for. */
+  | 'parks-alike'
   /** Every committed change is published once, in the order of the WAL, and nothing else is. */
   | 'published-once'
   /** Each transaction of a stream names its predecessor. */

@@ -6,6 +6,7 @@ import {
   type Mark,
   type OwnCommit,
   type OwnCommitState,
+  type ParkedKey,
   type QuarantineEntry,
   type RipeLook,
   type TableShape,
@@ -60,6 +61,11 @@ export class ModelApplyPort implements ApplyPort {
     return this.#database.now();
   }
 
+  async parkedKeys(): Promise<ParkedKey[]> {
+    await this.#step('parked keys');
+    return [...this.#store.parked.values()].map(({ schema, table, key }) => ({ schema, table, key }));
+  }
+
   async ripeLooks(limit: number): Promise<RipeLook[]> {
     await this.#step('ripe looks');
     const ripe: RipeLook[] = [];
@@ -104,7 +110,7 @@ export class ModelApplyPort implements ApplyPort {
       if (key === EVERY_ROW) wholeTables.push(rowName(shape, EVERY_ROW));
     }
     for (const [xid, { stampMicros, byRow }] of versions) {
-      if (hlcFromMicros(stampMicros) > stable) continue;
+      if (hlcFromMicros(stampMicros) > stable || this.#store.straddlesParked({ stampMicros, byRow })) continue;
       const isNeeded = (row: string): boolean => needed.has(row) || wholeTables.some((table) => row.startsWith(table));
       if (![...byRow.keys()].some(isNeeded)) versions.delete(xid);
     }

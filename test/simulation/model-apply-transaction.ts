@@ -7,6 +7,7 @@ import type {
   LookAgain,
   Mark,
   Note,
+  ParkedRow,
   QuarantineEntry,
   RemoveOutcome,
   RemoveRow,
@@ -21,13 +22,17 @@ import type { Image } from '../../src/change/change-event.ts';
 import type { Hlc } from '../../src/change/hlc.ts';
 import type { Position } from '../../src/change/position.ts';
 import { rowKey } from '../../src/change/row-key.ts';
-import { isAbove } from '../../src/change/version.ts';
+import { compareVersions, isAbove, type Version } from '../../src/change/version.ts';
 import { invariant } from '../../src/platform/assert.ts';
 import { fail } from '../../src/platform/errors.ts';
 import type { ModelDatabase } from './model-database.ts';
 import { ModelRows, type RemovedAll, type Told, told } from './model-rows.ts';
 import { type ModelStore, rowName, write } from './model-store.ts';
 import { type CommitPause, type Step, sqlError, type Transaction } from './model-transaction.ts';
+
+function downwards(a: ParkedRow, b: ParkedRow): number {
+  return compareVersions(b, a) || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
+}
 
 export class ModelApplyTransaction implements ApplyTransaction {
   readonly model: Transaction;
@@ -104,6 +109,58 @@ export class ModelApplyTransaction implements ApplyTransaction {
         if (tombstone !== undefined) found.set(key, tombstone);
       }
       return found;
+    });
+  }
+
+  async rivals(
+    shape: TableShape,
+    rows: readonly { key: RowKey; pk: Image; image: Image }[],
+  ): Promise<Map<RowKey, { key: RowKey; pk: Image }[]>> {
+    return await this.#onTable('rivals', shape, rows, async () => {
+      const found = rows.map((row) => [row.key, this.#rows.rivals(shape, row)] as const);
+      return new Map(found.filter(([, rivals]) => rivals.length > 0));
+    });
+  }
+
+  async parked(shape: TableShape, keys: readonly RowKey[]): Promise<Map<RowKey, ParkedRow>> {
+    return await this.#statement('parked', async () => {
+      const found = keys.flatMap((key) => this.#store.parked.get(rowName(shape, key)) ?? []);
+      return new Map(found.map((row) => [row.key, row]));
+    });
+  }
+
+  async parkedBelow(shape: TableShape, above: ParkedRow | null, limit: number): Promise<ParkedRow[]> {
+    return await this.#statement('parked rows', async () => {
+      const ofTable = [...this.#store.parked.values()].filter((row) => row.table === shape.table).sort(downwards);
+      return ofTable.filter((row) => above === null || downwards(above, row) < 0).slice(0, limit);
+    });
+  }
+
+  async putParked(shape: TableShape, rows: readonly ParkedRow[]): Promise<void> {
+    await this.#statement('park', async () => {
+      const { schema, table } = shape;
+      for (const row of rows) {
+        const name = rowName(shape, row.key);
+        const known = this.#store.parked.get(name);
+        if (known !== undefined && compareVersions(known, row) > 0) continue;
+        write(this.#store.parked, name, { ...row, schema, table }, this.model);
+      }
+    });
+  }
+
+  async dropParked(shape: TableShape, keys: readonly RowKey[]): Promise<void> {
+    await this.#statement('parked no more', async () => {
+      for (const key of keys) write(this.#store.parked, rowName(shape, key), undefined, this.model);
+    });
+  }
+
+  async dropParkedBelow(shape: TableShape, version: Version, inclusive: boolean): Promise<ParkedRow[]> {
+    return await this.#statement('parked no more', async () => {
+      const below = [...this.#store.parked.values()].filter(
+        (row) => row.table === shape.table && compareVersions(row, version) < (inclusive ? 1 : 0),
+      );
+      for (const { key } of below) write(this.#store.parked, rowName(shape, key), undefined, this.model);
+      return below;
     });
   }
 

@@ -9,6 +9,7 @@
 import type { RowChange } from '../../src/capture/decoded-transaction.ts';
 import type { Image } from '../../src/change/change-event.ts';
 import { invariant } from '../../src/platform/assert.ts';
+import { UNIQUE_COLUMNS } from './model-store.ts';
 import { type ModelTuple, type Step, sqlError, Transaction, type TransactionKind } from './model-transaction.ts';
 
 /** As in PostgreSQL: `share` is FOR KEY SHARE, `write` FOR NO KEY UPDATE, `key` FOR UPDATE. */
@@ -211,18 +212,17 @@ export class ModelDatabase {
     }
   }
 
-  /** Fails where another row has this value of the unique column; waits for one that might. */
+  /** Fails where another row has the same value of a unique column; waits for one that might. */
   async checkUnique(slot: Slot, image: Image, transaction: Transaction, resumed: Step): Promise<void> {
-    const value = image.u;
-    if (value === null || value === undefined) return;
     for (;;) {
       let blocker: Transaction | null = null;
       for (const other of slot.table.slots.values()) {
         if (other === slot) continue;
         const held = other.holder !== null && other.holder !== transaction && other.pending !== undefined;
-        if (held && (other.pending?.image.u === value || other.tuple?.image.u === value)) blocker = other.holder;
-        else if (!held && this.newest(other, transaction)?.image.u === value) {
-          throw sqlError('23505', `duplicate key value violates unique constraint: u = ${value}`);
+        if (held && (claimsSame(other.pending?.image, image) || claimsSame(other.tuple?.image, image))) {
+          blocker = other.holder;
+        } else if (!held && claimsSame(this.newest(other, transaction)?.image, image)) {
+          throw sqlError('23505', `duplicate key value violates unique constraint: the row ${other.key} has it`);
         }
       }
       if (blocker === null) return;
@@ -337,6 +337,11 @@ export class ModelDatabase {
       transaction.expire = null;
     }
   }
+}
+
+/** Whether two rows have the same value in a unique column. */
+export function claimsSame(one: Image | undefined, other: Image): boolean {
+  return one !== undefined && UNIQUE_COLUMNS.some((column) => one[column] != null && one[column] === other[column]);
 }
 
 function blockerOf(slot: Slot, transaction: Transaction, strength: LockStrength): Transaction | null {

@@ -2,6 +2,7 @@
 import type { RowChange } from '../../src/capture/decoded-transaction.ts';
 import type { Image } from '../../src/change/change-event.ts';
 import type { LockStrength, ModelDatabase, ModelTable, Slot } from './model-database.ts';
+import type { KeptParked } from './model-store.ts';
 import { type CommitPause, type Step, sqlError, type Transaction } from './model-transaction.ts';
 
 export class ModelSession {
@@ -82,6 +83,15 @@ export class ModelSession {
         this.#database.put(slot, transaction, null);
       }
       this.#changed(transaction, { table, operation: 'TRUNCATE', before: null, after: null });
+    });
+  }
+
+  /** What an operator decides about a row that is parked in this region: it has other values, or is none any more. */
+  async decide(parked: KeptParked, after: Image | null): Promise<void> {
+    await this.#run('decide', parked.table, async (transaction) => {
+      const { table, image: before } = parked;
+      const operation = after === null ? 'DELETE' : 'UPDATE';
+      this.#changed(transaction, { table, operation, before, after, operator: true });
     });
   }
 

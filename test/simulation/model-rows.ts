@@ -20,7 +20,7 @@ import { type Hlc, hlcFromMicros } from '../../src/change/hlc.ts';
 import { isAbove } from '../../src/change/version.ts';
 import { invariant } from '../../src/platform/assert.ts';
 import { fail } from '../../src/platform/errors.ts';
-import type { LockStrength, ModelDatabase, ModelTable, Slot } from './model-database.ts';
+import { claimsSame, type LockStrength, type ModelDatabase, type ModelTable, type Slot } from './model-database.ts';
 import { type ModelStore, rowName } from './model-store.ts';
 import type { ModelTuple, Step, Transaction } from './model-transaction.ts';
 
@@ -136,6 +136,15 @@ export class ModelRows {
     this.#database.put(slot, this.#model, null);
   }
 
+  rivals(shape: TableShape, row: Keyed & { readonly image: Image }): Keyed[] {
+    const found: Keyed[] = [];
+    for (const slot of this.#table(shape).slots.values()) {
+      if (slot.key === slotKey(row.key) || !claimsSame(this.#newest(slot)?.image, row.image)) continue;
+      found.push({ key: JSON.stringify([slot.key]), pk: { id: slot.key } });
+    }
+    return found;
+  }
+
   /** The highest tombstone over a row: its own or the table's. */
   tombstone(shape: TableShape, key: RowKey): Tombstone | undefined {
     const own = this.#store.tombstones.get(rowName(shape, key));
@@ -185,8 +194,9 @@ export class ModelRows {
   async #put(shape: TableShape, slot: Slot, row: UpsertRow): Promise<void> {
     const strange = Object.keys(row.image).find((column) => !shape.columns.includes(column));
     if (strange !== undefined) throw fail('SYN-A003', `the table ${shape.id} has no column ${strange}`);
-    const standing = this.#newest(slot)?.image ?? { id: slot.key, v: null, u: null };
-    const image = { ...standing, ...row.image };
+    const standing = this.#newest(slot)?.image;
+    const empty = Object.fromEntries(shape.columns.map((column) => [column, null]));
+    const image = { ...(standing ?? { ...empty, id: slot.key }), ...row.image };
     await this.#database.checkUnique(slot, image, this.#model, this.#resumed);
     this.#database.put(slot, this.#model, image);
   }

@@ -8,12 +8,14 @@ import type {
   ConflictEntry,
   ExactVersion,
   Mark,
+  ParkedRow,
   QuarantineEntry,
   RipeLook,
   RowKey,
   TableShape,
   Tombstone,
 } from '../../src/apply/apply-port.ts';
+import { hlcFromMicros } from '../../src/change/hlc.ts';
 import type { NoteRow } from '../../src/clock/note-store.ts';
 import type { OwnHistory } from '../../src/clock/own-history.ts';
 import type { Transaction } from './model-transaction.ts';
@@ -24,6 +26,7 @@ export type KeptLook = RipeLook & { readonly waitsFor: readonly Transaction[] };
 
 /** The name of every region's first epoch. */
 export const EPOCH = '0000000000000000001';
+export type KeptParked = ParkedRow & { readonly schema: string; readonly table: string };
 
 export class ModelStore {
   ownHistory: OwnHistory = { epoch: EPOCH, lineage: [], fork: null, after: null };
@@ -36,7 +39,21 @@ export class ModelStore {
   readonly looks = new Map<string, KeptLook>();
   readonly conflicts = new Map<string, ConflictEntry>();
   readonly quarantine = new Map<string, QuarantineEntry>();
+  /** By row. */
+  readonly parked = new Map<string, KeptParked>();
   #lookIds = 0;
+
+  /**
+   * Whether the version of a parked row lies between those of a batch in its table and the batch's stamp: then only exact
+   * versions tell which of them are above it.
+   */
+  straddlesParked({ stampMicros, byRow }: KeptVersions): boolean {
+    return [...this.parked.values()].some(({ schema, table, hlc }) => {
+      const prefix = rowName(modelShape(schema, table), '');
+      const isBelow = [...byRow].some(([row, exact]) => row.startsWith(prefix) && exact.hlc <= hlc);
+      return isBelow && hlc <= hlcFromMicros(stampMicros);
+    });
+  }
 
   nextLookId(): string {
     this.#lookIds += 1;
@@ -46,7 +63,7 @@ export class ModelStore {
   /** As it is now, to come back to; nothing in it may be uncommitted. */
   snapshot(): () => void {
     const { ownHistory } = this;
-    const maps = [this.marks, this.versions, this.tombstones, this.looks, this.conflicts, this.quarantine];
+    const maps = [this.marks, this.versions, this.tombstones, this.looks, this.conflicts, this.quarantine, this.parked];
     const copies = maps.map((map) => [...(map as Map<unknown, unknown>)]);
     const notes = [...this.notes];
     return () => {
@@ -82,13 +99,20 @@ export function rowName(shape: { readonly id: string }, key: RowKey): string {
   return `${shape.id} ${key}`;
 }
 
+/** The table with two unique columns; all others have the first of them. */
+export const CLAIMS = 'claims';
+
+/** The columns that are unique, each by itself. */
+export const UNIQUE_COLUMNS = ['u', 'w'] as const;
+
 export function modelShape(schema: string, table: string): TableShape {
   return {
     id: `"${schema}"."${table}"`,
     schema,
     table,
     key: ['id'],
-    columns: ['id', 'v', 'u'],
+    columns: table === CLAIMS ? ['id', 'v', ...UNIQUE_COLUMNS] : ['id', 'v', 'u'],
     keyNeedsDatabase: false,
+    hasClaims: true,
   };
 }

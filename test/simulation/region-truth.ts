@@ -15,8 +15,16 @@ import type { Applies, Transaction } from './model-transaction.ts';
 /** One write of a row: by a user's transaction at this place in the WAL, or by the lane for this event. */
 export type RowHistoryEntry =
   | { readonly local: true; readonly lsn: bigint }
-  /** `position` is null where the transaction does not tell it (a removal that looked again). */
+  /** `position` is null where the transaction does not tell it, or only brings back what had been applied before. */
   | { readonly local: false; readonly origin: string; readonly position: Position | null };
+
+/** What the region's database says of parked rows. */
+export type ParkingTruth = {
+  /** Whether that row is parked. */
+  readonly isParked: (row: string) => boolean;
+  /** Whether an operator decided about a parked row there. */
+  readonly isDecision: (position: Position) => boolean;
+};
 
 export class RegionTruth {
   /** By `rowName`, in the order of commits. */
@@ -26,6 +34,7 @@ export class RegionTruth {
   readonly #region: string;
   readonly #latestMicros: () => bigint;
   readonly #fail: (failure: Failure) => void;
+  readonly #parking: ParkingTruth;
   readonly #applied = new Map<string, Position>();
 
   readonly #isLost: (position: Position) => boolean;
@@ -36,7 +45,9 @@ export class RegionTruth {
     isLost: (position: Position) => boolean,
     latestMicros: () => bigint,
     fail: (failure: Failure) => void,
+    parking: ParkingTruth,
   ) {
+    this.#parking = parking;
     this.#isLost = isLost;
     this.#region = region;
     this.#latestMicros = latestMicros;
@@ -70,8 +81,9 @@ export class RegionTruth {
       if (isEcho) this.#checkEcho(row, write, position);
       const history = this.rows.get(row) ?? [];
       this.rows.set(row, history);
-      if (applies !== null) history.push({ local: false, origin: applies.origin, position });
-      else if (transaction.lsn !== null) history.push({ local: true, lsn: transaction.lsn });
+      if (applies !== null) {
+        history.push({ local: false, origin: applies.origin, position: applies.mark === null ? null : position });
+      } else if (transaction.lsn !== null) history.push({ local: true, lsn: transaction.lsn });
     }
   }
 
@@ -111,8 +123,20 @@ export class RegionTruth {
       this.#fail({ invariant: 'echo', message });
     }
     if (before === null || !before.writer.kind.local) return;
+    // Room is made for a row above it: it waits, or one of its key that is above it does.
+    if (after === null && this.#parking.isParked(row)) return;
+    // What an operator decided is no write of a tuple: it takes the place of any that came before it.
+    const isEarlier = position !== null && before.writer.lsn !== null && before.writer.lsn < positionLsn(position);
+    if (isEarlier && this.#parking.isDecision(position)) return;
     // The lane goes by commit timestamps, which later transactions can share; what users see must not change by that.
-    if (after !== null && after.image.v === before.image.v && after.image.u === before.image.u) return;
+    if (
+      after !== null &&
+      after.image.v === before.image.v &&
+      after.image.u === before.image.u &&
+      after.image.w === before.image.w
+    ) {
+      return;
+    }
     const what = `the echo of ${position} replaces the local write at ${before.writer.lsn}`;
     this.#fail({ invariant: 'echo', message: `${this.#region}: ${what} of ${row}` });
   }

@@ -41,7 +41,13 @@ export class Region {
     this.slot = new ReplicationSlot(this.database);
     const isLostHere = (position: Position): boolean => isLost(this.store.ownHistory, position);
     const latestMicros = (): bigint => this.clock.highestMicros + world.driftMicros;
-    this.truth = new RegionTruth(name, isLostHere, latestMicros, (failure) => world.fail(failure));
+    this.truth = new RegionTruth(name, isLostHere, latestMicros, (failure) => world.fail(failure), {
+      isParked: (row) => this.store.parked.has(row),
+      isDecision: (position) =>
+        this.database.wal.some(
+          ({ lsn, changes }) => lsn === positionLsn(position) && changes.some((change) => change.operator === true),
+        ),
+    });
     this.database.onVisible = (transaction, writes) => this.truth.becameVisible(transaction, writes);
   }
 
@@ -118,6 +124,7 @@ export class Region {
   /** Whether everything committed is published, and everything published was applied here. */
   isSettled(tails: ReadonlyMap<string, Position>): boolean {
     if (this.#agent === null || this.store.looks.size > 0 || !this.#agent.apply.isIdle) return false;
+    if (!this.#agent.apply.isSettled) return false;
     return [...tails].every(([origin, tail]) => this.store.marks.get(origin)?.position === tail);
   }
 

@@ -2,12 +2,14 @@
  * What users do: a few of them in each region, with transactions of a few statements on a few rows.
  *
  * `kv` and `other` are written by everybody. In `owned` each region writes rows of its own, whose unique values move
- * from row to row: within one region they never collide, so they must not on their way either.
+ * from row to row: within one region they never collide, so they must not on their way either. In `claims` everybody writes
+ * the same rows with the same unique values, two to a row.
  */
 import type { Image } from '../../src/change/change-event.ts';
 import { sqlStateOf } from '../../src/platform/errors.ts';
 import type { Random } from '../../src/platform/random.ts';
 import { ModelSession } from './model-foreground.ts';
+import { CLAIMS, type KeptParked } from './model-store.ts';
 import type { Step } from './model-transaction.ts';
 import type { Region } from './region.ts';
 import type { WorldView } from './world-view.ts';
@@ -15,7 +17,7 @@ import type { WorldView } from './world-view.ts';
 const LONG_AGO_MICROS = 946_684_800_000_000n;
 const FAR_AHEAD_MICROS = 31_536_000_000_000n;
 
-export const TABLES = ['kv', 'other', 'owned'] as const;
+export const TABLES = ['kv', 'other', 'owned', CLAIMS] as const;
 /** What an application expects of a database: unique violations, deadlocks, lost connections. */
 const EXPECTED_STATES = new Set(['23505', '40P01', '57P02']);
 
@@ -43,7 +45,9 @@ export class Workload {
         if (this.#world.conditions.foreignRate > 0 && random.chance(this.#world.conditions.foreignRate)) {
           session.foreignOrigin(this.#foreignMicros());
         }
-        for (let left = statements; left > 0; left -= 1) await this.#statement(session, region.name);
+        const parked = random.chance(0.2) ? [...region.store.parked.values()] : [];
+        if (parked.length > 0) await this.#decide(session, random.pick(parked));
+        else for (let left = statements; left > 0; left -= 1) await this.#statement(session, region.name);
         if (random.chance(0.1)) session.rollback();
         else await session.commit(async () => await this.#linger(step));
       });
@@ -88,6 +92,7 @@ export class Workload {
   async #statement(session: ModelSession, region: string): Promise<void> {
     const random = this.#random;
     if (random.chance(0.15)) return await this.#ownedStatement(session, region);
+    if (random.chance(this.#world.conditions.claimingRate)) return await this.#claimingStatement(session);
     const table = random.chance(0.8) ? TABLES[0] : TABLES[1];
     const key = String(1 + random.below(3));
     const v = this.#value();
@@ -123,12 +128,36 @@ export class Workload {
     else if (dice < 50) await session.update(table, key, (image) => ({ ...image, v, u }));
     else if (dice < 65) await session.changeKey(table, key, other);
     else if (dice < 80) await session.delete(table, key);
-    else await this.#swap(session, key, other);
+    else await this.#swap(session, table, key, other);
+  }
+
+  async #claimingStatement(session: ModelSession): Promise<void> {
+    const random = this.#random;
+    const table = TABLES[3];
+    const key = String(1 + random.below(4));
+    const some = (): string | null => (random.chance(0.3) ? null : String(1 + random.below(3)));
+    const claims = { u: some(), w: some() };
+    const v = this.#value();
+    const dice = random.below(100);
+    if (dice < 40) {
+      const change = (image: Image): Image => ({ ...image, v, ...claims });
+      if ((await session.update(table, key, change)) === 0) await session.insert(table, key, { id: key, v, ...claims });
+    } else if (dice < 55) await session.update(table, key, (image) => ({ ...image, v }));
+    else if (dice < 72) await session.delete(table, key);
+    else if (dice < 80) await session.changeKey(table, key, String(1 + random.below(5)));
+    else if (dice < 83) await session.truncate(table);
+    else await this.#swap(session, table, key, String(1 + random.below(4)));
+  }
+
+  /** An operator decides about a parked row, in a transaction of its own. */
+  async #decide(session: ModelSession, parked: KeptParked): Promise<void> {
+    const random = this.#random;
+    const u = random.chance(0.5) ? null : String(1 + random.below(3));
+    await session.decide(parked, random.chance(0.3) ? null : { ...parked.image, v: this.#value(), u });
   }
 
   /** Two rows change their unique values, by way of none. */
-  async #swap(session: ModelSession, one: string, other: string): Promise<void> {
-    const table = TABLES[2];
+  async #swap(session: ModelSession, table: string, one: string, other: string): Promise<void> {
     let [ofOne, ofOther]: (string | null)[] = [null, null];
     const take = async (key: string, u: string | null): Promise<string | null> => {
       let taken: string | null = null;

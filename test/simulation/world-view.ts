@@ -14,6 +14,8 @@ export type Conditions = {
   readonly giantRows: number;
   /** Probability that a reader loses a transaction that it comes to. */
   readonly lossRate: number;
+  /** Probability that a statement writes to rows that claim values of each other. */
+  readonly claimingRate: number;
   /** Whether clocks of regions differ and step back. */
   readonly badClocks: boolean;
   /** How far ahead of the local clock events may be before they are held. */

@@ -58,6 +58,7 @@ export class World implements WorldView {
     this.conditions = {
       giantRows: random.chance(0.15) ? 2 + random.below(3) : READ_AHEAD.rows_max,
       lossRate: random.chance(0.2) ? 0.05 : 0,
+      claimingRate: random.pick([0.2, 0.2, 0.9]),
       badClocks: random.chance(BAD_CLOCKS_SHARE),
       driftMicros: random.pick([100_000n, 1_000_000n, 60_000_000n]),
       allowsDrift: random.chance(0.5),
@@ -181,10 +182,11 @@ export class World implements WorldView {
       const pruning = apply?.prune();
       await this.scheduler.run(STEPS_PER_ROUND);
       await pruning;
-      const { versions, tombstones, looks } = store;
+      const { tombstones, looks } = store;
+      const versions = [...store.versions.values()].filter((kept) => !store.straddlesParked(kept));
       const notes = store.notes.filter((note) => note.lsn <= slot.confirmedLsn).length;
-      const kept = `${versions.size} versions, ${tombstones.size} tombstones, ${looks.size} looks, ${notes} notes`;
-      if (versions.size + tombstones.size + looks.size === 0 && notes <= 1) continue;
+      const kept = `${versions.length} versions, ${tombstones.size} tombstones, ${looks.size} looks, ${notes} notes`;
+      if (versions.length + tombstones.size + looks.size === 0 && notes <= 1) continue;
       return { invariant: 'forgets', message: `${name} still keeps ${kept}` };
     }
     return null;

@@ -11,6 +11,7 @@ import { bookkeepingContract } from './apply-port-contract-bookkeeping.ts';
 import { guardContract } from './apply-port-contract-guards.ts';
 import { interleavingContract } from './apply-port-contract-interleavings.ts';
 import { lockContract } from './apply-port-contract-locks.ts';
+import { parkedContract } from './apply-port-contract-parked.ts';
 import { rowContract } from './apply-port-contract-rows.ts';
 import type { MakeHarness } from './apply-port-harness.ts';
 
@@ -20,6 +21,7 @@ export function applyPortContract(name: string, make: MakeHarness): void {
     describe('guards and tombstones', () => guardContract(make));
     describe('interleavings with the foreground', () => interleavingContract(make));
     describe('locks', () => lockContract(make));
+    describe('rows that claim one value', () => parkedContract(make));
     describe('bookkeeping', () => bookkeepingContract(make));
   });
 }

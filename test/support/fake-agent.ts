@@ -1,5 +1,6 @@
 // An agent as the API sees it, whose state a test sets by hand. Links are kept by the real store.
 
+import type { Image } from '../../src/change/change-event.ts';
 import type { AgentControl, AgentStatus, ReplicationLink } from '../../src/monitor/agent-status.ts';
 import type { LinkPatch, LinkStore } from '../../src/topology/link-store.ts';
 
@@ -7,6 +8,7 @@ export class FakeAgent implements AgentControl {
   readonly #links: LinkStore;
   readonly retried: string[] = [];
   readonly discarded: string[] = [];
+  readonly edited: { readonly parkedId: string; readonly values: Image }[] = [];
   /** What differs from an agent in good health. */
   state: Partial<AgentStatus> = {};
   link: Partial<ReplicationLink> = {};
@@ -43,6 +45,7 @@ export class FakeAgent implements AgentControl {
       },
       links: this.#links.links.map((stored) => this.#live(stored)),
       conflicts_by_table: { 'public.t': 2 },
+      parked_by_table: { 'public.t': 4 },
       log: { bytes: 1_000, bytes_max: 10_000 },
       problems: [],
       ...this.state,
@@ -63,6 +66,10 @@ export class FakeAgent implements AgentControl {
   async discardQuarantined(eventIds: readonly string[]): Promise<number> {
     this.discarded.push(...eventIds);
     return eventIds.length;
+  }
+
+  async editParked(parkedId: string, values: Image): Promise<void> {
+    this.edited.push({ parkedId, values });
   }
 
   #live(stored: LinkStore['links'][number]): ReplicationLink {

@@ -1,0 +1,132 @@
+/**
+ * Brings parked rows back once nothing above them is in their way.
+ *
+ * A parked row names the visible row that blocked it. As long as that row still conflicts with it, it stays: versions of a
+ * row only grow. Else it is suspect, and is applied again as it was when it came: it may find another row above it, or take
+ * its place and displace lower ones, which are looked at in turn. Changing whether a row is visible affects lower rows only,
+ * and the highest suspect goes first, so it comes to an end, and the end is the same in every region.
+ *
+ * A row comes back in a transaction of its own origin, under its own version: within another origin's batch its tuple
+ * would pass for that one's. It needs no note, since the marks cover it since it was parked. Where a foreground takes the value
+ * in the same moment the table stays unsettled, and its turn comes again.
+ */
+import { hlcMicrosCeil } from '../change/hlc.ts';
+import { VERSION_ZERO } from '../change/version.ts';
+import { sqlStateOf } from '../platform/errors.ts';
+import type { ApplyPort, ApplyTransaction, ParkedRow, RowKey, TableShape } from './apply-port.ts';
+import type { BatchWriter } from './batch-writer.ts';
+import type { ParkedKeys } from './parked-keys.ts';
+
+/** Unique and exclusion constraints: what two rows that claim one value run into. */
+const CLAIM_STATES = new Set(['23505', '23P01']);
+/** Rows that are looked at, and that come back, at once. */
+const PAGE_ROWS = 500;
+const RELEASE_ROWS_MAX = 100;
+/** Transactions of one turn: then other streams have theirs. */
+const RELEASES_MAX = 20;
+
+export function isClaimViolation(error: unknown): boolean {
+  return CLAIM_STATES.has(sqlStateOf(error) ?? '');
+}
+
+export type MakeWriter = (transaction: ApplyTransaction, origin: string) => BatchWriter;
+
+export class ParkedSettler {
+  readonly #port: ApplyPort;
+  readonly #region: string;
+  readonly #parked: ParkedKeys;
+  readonly #makeWriter: MakeWriter;
+
+  constructor(port: ApplyPort, region: string, parked: ParkedKeys, makeWriter: MakeWriter) {
+    this.#port = port;
+    this.#region = region;
+    this.#parked = parked;
+    this.#makeWriter = makeWriter;
+  }
+
+  /** Looks at the tables that are unsettled; returns how many parked rows were looked at closely. */
+  async run(): Promise<number> {
+    let released = 0;
+    for (const { schema, table } of this.#parked.unsettled) {
+      const shape = await this.#port.shape(schema, table);
+      if (shape === null) this.#parked.settled(schema, table);
+      else released += await this.#settle(shape);
+    }
+    return released;
+  }
+
+  async #settle(shape: TableShape): Promise<number> {
+    let released = 0;
+    // Whose key a user has inserted waits for the echo of that, which unsettles the table again.
+    const waiting = new Set<RowKey>();
+    for (let turn = 0; turn < RELEASES_MAX; turn += 1) {
+      const suspects = await this.#suspects(shape, waiting);
+      if (suspects.length === 0) {
+        this.#parked.settled(shape.schema, shape.table);
+        break;
+      }
+      const together = withFirst(suspects);
+      try {
+        for (const key of await this.#release(shape, together)) waiting.add(key);
+      } catch (error) {
+        if (!isClaimViolation(error)) throw error;
+        break;
+      }
+      released += together.length;
+    }
+    return released;
+  }
+
+  /** Parked rows, the highest first, that the row named as their blocker is not in the way of. */
+  async #suspects(shape: TableShape, waiting: ReadonlySet<RowKey>): Promise<ParkedRow[]> {
+    const transaction = await this.#port.begin(this.#region, 1n);
+    try {
+      for (let above: ParkedRow | null = null; ; ) {
+        const page: ParkedRow[] = await transaction.parkedBelow(shape, above, PAGE_ROWS);
+        const last = page.at(-1);
+        if (last === undefined) return [];
+        const rivals = await transaction.rivals(shape, page);
+        const suspects = page.filter(
+          ({ key, blocker }) => !waiting.has(key) && !rivals.get(key)?.some((rival) => rival.key === blocker),
+        );
+        if (suspects.length > 0) return suspects;
+        above = last;
+      }
+    } finally {
+      await transaction.rollback();
+    }
+  }
+
+  /** Returns the keys of those that wait for an echo. */
+  async #release(shape: TableShape, rows: readonly ParkedRow[]): Promise<RowKey[]> {
+    const waiting: RowKey[] = [];
+    const [first] = rows;
+    if (first === undefined) return waiting;
+    // What was there before replication began is nobody's event, and below all.
+    const origin = first.origin === VERSION_ZERO.origin ? this.#region : first.origin;
+    const transaction = await this.#port.begin(origin, first.hlc === VERSION_ZERO.hlc ? 1n : hlcMicrosCeil(first.hlc));
+    const writer = this.#makeWriter(transaction, origin);
+    try {
+      for (const row of rows) if (!(await writer.release(shape, row))) waiting.push(row.key);
+      await writer.record(() => new Set());
+      await transaction.commit();
+    } catch (error) {
+      await transaction.rollback();
+      throw error;
+    }
+    this.#parked.changed(writer.parking.changes);
+    return waiting;
+  }
+}
+
+/**
+ * The first with those that follow it of the same origin. The transaction's stamp is that of the first, which is the
+ * highest; a row whose exact version cannot be kept needs one that is exact.
+ */
+function withFirst(suspects: readonly ParkedRow[]): ParkedRow[] {
+  const [first] = suspects;
+  if (first === undefined) return [];
+  if (first.position === null) return [first];
+  const end = suspects.findIndex(({ origin, position }) => origin !== first.origin || position === null);
+  return suspects.slice(0, Math.min(end < 0 ? suspects.length : end, RELEASE_ROWS_MAX));
+}
