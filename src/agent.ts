@@ -30,6 +30,7 @@ import type {
   Problem,
   ReplicationLink,
 } from './monitor/agent-status.ts';
+import { dropOldConflicts } from './monitor/conflict-retention.ts';
 import { LinkActivity, toProblem } from './monitor/link-activity.ts';
 import { checkPrerequisites } from './monitor/prerequisites.ts';
 import { Backoff } from './platform/backoff.ts';
@@ -47,6 +48,7 @@ import { LinkStore, linkId } from './topology/link-store.ts';
 
 const MS_PER_HOUR = 3_600_000;
 const TRIM_PERIOD_MS = 5_000;
+const RETENTION_PERIOD_MS = 60_000;
 const CAPTURE_AGAIN_MS = 5_000;
 const TERMINATE_POLL_MS = 50;
 /** A log whose bound is small still takes many appends: one that is larger than what was trimmed would never fit. */
@@ -77,6 +79,7 @@ export class Agent implements AgentControl, AsyncDisposable {
   #quarantined = new Map<string, number>();
   #problems: readonly Problem[] = [];
   #logBytes = 0;
+  #nextRetentionMs = 0;
   #upkeep: Promise<unknown> = Promise.resolve();
 
   private constructor(config: Config, logger: Logger, parts: Parts) {
@@ -448,11 +451,19 @@ export class Agent implements AgentControl, AsyncDisposable {
       try {
         await this.#countQuarantine();
         await this.#trim();
+        await this.#dropOldConflicts();
       } catch (error) {
         this.#logger.warn({ err: error }, 'upkeep is put off');
       }
       await delay(TRIM_PERIOD_MS, undefined, { signal }).catch(() => undefined);
     }
+  }
+
+  async #dropOldConflicts(): Promise<void> {
+    if (Date.now() < this.#nextRetentionMs) return;
+    this.#nextRetentionMs = Date.now() + RETENTION_PERIOD_MS;
+    const records = await dropOldConflicts(this.#control, this.#config.conflicts);
+    if (records > 0) this.#logger.info({ records }, 'old records of the conflict log were dropped');
   }
 
   async #countQuarantine(): Promise<void> {

@@ -9,8 +9,7 @@
  * touches a later local write, and it brings every row to the winner that all other regions compute.
  */
 import { isoToMicros } from '../change/change-event.ts';
-import { hlcMicros } from '../change/hlc.ts';
-import { positionLsn } from '../change/position.ts';
+import { type Hlc, hlcMicros } from '../change/hlc.ts';
 import { isAbove, type Version } from '../change/version.ts';
 import type { TableShape } from './apply-port.ts';
 import type { BatchWriter, StandingRow } from './batch-writer.ts';
@@ -20,14 +19,14 @@ import type { ChainLink, RowOp, Step } from './net-change.ts';
 export class EchoWriter {
   readonly #writer: BatchWriter;
   readonly #self: string;
-  readonly #missingLsn: bigint;
+  readonly #lostBelow: Hlc;
   /** Rows whose tuple this batch has rewritten. */
   readonly #rewritten = new Set<string>();
 
-  constructor(writer: BatchWriter, self: string, missingLsn: bigint) {
+  constructor(writer: BatchWriter, self: string, lostBelow: Hlc) {
     this.#writer = writer;
     this.#self = self;
-    this.#missingLsn = missingLsn;
+    this.#lostBelow = lostBelow;
   }
 
   async write(steps: readonly Step[]): Promise<void> {
@@ -81,14 +80,10 @@ export class EchoWriter {
     return true;
   }
 
-  /** Below this place in the WAL, an event that the lane does not remember may have overwritten it. */
+  /** An event that was forgotten unsettled may have overwritten it. */
   #needsLook(op: RowOp): boolean {
     const { source } = op.last;
-    return (
-      op.kind === 'remove' ||
-      isPushed(source.hlc, commitMicros(op.last)) ||
-      positionLsn(source.position) < this.#missingLsn
-    );
+    return op.kind === 'remove' || isPushed(source.hlc, commitMicros(op.last)) || source.hlc < this.#lostBelow;
   }
 
   async #truncate(shape: TableShape, link: ChainLink): Promise<void> {

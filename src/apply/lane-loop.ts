@@ -29,6 +29,7 @@ const RECHECK_MS = 2;
 const IDLE_MS = 200;
 const LOOK_PERIOD_MS = 200;
 const PRUNE_PERIOD_MS = 1_000;
+const SETTLE_PERIOD_MS = 500;
 const PRUNE_ROWS_MAX = 10_000;
 const BROKEN_RETRY_MS = 5_000;
 
@@ -65,6 +66,7 @@ export class LaneLoop {
   readonly #nowMs: () => number;
   #nextLookMs = 0;
   #nextPruneMs = 0;
+  #nextSettleMs = 0;
 
   constructor(options: LaneLoopOptions) {
     this.#options = options;
@@ -98,6 +100,10 @@ export class LaneLoop {
     if (now >= this.#nextLookMs) {
       const settled = await this.#yielding(async () => await lane.lookAgain());
       this.#nextLookMs = (settled ?? 0) > 0 ? now : now + LOOK_PERIOD_MS;
+    }
+    if (now >= this.#nextSettleMs) {
+      this.#nextSettleMs = now + SETTLE_PERIOD_MS;
+      await this.#yielding(async () => await lane.settleConflicts());
     }
     if (now >= this.#nextPruneMs) {
       this.#nextPruneMs = now + PRUNE_PERIOD_MS;

@@ -33,21 +33,21 @@ import {
 import { rowLossEntry, type Side } from './conflicts.ts';
 import { type Current, echoTakes, tupleVersion } from './decide.ts';
 import { toQuarantine } from './quarantine-entry.ts';
-import type { RecentEvents } from './recent-events.ts';
+import type { UnsettledEvents } from './unsettled-events.ts';
 
 const LOOKS_PER_TRANSACTION = 500;
 
 export class LookAgainRunner {
   readonly #port: ApplyPort;
   readonly #stability: Stability;
-  readonly #recent: () => RecentEvents;
+  readonly #unsettled: () => UnsettledEvents;
   /** Ripe intents that wait for the echo: the newest note when they were found, and the first one after that. */
   readonly #waiting = new Map<string, { readonly foundAt: bigint; echoTo: bigint | null }>();
 
-  constructor(port: ApplyPort, stability: Stability, recent: () => RecentEvents) {
+  constructor(port: ApplyPort, stability: Stability, unsettled: () => UnsettledEvents) {
     this.#port = port;
     this.#stability = stability;
-    this.#recent = recent;
+    this.#unsettled = unsettled;
   }
 
   /**
@@ -107,8 +107,9 @@ export class LookAgainRunner {
       await this.#inTransaction(origin, [look], async (transaction) => {
         if (shape === null) return;
         const winner = await restore(transaction, shape, look, event);
-        // An event that the lane remembers is judged by what it remembers.
-        const isJudged = this.#recent().find(shape.id, look.key, look.version) !== undefined;
+        // An event that was not forgotten unsettled is judged from all events on its row.
+        const { lostBelow } = this.#unsettled();
+        const isJudged = look.version.hlc >= lostBelow || this.#unsettled().knows(shape.id, look.key, look.version);
         if (winner === null || winner.version.origin === origin || isJudged) return;
         const loser: Side = { version: look.version, event_id: event.event_id, image: event.after_image };
         await transaction.recordConflicts([rowLossEntry(shape, look.key, look.pk, loser, winner)]);

@@ -6,6 +6,7 @@
  */
 import type {
   ConflictEntry,
+  ConflictHorizon,
   ExactVersion,
   Mark,
   QuarantineEntry,
@@ -35,6 +36,7 @@ export class ModelStore {
   readonly tombstones = new Map<string, Tombstone>();
   readonly looks = new Map<string, KeptLook>();
   readonly conflicts = new Map<string, ConflictEntry>();
+  conflictHorizon: ConflictHorizon | null = null;
   readonly quarantine = new Map<string, QuarantineEntry>();
   #lookIds = 0;
 

@@ -1,29 +1,14 @@
-/** Invariants of rows at the end: every region holds the fold, and every loss is in a conflict log. */
+/** Invariants of rows at the end: every region holds the fold of all events, and set none of them aside. */
 
-import type { ConflictEntry } from '../../src/apply/apply-port.ts';
-import { conflictId } from '../../src/apply/conflicts.ts';
 import type { Image } from '../../src/change/change-event.ts';
-import { compareVersions, isAbove, VERSION_ZERO } from '../../src/change/version.ts';
+import { VERSION_ZERO } from '../../src/change/version.ts';
 import { foldRow } from '../../src/resolve/fold.ts';
 import type { Failure } from './invariants.ts';
-import { modelShape, rowName } from './model-store.ts';
-import { areConcurrent, eventsByRow, follows, type Published, type RowEvent } from './published.ts';
+import { eventsByRow, type Published, type RowEvent } from './published.ts';
 import type { Region } from './region.ts';
-import type { Conditions } from './world-view.ts';
 
-export function checkRows(
-  regions: readonly Region[],
-  published: Published,
-  table: string,
-  conditions: Conditions,
-): Failure | null {
-  const events = eventsByRow(published, table);
-  return (
-    checkFold(regions, events, table) ??
-    checkQuarantine(regions) ??
-    checkLosses(regions, events, table, conditions) ??
-    checkConflicts(regions, events, table, conditions)
-  );
+export function checkRows(regions: readonly Region[], published: Published, table: string): Failure | null {
+  return checkFold(regions, eventsByRow(published, table), table) ?? checkQuarantine(regions);
 }
 
 function checkFold(regions: readonly Region[], events: Map<string, RowEvent[]>, table: string): Failure | null {
@@ -53,106 +38,4 @@ function checkQuarantine(regions: readonly Region[]): Failure | null {
     }
   }
   return null;
-}
-
-/** The last event of each transaction on the row: the others of it are its own earlier versions. */
-function lastOfTransactions(events: readonly RowEvent[]): RowEvent[] {
-  const last = new Map<string, RowEvent>();
-  for (const event of events) {
-    const id = `${event.origin} ${event.position}`;
-    const known = last.get(id);
-    if (known === undefined || event.index >= known.index) last.set(id, event);
-  }
-  return [...last.values()];
-}
-
-/** An event lost to a higher concurrent one, unless an event that has seen it is concurrent with that one too. */
-function losesTo(loser: RowEvent, winner: RowEvent, all: readonly RowEvent[]): boolean {
-  if (!areConcurrent(loser, winner) || !isAbove(winner, loser)) return false;
-  return !all.some((carrier) => carrier !== loser && follows(carrier, loser) && areConcurrent(carrier, winner));
-}
-
-function checkLosses(
-  regions: readonly Region[],
-  events: Map<string, RowEvent[]>,
-  table: string,
-  conditions: Conditions,
-): Failure | null {
-  const shape = modelShape('public', table);
-  for (const [row, every] of events) {
-    const all = lastOfTransactions(every);
-    for (const loser of all) {
-      if (loser.isTruncate) continue;
-      const home = regions.find(({ name }) => name === loser.origin);
-      if (home === undefined) continue;
-      // A removal leaves no row to tell of it: where it is not remembered, an upsert does not meet it.
-      if (loser.after === null && !isRemembered(home, loser, conditions)) continue;
-      const winners = all.filter((winner) => losesTo(loser, winner, all) && isRemembered(home, winner, conditions));
-      if (winners.length === 0) continue;
-      const highest = winners.reduce((a, b) => (compareVersions(a, b) > 0 ? a : b));
-      const key = row.slice(shape.id.length + 1);
-      if (home.store.conflicts.has(conflictId(shape.id, key, loser))) continue;
-      const message = `${tellEvent(loser)} lost ${row} to ${tellEvent(highest)}, and ${loser.origin} does not tell`;
-      return { invariant: 'losses-recorded', message };
-    }
-  }
-  return null;
-}
-
-function checkConflicts(
-  regions: readonly Region[],
-  events: Map<string, RowEvent[]>,
-  table: string,
-  conditions: Conditions,
-): Failure | null {
-  const shape = modelShape('public', table);
-  for (const region of regions) {
-    for (const conflict of region.store.conflicts.values()) {
-      if (conflict.table_name !== table) continue;
-      const row = rowName(shape, JSON.stringify([conflict.row_pk.id]));
-      const wrong = whatIsWrong(conflict, lastOfTransactions(events.get(row) ?? []), region, conditions);
-      if (wrong === null) continue;
-      const message = `${region.name} has a conflict on ${row} of ${tellVersion(conflict.loser)} with ${tellVersion(conflict.winner)}: ${wrong}`;
-      return { invariant: 'conflicts-real', message };
-    }
-  }
-  return null;
-}
-
-function whatIsWrong(
-  { loser, winner }: ConflictEntry,
-  events: readonly RowEvent[],
-  region: Region,
-  conditions: Conditions,
-): string | null {
-  const lost = events.find((event) => compareVersions(event, loser) === 0);
-  const won = events.find((event) => compareVersions(event, winner) === 0);
-  if (lost === undefined || won === undefined) {
-    // A local row of which the lane remembers nothing goes by its commit timestamp, also where its stamp was pushed.
-    return conditions.badClocks ? null : 'there is no such event';
-  }
-  if (!isAbove(winner, loser)) return 'the lower one won';
-  if (areConcurrent(lost, won)) return null;
-  // Of what it does not remember a lane cannot always tell; then a conflict too many is right.
-  const isCertain = isRemembered(region, lost, conditions) && isRemembered(region, won, conditions);
-  return isCertain ? 'they are not concurrent' : null;
-}
-
-/** Whether every lane of the region remembered the event, once it had passed. */
-function isRemembered(
-  { truth }: Region,
-  { origin, position, transactionRows }: RowEvent,
-  conditions: Conditions,
-): boolean {
-  return (
-    transactionRows <= conditions.giantRows && truth.forgotten.every((lane) => position > (lane.get(origin) ?? ''))
-  );
-}
-
-function tellVersion({ hlc, origin }: { readonly hlc: bigint; readonly origin: string }): string {
-  return `${origin} ${hlc}`;
-}
-
-function tellEvent(event: RowEvent): string {
-  return `${tellVersion(event)} (${event.position.slice(-4)})`;
 }

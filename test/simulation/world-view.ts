@@ -10,6 +10,10 @@ export type Conditions = {
   readonly giantRows: number;
   /** Probability that a reader loses a transaction that it comes to. */
   readonly lossRate: number;
+  /** How many unsettled events a lane keeps in mind. */
+  readonly unsettledMax: number;
+  /** Whether time passes so fast, with so many heartbeats, that events become stable while others are written. */
+  readonly isSwift: boolean;
   /** Whether clocks of regions differ and step back. */
   readonly badClocks: boolean;
   /** Probability that a transaction is another tool's. */
