@@ -47,12 +47,13 @@ export class ModelStore {
 
   /** As it is now, to come back to; nothing in it may be uncommitted. */
   snapshot(): () => void {
-    const { ownHistory } = this;
+    const { conflictHorizon, ownHistory } = this;
     const maps = [this.marks, this.versions, this.tombstones, this.looks, this.conflicts, this.quarantine];
     const copies = maps.map((map) => [...(map as Map<unknown, unknown>)]);
     const notes = [...this.notes];
     return () => {
       this.ownHistory = ownHistory;
+      this.conflictHorizon = conflictHorizon;
       for (const [place, map] of maps.entries()) {
         map.clear();
         for (const [key, value] of copies[place] ?? []) (map as Map<unknown, unknown>).set(key, value);
