@@ -39,6 +39,7 @@ import type {
   ReplicationLink,
 } from './monitor/agent-status.ts';
 import { baselineStatus, linkBaseline } from './monitor/baseline-view.ts';
+import { dropOldConflicts } from './monitor/conflict-retention.ts';
 import type { Finding } from './monitor/finding.ts';
 import { LinkActivity, toProblem } from './monitor/link-activity.ts';
 import { checkPrerequisites } from './monitor/prerequisites.ts';
@@ -57,6 +58,7 @@ import { LinkStore, linkId } from './topology/link-store.ts';
 
 const MS_PER_HOUR = 3_600_000;
 const TRIM_PERIOD_MS = 5_000;
+const RETENTION_PERIOD_MS = 60_000;
 const CAPTURE_AGAIN_MS = 5_000;
 const TERMINATE_POLL_MS = 50;
 /** A log whose bound is small still takes many appends: one that is larger than what was trimmed would never fit. */
@@ -92,6 +94,7 @@ export class Agent implements AgentControl, AsyncDisposable {
   #parked: Readonly<Record<string, number>> = {};
   #problems: readonly Problem[] = [];
   #logBytes = 0;
+  #nextRetentionMs = 0;
   #upkeep: Promise<unknown> = Promise.resolve();
   #gating: Promise<void> = Promise.resolve();
 
@@ -557,11 +560,19 @@ export class Agent implements AgentControl, AsyncDisposable {
       try {
         await this.#countQuarantine();
         await this.#trim();
+        await this.#dropOldConflicts();
       } catch (error) {
         this.#logger.warn({ err: error }, 'upkeep is put off');
       }
       await delay(TRIM_PERIOD_MS, undefined, { signal }).catch(() => undefined);
     }
+  }
+
+  async #dropOldConflicts(): Promise<void> {
+    if (Date.now() < this.#nextRetentionMs) return;
+    this.#nextRetentionMs = Date.now() + RETENTION_PERIOD_MS;
+    const records = await dropOldConflicts(this.#control, this.#config.conflicts);
+    if (records > 0) this.#logger.info({ records }, 'old records of the conflict log were dropped');
   }
 
   async #countQuarantine(): Promise<void> {

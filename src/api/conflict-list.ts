@@ -1,7 +1,12 @@
 // The conflict log, newest first. Images are sent as they are stored; rows beyond the bound of a page
 // are read by their keys only.
+//
+// The order is that of when a record was made, which does not change when a higher winner replaces the first one or the
+// record turns final. So a page never skips or repeats a record, whatever happens meanwhile. Each filter has an index in
+// that order; records in which a region lost and those in which it won are two, taken together.
 
-import type { TextRow } from '../platform/postgres.ts';
+import { fail } from '../platform/errors.ts';
+import type { TextRow, TextValue } from '../platform/postgres.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
 import { addTable, Conditions, decodeCursor, PAGE_BYTES_MAX, type Page, timeValue, toPage } from './paging.ts';
 import type { Conflict, ConflictQuery } from './schemas.ts';
@@ -11,30 +16,59 @@ const IMAGES = ['row_pk', 'image_a', 'image_b', 'base_image', 'result_image'];
 const CURSOR = [/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/, /^[0-9a-f-]{36}$/];
 
 export async function listConflicts(database: Queryable, query: ConflictQuery): Promise<Page<Conflict>> {
-  const { table, from, to, strategy, region, cursor, limit } = query;
+  const { text, values } = conflictStatement(query);
+  const { rows } = await database.query(text, values);
+  return toPage(rows, query.limit, toConflict, (row) => [String(row.resolved_at), String(row.conflict_id)]);
+}
+
+export function conflictStatement(query: ConflictQuery): { readonly text: string; readonly values: TextValue[] } {
+  const { table, from, to, strategy, region, pk, provisional, cursor, limit } = query;
   const conditions = new Conditions();
   if (table !== undefined) addTable(conditions, table);
   if (from !== undefined) conditions.add('resolved_at >= ?::timestamptz', timeValue('from', from));
   if (to !== undefined) conditions.add('resolved_at < ?::timestamptz', timeValue('to', to));
   if (strategy !== undefined) conditions.add('resolution_strategy = ?', strategy);
-  if (region !== undefined) conditions.add('(loser_origin = ? or winner_origin = ?)', region, region);
+  if (pk !== undefined) conditions.add('row_pk = ?::jsonb', keyValue(pk));
+  if (provisional !== undefined) conditions.add(provisional ? 'provisional' : 'not provisional');
   if (cursor !== undefined) {
     conditions.add('(resolved_at, conflict_id) < (?::timestamptz, ?::uuid)', ...decodeCursor(cursor, CURSOR));
   }
+  const newestOf = (also: string): string =>
+    `(select * from syncline.conflict_log where ${conditions.sql}${also}
+       order by resolved_at desc, conflict_id desc limit ${limit + 1})`;
+  const regionValue = region === undefined ? '' : conditions.value(region);
+  const newest =
+    region === undefined
+      ? newestOf('')
+      : `(select * from (${newestOf(` and loser_origin = ${regionValue}`)} union all
+            ${newestOf(` and winner_origin = ${regionValue} and loser_origin <> winner_origin`)}) as either
+           order by resolved_at desc, conflict_id desc limit ${limit + 1})`;
   const images = IMAGES.map((column) => `case when fits then ${column}::text end as ${column}`).join(', ');
   const size = IMAGES.map((column) => `coalesce(pg_column_size(${column}), 0)`).join(' + ');
-  const { rows } = await database.query(
-    `select conflict_id, event_id_a, event_id_b, schema_name, table_name, resolution_strategy, winner_event_id,
+  const text = `select conflict_id, event_id_a, event_id_b, schema_name, table_name, resolution_strategy, winner_event_id,
             loser_origin, winner_origin, lpad(loser_hlc::text, 19, '0') as loser_hlc, lpad(winner_hlc::text, 19, '0') as winner_hlc,
-            provisional, to_char(resolved_at at time zone 'UTC', ${ISO}) as resolved_at, fits, ${images}
+            provisional, provisional_reason, to_char(resolved_at at time zone 'UTC', ${ISO}) as resolved_at, fits, ${images}
        from (select c.*, row_number() over newest = 1 or sum(${size}) over newest <= ${PAGE_BYTES_MAX} as fits
-               from (select * from syncline.conflict_log where ${conditions.sql}
-                      order by resolved_at desc, conflict_id desc limit ${limit + 1}) as c
+               from ${newest} as c
              window newest as (order by c.resolved_at desc, c.conflict_id desc)) as l
-      order by l.resolved_at desc, conflict_id desc`,
-    conditions.values,
+      order by l.resolved_at desc, conflict_id desc`;
+  return { text, values: conditions.values };
+}
+
+/** The whole key of a row, as a record holds it: every value as text. */
+function keyValue(text: string): string {
+  let key: unknown;
+  try {
+    key = JSON.parse(text);
+  } catch {
+    key = undefined;
+  }
+  if (typeof key !== 'object' || key === null || Array.isArray(key)) {
+    throw fail('SYN-T005', 'pk: is no JSON object of the key, such as {"id":"7"}');
+  }
+  return JSON.stringify(
+    Object.fromEntries(Object.entries(key).map(([column, value]) => [column, value === null ? null : String(value)])),
   );
-  return toPage(rows, limit, toConflict, (row) => [String(row.resolved_at), String(row.conflict_id)]);
 }
 
 const image = (text: string | null | undefined): Conflict['image_a'] =>
@@ -56,6 +90,7 @@ function toConflict(row: TextRow): Conflict {
     base_image: image(row.base_image),
     result_image: image(row.result_image),
     provisional: row.provisional === 't',
+    provisional_reason: row.provisional_reason ?? null,
     loser_region: String(row.loser_origin),
     winner_region: String(row.winner_origin),
     loser_hlc: String(row.loser_hlc),

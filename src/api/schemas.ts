@@ -98,6 +98,8 @@ export const ConflictQuery = Type.Object(
     to: Type.Optional(Type.String({ maxLength: 40, description: 'Resolved before this time, ISO 8601' })),
     strategy: Type.Optional(Type.String({ minLength: 1, maxLength: NAME_MAX })),
     region: Type.Optional(Region),
+    pk: Type.Optional(Type.String({ minLength: 2, maxLength: 10_000, description: 'The whole key, as a JSON object' })),
+    provisional: Type.Optional(Type.Boolean({ description: 'Only records that may change still, or only final ones' })),
     ...Paging,
   },
   closed,
@@ -118,7 +120,12 @@ export const Conflict = Type.Object({
   image_b: Image,
   base_image: Image,
   result_image: Image,
-  provisional: Type.Boolean({ description: 'A higher winner may still come' }),
+  provisional: Type.Boolean({ description: 'It may still change or go; final records are equal in every region' }),
+  provisional_reason: nullable(
+    Type.String({
+      description: 'images: not all are here yet; forgotten: an event of it was, so it stays provisional',
+    }),
+  ),
   loser_region: Type.String({ description: 'Origin of event a, which lost' }),
   winner_region: Type.String({ description: 'Origin of event b, which won' }),
   loser_hlc: Type.String(),

@@ -7,12 +7,14 @@
  * note that the ledger does not know.
  */
 import { type ChangeEvent, isoToMicros } from '../change/change-event.ts';
+import { HLC_MAX, type Hlc, hlcFromMicros } from '../change/hlc.ts';
 import type { Seen } from '../change/position.ts';
 import type { Heartbeat } from '../change/stream-record.ts';
 import { DatabaseClock } from '../clock/database-clock.ts';
 import type { NoteStore } from '../clock/note-store.ts';
 import type { NotesLedger } from '../clock/notes-ledger.ts';
 import type { Stability } from '../clock/stability.ts';
+import { WINDOW } from '../clock/stamper.ts';
 import type { EventLog, StreamReader } from '../log/event-log.ts';
 import { TransactionReader } from '../log/transaction-reader.ts';
 import { Backoff } from '../platform/backoff.ts';
@@ -21,13 +23,13 @@ import { systemRandom } from '../platform/random.ts';
 import { type RunState, runLoop } from '../platform/run-loop.ts';
 import type { ApplyPort, Mark } from './apply-port.ts';
 import type { OnError } from './batch-planner.ts';
+import { type EventAt, readEvent } from './event-at.ts';
 import { type AppliedReport, Lane, type RetryOutcome } from './lane.ts';
 import type { LaneItem } from './lane-item.ts';
 import { LaneLoop } from './lane-loop.ts';
 import type { LeadLimits } from './lead-gate.ts';
 import { LinkConsumer } from './link-consumer.ts';
-import { readBack } from './read-back.ts';
-import { RECENT_EVENTS_MAX } from './recent-events.ts';
+import { firstKept, readBack } from './read-back.ts';
 
 const COMMANDS_MAX = 100;
 const RECONNECT_MS_MIN = 50;
@@ -117,16 +119,24 @@ export class Applier {
     await using session = await this.#options.openSession();
     ledger.reset(await session.notes.notesAbove(0n));
     const { isReplicated, onApplied, onError } = this.#options;
-    const lane = new Lane(session.port, ledger, stability, { region, onError, isReplicated, onApplied });
-    await lane.open();
     const readers: StreamReader[] = [];
+    const eventAt: EventAt = async (place) => {
+      const reader = readers.find(({ stream }) => stream === place.origin);
+      return reader === undefined ? null : await readEvent(reader, place);
+    };
+    const lane = new Lane(session.port, ledger, stability, { region, onError, isReplicated, onApplied, eventAt });
+    await lane.open();
     this.#lane = lane;
     this.#opened.resolve();
     try {
       const consumers: LinkConsumer[] = [];
       for (const origin of [region, ...peers]) {
         // A database that was restored needs again what it had acknowledged before.
-        await logOf(origin).acknowledge(origin, region, (lane.mark(origin)?.log_offset ?? 0) - 1);
+        await logOf(origin).acknowledge(
+          origin,
+          region,
+          Math.min(lane.mark(origin)?.log_offset ?? 0, lane.neededFrom(origin)) - 1,
+        );
         const reader = await logOf(origin).reader(origin);
         readers.push(reader);
         const consumer = await this.#consumer(lane, origin, reader);
@@ -172,11 +182,12 @@ export class Applier {
     try {
       if (mark !== undefined) {
         await checkMark(origin, mark, reader);
-        const { items, after } = await readBack(reader, mark, this.#remembered);
-        await lane.remember(origin, items, after);
+        await remember(lane, mark, reader);
       }
     } catch (error) {
       if (isInfrastructure(error) || origin === this.#options.region) throw error;
+      // Without this stream no conflict can be told for certain.
+      lane.lacks(HLC_MAX);
       this.#options.onFault(origin, error);
       return null;
     }
@@ -191,17 +202,13 @@ export class Applier {
     this.#options.onHeartbeat(heartbeat, delayMs);
   }
 
-  /** Records of each stream that a new lane reads back: all streams together are what it can hold in mind. */
-  get #remembered(): number {
-    return Math.floor(RECENT_EVENTS_MAX / (this.#options.peers.length + 1));
-  }
-
   /** Tells the log, at a bounded rate, what this region needs no more. */
   #acknowledge(origin: string): void {
     const mark = this.#lane?.mark(origin);
     if (mark === undefined) return;
     const due = !this.#acknowledged.has(origin);
-    this.#acknowledged.set(origin, mark.log_offset - 1);
+    // What conflicts are not settled with yet is read back after a restart.
+    this.#acknowledged.set(origin, Math.min(mark.log_offset, this.#lane?.neededFrom(origin) ?? 0) - 1);
     if (!due) return;
     setTimeout(() => {
       const offset = this.#acknowledged.get(origin);
@@ -228,6 +235,20 @@ export class Applier {
       });
     });
   }
+}
+
+/** Tells the lane what was applied before it began, as far as conflicts are not settled. */
+async function remember(lane: Lane, mark: Mark, reader: StreamReader): Promise<void> {
+  const wanted = lane.neededFrom(mark.origin);
+  const kept = await firstKept(reader, mark, wanted);
+  if (kept !== null) lane.lacks(highestAt(mark));
+  for await (const items of readBack(reader, mark, kept ?? wanted)) await lane.remember(mark.origin, items);
+}
+
+/** Nothing of the stream up to the mark is stamped at or above it. */
+function highestAt({ event_id }: Mark): Hlc {
+  const millis = BigInt(`0x${event_id.slice(0, 8)}${event_id.slice(9, 13)}`);
+  return hlcFromMicros((millis + 1n) * 1000n) + WINDOW;
 }
 
 /** A log that was truncated or replaced shows in the event at the mark: it is another one, or none. */

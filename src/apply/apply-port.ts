@@ -136,7 +136,24 @@ export type ConflictEntry = {
   readonly image_b: Image | null;
   readonly base_image: Image | null;
   readonly result_image: Image | null;
+  /** Whether it may still change; a final record is equal in every region. */
+  readonly provisional: boolean;
+  /** Why it is not final: images that are yet to be read from the log, or events that were forgotten unsettled. */
+  readonly provisional_reason: 'images' | 'forgotten' | null;
 };
+
+/** How far the conflict log is settled, and from where the streams are needed to go on after a restart. */
+export type ConflictHorizon = {
+  /** Losses of events stamped below it are settled. */
+  readonly undecided_from: Hlc;
+  /** Losses of events stamped below it may never be told: not all was remembered. */
+  readonly lost_below: Hlc;
+  /** Per origin, the offset from which its stream is read back. */
+  readonly offsets: { readonly [origin: string]: number };
+};
+
+/** A record, with the events that it is to name. */
+export type ConflictName = Pick<ConflictEntry, 'conflict_id' | 'event_id_a' | 'event_id_b'>;
 
 export type QuarantineEntry = {
   readonly event_id: string;
@@ -220,7 +237,7 @@ export interface ApplyTransaction {
   putTombstones(shape: TableShape, origin: string, entries: readonly VersionEntry[]): Promise<void>;
   /** Keeps the exact versions of what this transaction wrote. */
   recordVersions(shape: TableShape, entries: readonly VersionEntry[]): Promise<void>;
-  /** One record per losing event; the highest winner stays. */
+  /** Provisional records, one per losing event; the highest winner stays, and so does what is final. */
   recordConflicts(entries: readonly ConflictEntry[]): Promise<void>;
   recordQuarantine(entries: readonly QuarantineEntry[]): Promise<void>;
   /** Takes entries of these rows off the quarantine list whose version is below the one applied now. */
@@ -265,6 +282,17 @@ export interface ApplyPort {
   ownHistory(): Promise<OwnHistory | null>;
   /** Quarantined events by id. */
   quarantined(eventIds: readonly string[]): Promise<QuarantineEntry[]>;
+  /** Makes provisional records final that name these events and are whole; returns the ids that are not final then. */
+  finaliseConflicts(records: readonly ConflictName[]): Promise<string[]>;
+  /** Records as they are, in the place of provisional ones. */
+  putConflicts(entries: readonly ConflictEntry[]): Promise<void>;
+  /**
+   * Keeps the horizon. Provisional records of events below `undecided_from` turn out to be none and go, but for those
+   * below `lost_below`, which stay with that reason.
+   */
+  settleConflicts(horizon: ConflictHorizon): Promise<void>;
+  /** The horizon that was kept last; null where there is none. */
+  conflictHorizon(): Promise<ConflictHorizon | null>;
   /**
    * Drops what is needed for unstable versions only: stamps at or below `stable`, notes behind `confirmedLsn`. Exact
    * versions of a batch stay while a row of its table is parked whose version lies between them and the batch's stamp:

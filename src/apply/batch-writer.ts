@@ -29,13 +29,12 @@ import {
   type UpsertRow,
   type VersionEntry,
 } from './apply-port.ts';
-import { lossEntry, rowLossEntry, type Side } from './conflicts.ts';
+import { keyImage, provisionalEntry, rowLossEntry, type Side } from './conflicts.ts';
 import { type Current, echoTakes, eventWins, isParkedAbove, tupleVersion } from './decide.ts';
-import { earlyOverwrites, type InBatch } from './early-overwrites.ts';
 import type { ChainLink, RowOp, Step, TableStep } from './net-change.ts';
 import type { ParkedKeys } from './parked-keys.ts';
 import { type ArrivingRow, Parking } from './parking.ts';
-import { type RecentEvents, toRecent } from './recent-events.ts';
+import type { UnsettledEvents } from './unsettled-events.ts';
 
 /** How often a row is looked at again that the foreground changes between look and write. */
 const RACES_MAX = 16;
@@ -65,7 +64,7 @@ export class BatchWriter {
   readonly #self: string;
   readonly #origin: string;
   readonly #guard: Guard;
-  readonly #recent: RecentEvents;
+  readonly #unsettled: UnsettledEvents;
   readonly #stability: Stability;
   readonly #tables = new Map<string, TableRecord>();
   readonly conflicts: ConflictEntry[] = [];
@@ -77,9 +76,9 @@ export class BatchWriter {
 
   constructor(
     transaction: ApplyTransaction,
-    region: { readonly self: string; readonly origin: string },
+    { self, origin }: { readonly self: string; readonly origin: string },
     guard: Guard,
-    recent: RecentEvents,
+    unsettled: UnsettledEvents,
     stability: Stability,
     parked: ParkedKeys,
     exact: boolean,
@@ -87,14 +86,14 @@ export class BatchWriter {
     this.transaction = transaction;
     this.#exact = exact;
     this.parking = new Parking(transaction, parked, {
-      origin: region.origin,
+      origin,
       stand: async (shape, rows) => await this.stand(shape, rows),
       ownVersion: (shape, key) => this.#tables.get(shape.id)?.versions.get(key),
     });
-    this.#self = region.self;
-    this.#origin = region.origin;
+    this.#self = self;
+    this.#origin = origin;
     this.#guard = guard;
-    this.#recent = recent;
+    this.#unsettled = unsettled;
     this.#stability = stability;
   }
 
@@ -407,29 +406,22 @@ export class BatchWriter {
 
   /** Judges a row's events against those that passed the lane before. */
   judge(shape: TableShape, op: RowOp): void {
-    for (const loss of this.#recent.judge(shape.id, op.key, op.chain)) {
-      this.conflicts.push(lossEntry(shape, op.key, op.pk, loss));
-    }
-  }
-
-  /** Tells of the region's own writes on a row that an event took too early, so that the next one did not see them. */
-  judgeEarly(shape: TableShape, op: RowOp, inBatch: InBatch): void {
-    for (const loss of earlyOverwrites(shape, op.key, op.chain.map(toRecent), this.#recent, inBatch)) {
-      this.conflicts.push(lossEntry(shape, op.key, op.pk, loss));
+    for (const loss of this.#unsettled.judge(shape, op.key, op.chain)) {
+      this.conflicts.push(provisionalEntry(loss, op.pk));
     }
   }
 
   /** Judges a TRUNCATE against all events of its table that passed the lane before. */
   judgeTruncate(shape: TableShape, link: ChainLink): void {
-    for (const { key, pk, losses } of this.#recent.judgeTruncate(shape.id, link)) {
-      for (const loss of losses) this.conflicts.push(lossEntry(shape, key, pk, loss));
+    for (const loss of this.#unsettled.judgeTruncate(shape, link)) {
+      this.conflicts.push(provisionalEntry(loss, keyImage(shape, loss.key)));
     }
   }
 
   /**
-   * Judges against what the row itself tells, where its last event passed before the lane began to remember: after a
-   * restart, or after a long separation. Where it cannot be told whether the two were concurrent, they count as
-   * concurrent: a conflict too many is noise, a conflict too few is a lost write that nobody hears of.
+   * Judges against what the row itself tells, where its last event was forgotten before it was settled. Where it cannot
+   * be told whether the two were concurrent, they count as concurrent: a conflict too many is noise, a conflict too few
+   * is a lost write that nobody hears of.
    */
   judgeRow(shape: TableShape, op: Pick<RowOp, 'key' | 'pk' | 'image' | 'last'>, row: StandingRow): void {
     const { source, event } = op.last;
@@ -442,20 +434,13 @@ export class BatchWriter {
     if (standing === null || standing.version.origin === this.#origin || row.current?.tuple.own === true) return;
     // What another tool wrote is judged by its own echo, which is yet to come.
     if (row.current?.tuple.foreign === true) return;
-    if (this.#recent.find(shape.id, op.key, standing.version) !== undefined) return;
-    if (!this.#mayPredateMemory(standing)) return;
+    if (standing.version.hlc >= this.#unsettled.lostBelow) return;
+    if (this.#unsettled.knows(shape.id, op.key, standing.version)) return;
     if (this.#certainlySeen(source.seen, standing)) return;
     const entry = isAbove(side.version, standing.version)
       ? rowLossEntry(shape, op.key, op.pk, standing, side)
       : rowLossEntry(shape, op.key, op.pk, side, standing);
     if (!this.conflicts.some((known) => known.conflict_id === entry.conflict_id)) this.conflicts.push(entry);
-  }
-
-  /** Local writes above what was echoed so far are judged by their own echo. */
-  #mayPredateMemory(standing: StandingSide): boolean {
-    const { origin, hlc } = standing.version;
-    if (origin !== this.#self) return true;
-    return hlc <= this.#stability.ceilingAt(origin, this.#recent.missingTo(origin));
   }
 
   #certainlySeen(seen: ChainLink['source']['seen'], standing: StandingSide): boolean {

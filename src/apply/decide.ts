@@ -9,7 +9,7 @@
  * stamp believed where it is too high, an event would be dropped that all other regions keep, and no echo could bring it
  * back. So it counts as the lowest, and its echo decides.
  */
-import type { Image } from '../change/change-event.ts';
+import { haveSameValues, type Image } from '../change/change-event.ts';
 import { type Hlc, hlcFromMicros, hlcMicros } from '../change/hlc.ts';
 import type { Seen } from '../change/position.ts';
 import { compareVersions, VERSION_ZERO, type Version } from '../change/version.ts';
@@ -84,11 +84,6 @@ export function echoRewrites(current: Current, write: LocalWrite): boolean {
   if (!tuple.local) return compareVersions(write.version, version) > 0;
   if (tuple.xid === write.xid) return true;
   return (tuple.foreign || tuple.stampMicros === write.commitMicros) && haveSameValues(tuple.image, write.image);
-}
-
-/** Whether the images agree in all columns that both have. */
-export function haveSameValues(a: Image, b: Image): boolean {
-  return Object.keys(a).every((column) => b[column] === undefined || a[column] === b[column]);
 }
 
 /** A stamp was pushed where it is not simply the commit time. */

@@ -12,34 +12,25 @@
  * older write goes, and a newer one takes the parked row's place. A write that was itself displaced, by the stamp that it had
  * before it was pushed, is brought in anew.
  */
-import { isoToMicros } from '../change/change-event.ts';
-import { hlcFromMicros } from '../change/hlc.ts';
-import { type Position, positionLsn } from '../change/position.ts';
+import { haveSameValues, isoToMicros } from '../change/change-event.ts';
+import { type Hlc, hlcFromMicros } from '../change/hlc.ts';
 import { isAbove, VERSION_ZERO, type Version } from '../change/version.ts';
 import type { ParkedRow, TableShape } from './apply-port.ts';
 import type { BatchWriter, StandingRow } from './batch-writer.ts';
-import { echoRewrites, echoTakes, haveSameValues, isPushed } from './decide.ts';
+import { echoRewrites, echoTakes, isPushed } from './decide.ts';
 import type { ChainLink, RowOp, Step } from './net-change.ts';
-import { RECENT_EVENTS_MAX, type Recent, toRecent } from './recent-events.ts';
-
-/** How many rows of a batch are kept in mind: no more than the lane remembers of all batches. */
-const NEWEST_MAX = RECENT_EVENTS_MAX;
 
 export class EchoWriter {
   readonly #writer: BatchWriter;
   readonly #self: string;
-  readonly #missingLsn: bigint;
+  readonly #lostBelow: Hlc;
   /** Rows whose tuple this batch has rewritten. */
   readonly #rewritten = new Set<string>();
-  /** The newest event on each row in this batch. */
-  readonly #newest = new Map<string, Recent>();
-  /** Tables that this batch has emptied, and where. */
-  readonly #emptied = new Map<string, Position>();
 
-  constructor(writer: BatchWriter, self: string, missingLsn: bigint) {
+  constructor(writer: BatchWriter, self: string, lostBelow: Hlc) {
     this.#writer = writer;
     this.#self = self;
-    this.#missingLsn = missingLsn;
+    this.#lostBelow = lostBelow;
   }
 
   async write(steps: readonly Step[]): Promise<void> {
@@ -52,7 +43,6 @@ export class EchoWriter {
   async #rows(shape: TableShape, ops: readonly RowOp[]): Promise<void> {
     for (const op of ops) {
       this.#writer.judge(shape, op);
-      this.#judgeEarly(shape, op);
     }
     for (const op of ops) if (isDecision(op)) await this.#writer.decide(shape, op);
     const looked = ops.filter((op) => !isDecision(op) && this.#needsLook(shape, op));
@@ -76,15 +66,6 @@ export class EchoWriter {
       else if (isPushed(version.hlc, commitMicros(op.last))) await this.#rewrite(shape, op, row);
       this.#writer.judgeRow(shape, op, row);
     }
-  }
-
-  #judgeEarly(shape: TableShape, op: RowOp): void {
-    // A transaction that is larger than any batch has nothing but itself in here.
-    if (this.#newest.size >= NEWEST_MAX) return;
-    const name = `${shape.id} ${op.key}`;
-    const before = this.#newest.get(name);
-    this.#writer.judgeEarly(shape, op, { before, emptiedAt: this.#emptied.get(shape.id) });
-    this.#newest.set(name, toRecent(op.last));
   }
 
   async #besideParked(shape: TableShape, op: RowOp, row: StandingRow, parked: ParkedRow): Promise<void> {
@@ -128,19 +109,18 @@ export class EchoWriter {
     await this.#writer.place(shape, op, row);
   }
 
-  /** Below this place in the WAL, an event that the lane does not remember may have overwritten it. */
+  /** An event that was forgotten unsettled may have overwritten it. */
   #needsLook(shape: TableShape, op: RowOp): boolean {
     const { source } = op.last;
     return (
       op.kind === 'remove' ||
       this.#writer.parking.isParked(shape, op.key) ||
       isPushed(source.hlc, commitMicros(op.last)) ||
-      positionLsn(source.position) < this.#missingLsn
+      source.hlc < this.#lostBelow
     );
   }
 
   async #truncate(shape: TableShape, link: ChainLink): Promise<void> {
-    this.#emptied.set(shape.id, link.source.position);
     this.#writer.judgeTruncate(shape, link);
     await this.#writer.emptyTable(shape, link, echoTakes);
   }

@@ -31,6 +31,7 @@ const RECHECK_MS = 2;
 const IDLE_MS = 200;
 const LOOK_PERIOD_MS = 200;
 const PRUNE_PERIOD_MS = 1_000;
+const SETTLE_PERIOD_MS = 500;
 const PRUNE_ROWS_MAX = 10_000;
 const BROKEN_RETRY_MS = 5_000;
 const CLOCK_PERIOD_MS = 1_000;
@@ -77,6 +78,7 @@ export class LaneLoop {
   readonly #nowMs: () => number;
   #nextLookMs = 0;
   #nextSettleMs = 0;
+  #nextConflictsMs = 0;
   #nextPruneMs = 0;
 
   constructor(options: LaneLoopOptions) {
@@ -118,6 +120,10 @@ export class LaneLoop {
       await this.#yielding(async () => await lane.settle());
       // What is still unsettled met a lock, or a user who was quicker.
       this.#nextSettleMs = lane.isUnsettled ? now + YIELD_MS_MAX : 0;
+    }
+    if (now >= this.#nextConflictsMs) {
+      this.#nextConflictsMs = now + SETTLE_PERIOD_MS;
+      await this.#yielding(async () => await lane.settleConflicts());
     }
     if (now >= this.#nextPruneMs) {
       this.#nextPruneMs = now + PRUNE_PERIOD_MS;

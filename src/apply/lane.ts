@@ -18,27 +18,28 @@ import { echoedLsn, isLost, type OwnHistory, seenOfOwn } from '../clock/own-hist
 import type { Stability } from '../clock/stability.ts';
 import { invariant } from '../platform/assert.ts';
 import { isDataFault as blamesData, fail, isInfrastructure, SynclineError, sqlStateOf } from '../platform/errors.ts';
-import {
-  type ApplyPort,
-  type ApplyTransaction,
-  EVERY_ROW,
-  type Mark,
-  type OwnCommit,
-  type QuarantineEntry,
-  type RowKey,
-  type TableShape,
+import type {
+  ApplyPort,
+  ApplyTransaction,
+  Mark,
+  OwnCommit,
+  QuarantineEntry,
+  RowKey,
+  TableShape,
 } from './apply-port.ts';
 import { BatchPlanner, EventFailure, type PlannerOptions } from './batch-planner.ts';
 import { BatchWriter } from './batch-writer.ts';
+import { ConflictSettler } from './conflict-settler.ts';
 import { echoGuard, remoteGuard } from './decide.ts';
 import { EchoWriter } from './echo-writer.ts';
+import type { EventAt } from './event-at.ts';
 import { hlcOf, type LaneItem } from './lane-item.ts';
 import { LookAgainRunner } from './look-again.ts';
 import type { SourceTransaction, Step } from './net-change.ts';
 import { ParkedKeys } from './parked-keys.ts';
 import { isClaimViolation, ParkedSettler } from './parked-settler.ts';
 import type { Poison } from './quarantine-entry.ts';
-import { RecentEvents } from './recent-events.ts';
+import { NO_HORIZON, PassedBatch, UnsettledEvents } from './unsettled-events.ts';
 
 /** How often an exact replay is made again because a user took a value between the look and the write. */
 const CLAIM_RACES_MAX = 16;
@@ -46,6 +47,10 @@ const CLAIM_RACES_MAX = 16;
 export type LaneOptions = PlannerOptions & {
   readonly region: string;
   readonly onApplied?: (report: AppliedReport) => void;
+  /** Reads an event from the log again. */
+  readonly eventAt: EventAt;
+  /** How many unsettled events are kept in mind. */
+  readonly unsettledMax?: number;
 };
 
 export type AppliedReport = {
@@ -69,8 +74,9 @@ export class Lane {
   readonly #planner: BatchPlanner;
   readonly #looks: LookAgainRunner;
   readonly #parked = new ParkedKeys();
-  readonly #settler: ParkedSettler;
-  #recent = new RecentEvents();
+  readonly #parkedSettler: ParkedSettler;
+  #unsettled: UnsettledEvents;
+  #settler: ConflictSettler;
   #own: OwnHistory | null = null;
 
   constructor(port: ApplyPort, ledger: NotesLedger, stability: Stability, options: LaneOptions) {
@@ -81,37 +87,61 @@ export class Lane {
     this.#planner = new BatchPlanner(port, options);
     const makeWriter = (transaction: ApplyTransaction, origin: string): BatchWriter =>
       this.#writer(transaction, origin, {}, true);
-    this.#looks = new LookAgainRunner(port, stability, makeWriter, this.#parked, () => this.#recent);
-    this.#settler = new ParkedSettler(port, options.region, this.#parked, makeWriter);
+    this.#looks = new LookAgainRunner(port, stability, makeWriter, this.#parked, () => this.#unsettled);
+    this.#parkedSettler = new ParkedSettler(port, options.region, this.#parked, makeWriter);
+    this.#unsettled = new UnsettledEvents(stability.members, NO_HORIZON, options.unsettledMax);
+    this.#settler = new ConflictSettler(port, this.#unsettled, options.eventAt, NO_HORIZON);
   }
 
   /** Reads where the database stands. The ledger must hold the database's notes by now. */
   async open(): Promise<void> {
     this.#marks.clear();
-    this.#recent = new RecentEvents();
     this.#quarantined.clear();
     this.#own = await this.#port.ownHistory();
     this.#parked.load(await this.#port.parkedKeys());
-    for (const mark of await this.#port.loadMarks()) {
-      this.#marks.set(mark.origin, mark);
-      this.#recent.lacks(mark.origin, mark.position, this.#ledger.newestLsn);
-    }
+    for (const mark of await this.#port.loadMarks()) this.#marks.set(mark.origin, mark);
+    const horizon = (await this.#port.conflictHorizon()) ?? NO_HORIZON;
+    const { eventAt, unsettledMax } = this.#options;
+    this.#unsettled = new UnsettledEvents(this.#stability.members, horizon, unsettledMax);
+    this.#settler = new ConflictSettler(this.#port, this.#unsettled, eventAt, horizon);
   }
 
   /**
-   * Takes in what was applied of an origin before this lane began: items up to the mark, behind the position `after`.
-   * Nothing is written; conflicts of what is yet to come are judged with them.
+   * Takes in what was applied of an origin before this lane began: items up to the mark, from `neededFrom` on. Nothing is
+   * written; conflicts of what is yet to come are judged with them, and those that are not settled yet are settled.
    */
-  async remember(origin: string, items: readonly LaneItem[], after: Position | null): Promise<void> {
-    this.#recent.holdsFrom(origin, after);
-    const sources = items.flatMap((item) => (item.kind === 'transaction' ? [item.source] : []));
+  async remember(origin: string, items: readonly LaneItem[]): Promise<void> {
+    const passed = new PassedBatch(origin);
     const transaction = await this.#port.begin(origin, 1n);
     try {
-      this.#keepInMind(origin, items, await this.#planner.replan(transaction, sources), this.#ledger.newestLsn);
+      const sources = items.flatMap((item) => (item.kind === 'transaction' ? [item.source] : []));
+      passed.take(await this.#planner.replan(transaction, sources), false);
+      for (const item of items) {
+        if (item.kind !== 'giant') continue;
+        for await (const events of item.chunks()) {
+          passed.take(await this.#planner.replan(transaction, [{ ...item.source, events }]), false);
+        }
+      }
     } finally {
       await rollback(transaction);
     }
+    this.#unsettled.add(passed);
     this.#learn(origin, items);
+  }
+
+  /** Says that events stamped below it, which are not settled, cannot be remembered. */
+  lacks(below: Hlc): void {
+    this.#unsettled.lacks(below);
+  }
+
+  /** The offset from which on the stream is needed to settle conflicts after a restart. */
+  neededFrom(origin: string): number {
+    return this.#settler.neededFrom(origin);
+  }
+
+  /** Makes those conflict records final that nothing can change any more; returns how many. */
+  async settleConflicts(): Promise<number> {
+    return await this.#settler.run((origin) => this.#marks.get(origin)?.log_offset ?? 0);
   }
 
   mark(origin: string): Mark | undefined {
@@ -189,7 +219,7 @@ export class Lane {
 
   /** Brings back parked rows that nothing is in the way of any more; returns how many were looked at closely. */
   async settle(): Promise<number> {
-    return await this.#settler.run();
+    return await this.#parkedSettler.run();
   }
 
   /**
@@ -324,12 +354,11 @@ export class Lane {
     this.#stability.enters(origin, first.position);
     const transaction = await this.#port.begin(origin, hlcMicrosCeil(stamp));
     const writer = this.#writer(transaction, origin, sources[0]?.seen ?? {}, exact);
-    const rows = isEcho ? new EchoWriter(writer, this.#options.region, this.#recent.missingLsn) : writer;
-    let steps: readonly Step[] = [];
+    const rows = isEcho ? new EchoWriter(writer, this.#options.region, this.#unsettled.lostBelow) : writer;
+    const passed = new PassedBatch(origin);
     const written = new Set<TableShape>();
     const quarantine: QuarantineEntry[] = [];
     let token: BatchToken | null = null;
-    let notedLsn = 0n;
     try {
       for (const item of items) {
         if (item.kind !== 'giant') continue;
@@ -339,6 +368,7 @@ export class Lane {
           quarantine.push(...planned.quarantine);
           for (const shape of shapesOf(planned.steps)) written.add(shape);
           await write(rows, planned.steps, exact);
+          passed.take(poisoned.size === 0 ? planned.steps : await this.#planner.replan(transaction, chunk), false);
         }
       }
       const normal = sources.filter((source) => source.events.length > 0);
@@ -347,7 +377,8 @@ export class Lane {
         quarantine.push(...planned.quarantine);
         for (const shape of shapesOf(planned.steps)) written.add(shape);
         await write(rows, planned.steps, exact);
-        steps = planned.steps;
+        // What is set aside here counts in the other regions, so it does in conflicts.
+        passed.take(poisoned.size === 0 ? planned.steps : await this.#planner.replan(transaction, normal), true);
       }
       const seen = this.#seenAfter(origin, items);
       const known = this.#ledger.newest.max_hlc;
@@ -364,7 +395,6 @@ export class Lane {
       const noted = transaction.note({ origin, seen, max_hlc });
       const noticed = noted.then((note) => this.#ledger.batchNoted(open, note.lsn));
       const [note] = await Promise.all([noted, recorded, sidelined, advanced, noticed, transaction.commit()]);
-      notedLsn = note.lsn;
       this.#ledger.batchCommitted(open, note.lsn, { seen, max_hlc });
       this.#marks.set(origin, mark);
     } catch (error) {
@@ -378,21 +408,20 @@ export class Lane {
     }
     this.#parked.changed(writer.parking.changes);
     for (const table of written) this.#parked.touched(table.schema, table.table);
-    this.#settled(origin, items, writer, steps, quarantine, notedLsn);
+    this.#settled(origin, items, writer, passed, quarantine);
   }
 
   #settled(
     origin: string,
     items: readonly LaneItem[],
     writer: BatchWriter,
-    steps: readonly Step[],
+    passed: PassedBatch,
     quarantine: readonly QuarantineEntry[],
-    notedLsn: bigint,
   ): void {
     let events = 0;
     for (const item of items) if (item.kind !== 'heartbeat') events += item.source.events.length;
     this.#learn(origin, items);
-    this.#keepInMind(origin, items, steps, notedLsn);
+    this.#unsettled.add(passed);
     if (quarantine.length > 0) this.#quarantined.clear();
     const conflicts: { [table: string]: number } = {};
     for (const entry of writer.conflicts) {
@@ -406,28 +435,18 @@ export class Lane {
     for (const item of items) {
       this.#stability.enters(origin, item.position);
       this.#stability.applied(origin, item.position, hlcOf(item));
+      this.#unsettled.enters(origin, positionEpoch(item.position));
       // What this region stated in a history that it lost, it has not applied.
       if (item.kind !== 'heartbeat' || this.#isLost(origin, item)) continue;
       this.#stability.heartbeat(origin, item.heartbeat.floor);
-    }
-  }
-
-  #keepInMind(origin: string, items: readonly LaneItem[], steps: readonly Step[], notedLsn: bigint): void {
-    for (const item of items) if (item.kind === 'giant') this.#recent.lacks(origin, item.position, notedLsn);
-    for (const step of steps) {
-      if (step.kind === 'truncate') this.#recent.add(step.shape.id, EVERY_ROW, {}, [step.link], notedLsn);
-      else {
-        for (const { shape, ops } of step.tables.values()) {
-          for (const op of ops.values()) this.#recent.add(shape.id, op.key, op.pk, op.chain, notedLsn);
-        }
-      }
+      this.#unsettled.heartbeat(origin, item.heartbeat.floor);
     }
   }
 
   #writer(transaction: ApplyTransaction, origin: string, seen: Seen, exact: boolean): BatchWriter {
     const self = this.#options.region;
     const guard = origin === self ? echoGuard(self, seen, this.#stability) : remoteGuard(origin, seen, this.#stability);
-    return new BatchWriter(transaction, { self, origin }, guard, this.#recent, this.#stability, this.#parked, exact);
+    return new BatchWriter(transaction, { self, origin }, guard, this.#unsettled, this.#stability, this.#parked, exact);
   }
 
   async #waiting(transaction: ApplyTransaction, shape: TableShape): Promise<ReadonlySet<RowKey>> {

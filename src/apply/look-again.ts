@@ -36,7 +36,7 @@ import { type Current, tupleVersion } from './decide.ts';
 import type { ParkedKeys } from './parked-keys.ts';
 import { isClaimViolation, type MakeWriter } from './parked-settler.ts';
 import { toQuarantine } from './quarantine-entry.ts';
-import type { RecentEvents } from './recent-events.ts';
+import type { UnsettledEvents } from './unsettled-events.ts';
 
 const LOOKS_PER_TRANSACTION = 500;
 /** How often a row is put back that a user's values are in the way of. */
@@ -45,7 +45,7 @@ const RACES_MAX = 16;
 export class LookAgainRunner {
   readonly #port: ApplyPort;
   readonly #stability: Stability;
-  readonly #recent: () => RecentEvents;
+  readonly #unsettled: () => UnsettledEvents;
   readonly #makeWriter: MakeWriter;
   readonly #parked: ParkedKeys;
   readonly #races = new Map<string, number>();
@@ -57,13 +57,13 @@ export class LookAgainRunner {
     stability: Stability,
     makeWriter: MakeWriter,
     parked: ParkedKeys,
-    recent: () => RecentEvents,
+    unsettled: () => UnsettledEvents,
   ) {
     this.#port = port;
     this.#stability = stability;
     this.#makeWriter = makeWriter;
     this.#parked = parked;
-    this.#recent = recent;
+    this.#unsettled = unsettled;
   }
 
   /**
@@ -129,8 +129,9 @@ export class LookAgainRunner {
         writer = this.#makeWriter(transaction, origin);
         const winner = await writer.restore(shape, look, event);
         await writer.record(() => new Set());
-        // An event that the lane remembers is judged by what it remembers.
-        const isJudged = this.#recent().find(shape.id, look.key, look.version) !== undefined;
+        // An event that was not forgotten unsettled is judged from all events on its row.
+        const { lostBelow } = this.#unsettled();
+        const isJudged = look.version.hlc >= lostBelow || this.#unsettled().knows(shape.id, look.key, look.version);
         if (winner === null || winner.version.origin === origin || isJudged) return;
         const loser: Side = { version: look.version, event_id: event.event_id, image: event.after_image };
         await transaction.recordConflicts([rowLossEntry(shape, look.key, look.pk, loser, winner)]);

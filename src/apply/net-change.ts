@@ -22,6 +22,8 @@ export type SourceTransaction = {
   /** Unix µs of its commit timestamp at the origin, where another tool gave it. */
   readonly stated_micros?: string;
   readonly events: readonly ChangeEvent[];
+  /** Where the log holds it; unknown where it did not come from there. */
+  readonly first_offset?: number;
 };
 
 export type ChainLink = {

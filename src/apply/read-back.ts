@@ -1,46 +1,52 @@
 /**
- * Reads a stream back from a mark: what was applied before a lane began, and what conflicts are still to be judged with.
+ * Reads a stream back up to a mark: what was applied before a lane began, and what conflicts are still to be judged with.
  *
  * An event that lost may have been applied by the lane before this one, its winner be yet to come. The database alone
- * cannot always tell then that the two were concurrent; the streams can. They are read back as far as a bound of records
- * goes, or as the log still holds them.
+ * cannot always tell then that the two were concurrent; the streams can. They are kept for that from the offset on that
+ * the conflict log's horizon names.
  */
-import type { Position } from '../change/position.ts';
 import type { StreamReader } from '../log/event-log.ts';
 import { TransactionReader } from '../log/transaction-reader.ts';
-import { SynclineError } from '../platform/errors.ts';
 import type { Mark } from './apply-port.ts';
 import { type LaneItem, toLaneItem } from './lane-item.ts';
 
-const BYTES_MAX = 16 * 1024 * 1024;
+/** Events in one part. */
+const PART_EVENTS_MAX = 2_000;
 
-export type ReadBack = {
-  /** In order; the last is the one at the mark. */
-  readonly items: readonly LaneItem[];
-  /** The position before the first of them; null at the stream's start. */
-  readonly after: Position | null;
-};
-
-export async function readBack(reader: StreamReader, mark: Mark, recordsMax: number): Promise<ReadBack> {
-  const nothing: ReadBack = { items: [], after: mark.position };
-  try {
-    const records = await reader.readBefore(mark.log_offset, { records_max: recordsMax, bytes_max: BYTES_MAX });
-    const from = records.find((record) => record.index === 0)?.offset;
-    if (from === undefined) return nothing;
-    const transactions = new TransactionReader(reader, from);
-    const items: LaneItem[] = [];
-    while (await transactions.fill(0)) {
-      const item = transactions.shift();
-      if (item.kind === 'run') continue;
-      const laneItem = toLaneItem(mark.origin, item);
-      if (laneItem.position > mark.position) break;
-      items.push(laneItem);
+/** Whole items in order, the last one of all at the mark. */
+export async function* readBack(reader: StreamReader, mark: Mark, from: number): AsyncGenerator<readonly LaneItem[]> {
+  if (from >= mark.log_offset) return;
+  const transactions = new TransactionReader(reader, from);
+  let part: LaneItem[] = [];
+  let events = 0;
+  while (await transactions.fill(0)) {
+    const item = transactions.shift();
+    if (item.kind === 'run') continue;
+    const laneItem = toLaneItem(mark.origin, item);
+    if (laneItem.position > mark.position) break;
+    part.push(laneItem);
+    events += item.kind === 'transaction' ? item.events.length : 1;
+    if (events >= PART_EVENTS_MAX) {
+      yield part;
+      part = [];
+      events = 0;
     }
-    const [first] = items;
-    return first === undefined ? nothing : { items, after: first.predecessor };
-  } catch (error) {
-    // What is wrong with the stream is told by whoever reads on from the mark, if it is wrong there too.
-    if (error instanceof SynclineError && error.class === 'protocol') return nothing;
-    throw error;
+    if (laneItem.position === mark.position) break;
   }
+  if (part.length > 0) yield part;
+}
+
+/** Where the log begins, if it does not reach back that far any more: with a whole item; null where it does. */
+export async function firstKept(reader: StreamReader, mark: Mark, from: number): Promise<number | null> {
+  const bounds = await reader.bounds();
+  if (bounds === null || bounds.first <= from || from >= mark.log_offset) return null;
+  for (let offset = bounds.first; offset < mark.log_offset; ) {
+    const records = await reader.read(offset, { records_max: 100, bytes_max: 1024 * 1024 });
+    const whole = records.find((record) => record.kind !== 'run' && record.index === 0);
+    if (whole !== undefined) return Math.min(whole.offset, mark.log_offset);
+    const last = records.at(-1);
+    if (last === undefined) break;
+    offset = last.offset + 1;
+  }
+  return mark.log_offset;
 }

@@ -23,6 +23,9 @@ import { arrayText, connect, type PostgresClient, type TextRow } from '../platfo
 import type {
   ApplyPort,
   ApplyTransaction,
+  ConflictEntry,
+  ConflictHorizon,
+  ConflictName,
   Mark,
   OwnCommit,
   OwnCommitState,
@@ -238,6 +241,39 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
   async quarantined(eventIds: readonly string[]): Promise<QuarantineEntry[]> {
     const { rows } = await this.#client.query(sql.QUARANTINED, [arrayText(eventIds)]);
     return rows.map(toQuarantineEntry);
+  }
+
+  async finaliseConflicts(records: readonly ConflictName[]): Promise<string[]> {
+    const { rows } = await this.#client.query(
+      sql.FINALISE_CONFLICTS,
+      [
+        arrayText(records.map((record) => record.conflict_id)),
+        arrayText(records.map((record) => record.event_id_a)),
+        arrayText(records.map((record) => record.event_id_b)),
+      ],
+      { prepare: true },
+    );
+    return rows.map((row) => row.conflict_id ?? '');
+  }
+
+  async putConflicts(entries: readonly ConflictEntry[]): Promise<void> {
+    await this.#client.query(sql.PUT_CONFLICTS, [sql.conflictRecords(entries)], { prepare: true });
+  }
+
+  async settleConflicts({ undecided_from, lost_below, offsets }: ConflictHorizon): Promise<void> {
+    const values = [String(undecided_from), String(lost_below), JSON.stringify(offsets)];
+    await this.#client.query(sql.SETTLE_CONFLICTS, values, { prepare: true });
+  }
+
+  async conflictHorizon(): Promise<ConflictHorizon | null> {
+    const { rows } = await this.#client.query(sql.CONFLICT_HORIZON);
+    const [row] = rows;
+    if (row === undefined) return null;
+    return {
+      undecided_from: hlcFromText(row.undecided_from ?? ''),
+      lost_below: hlcFromText(row.lost_below ?? ''),
+      offsets: JSON.parse(row.offsets ?? '{}'),
+    };
   }
 
   async prune(stable: Hlc, confirmedLsn: bigint, rowsMax: number): Promise<void> {

@@ -230,14 +230,7 @@ export class SqlApplyTransaction implements ApplyTransaction {
       const known = highest.get(entry.conflict_id);
       if (known === undefined || isHigher(entry.winner, known.winner)) highest.set(entry.conflict_id, entry);
     }
-    const records = [...highest.values()].map(({ loser, winner, ...entry }) => ({
-      ...entry,
-      loser_hlc: String(loser.hlc),
-      loser_origin: loser.origin,
-      winner_hlc: String(winner.hlc),
-      winner_origin: winner.origin,
-    }));
-    await this.#pipeline.run(sql.RECORD_CONFLICTS, [JSON.stringify(records)]);
+    await this.#pipeline.run(sql.RECORD_CONFLICTS, [sql.conflictRecords([...highest.values()])]);
   }
 
   async recordQuarantine(entries: readonly QuarantineEntry[]): Promise<void> {

@@ -3,6 +3,8 @@
  * integers in it are strings, which PostgreSQL reads without loss.
  */
 
+import type { ConflictEntry } from './apply-port.ts';
+
 export const LOAD_MARKS = 'select origin, position, event_id, log_offset from syncline.applied order by origin';
 
 export const ADVANCE_MARK = 'select syncline.advance_mark($1::text, $2::text, $3::text, $4::uuid, $5::bigint)';
@@ -54,21 +56,81 @@ where horizon <= pg_snapshot_xmin(pg_current_snapshot()) order by look_id limit 
 
 export const REMOVE_LOOKS = 'delete from syncline.look_again where look_id = any ($1::bigint[])';
 
+const CONFLICT_COLUMNS = `conflict_id, event_id_a, event_id_b, schema_name, table_name, row_pk, resolution_strategy,
+  winner_event_id, loser_hlc, loser_origin, winner_hlc, winner_origin, image_a, image_b, base_image, result_image,
+  provisional, provisional_reason`;
+
+const CONFLICT_RECORDS = `json_to_recordset($1::json) as i(conflict_id uuid, event_id_a uuid, event_id_b uuid,
+  schema_name text, table_name text, row_pk jsonb, resolution_strategy text, winner_event_id uuid, loser_hlc bigint,
+  loser_origin text, winner_hlc bigint, winner_origin text, image_a jsonb, image_b jsonb, base_image jsonb,
+  result_image jsonb, provisional boolean, provisional_reason text)`;
+
+export function conflictRecords(entries: readonly ConflictEntry[]): string {
+  return JSON.stringify(
+    entries.map(({ loser, winner, ...entry }) => ({
+      ...entry,
+      loser_hlc: String(loser.hlc),
+      loser_origin: loser.origin,
+      winner_hlc: String(winner.hlc),
+      winner_origin: winner.origin,
+    })),
+  );
+}
+
+/** When a record was resolved stays as it was: lists are ordered by it, and nobody who pages may miss one. */
 export const RECORD_CONFLICTS = `
-insert into syncline.conflict_log as c (conflict_id, event_id_a, event_id_b, schema_name, table_name, row_pk,
-  resolution_strategy, winner_event_id, loser_hlc, loser_origin, winner_hlc, winner_origin,
-  image_a, image_b, base_image, result_image)
-select * from json_to_recordset($1::json) as i(conflict_id uuid, event_id_a uuid, event_id_b uuid, schema_name text,
-  table_name text, row_pk jsonb, resolution_strategy text, winner_event_id uuid, loser_hlc bigint, loser_origin text,
-  winner_hlc bigint, winner_origin text, image_a jsonb, image_b jsonb, base_image jsonb, result_image jsonb)
+insert into syncline.conflict_log as c (${CONFLICT_COLUMNS})
+select ${CONFLICT_COLUMNS} from ${CONFLICT_RECORDS}
 on conflict (conflict_id) do update
 set event_id_a = coalesce(excluded.event_id_a, c.event_id_a), event_id_b = excluded.event_id_b,
   resolution_strategy = excluded.resolution_strategy, winner_event_id = excluded.winner_event_id,
   winner_hlc = excluded.winner_hlc, winner_origin = excluded.winner_origin,
-  image_a = coalesce(excluded.image_a, c.image_a), image_b = excluded.image_b,
-  base_image = coalesce(excluded.base_image, c.base_image), result_image = excluded.result_image,
-  resolved_at = clock_timestamp()
-where (excluded.winner_hlc, excluded.winner_origin) > (c.winner_hlc, c.winner_origin)`;
+  image_a = case when excluded.event_id_a is null then c.image_a else excluded.image_a end,
+  image_b = excluded.image_b,
+  base_image = case when excluded.event_id_a is null then c.base_image else excluded.base_image end,
+  result_image = excluded.result_image, provisional_reason = excluded.provisional_reason
+where c.provisional and (excluded.winner_hlc, excluded.winner_origin) > (c.winner_hlc, c.winner_origin)`;
+
+export const PUT_CONFLICTS = `
+insert into syncline.conflict_log as c (${CONFLICT_COLUMNS})
+select ${CONFLICT_COLUMNS} from ${CONFLICT_RECORDS}
+on conflict (conflict_id) do update
+set event_id_a = excluded.event_id_a, event_id_b = excluded.event_id_b, row_pk = excluded.row_pk,
+  resolution_strategy = excluded.resolution_strategy, winner_event_id = excluded.winner_event_id,
+  winner_hlc = excluded.winner_hlc, winner_origin = excluded.winner_origin, image_a = excluded.image_a,
+  image_b = excluded.image_b, base_image = excluded.base_image, result_image = excluded.result_image,
+  provisional = excluded.provisional, provisional_reason = excluded.provisional_reason
+where c.provisional`;
+
+/** $1 ids, $2 losing and $3 winning events: triples. Those that are final already count as such, whatever they name. */
+export const FINALISE_CONFLICTS = `
+with wanted as (
+  select * from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as w(conflict_id, event_id_a, event_id_b)
+), done as (
+  update syncline.conflict_log c set provisional = false from wanted w
+  where c.conflict_id = w.conflict_id and c.provisional and c.provisional_reason is null
+    and c.event_id_a = w.event_id_a and c.event_id_b = w.event_id_b
+  returning c.conflict_id
+)
+select conflict_id from wanted w
+where not exists (select from done d where d.conflict_id = w.conflict_id)
+  and not exists (select from syncline.conflict_log c where c.conflict_id = w.conflict_id and not c.provisional)`;
+
+/** $1 from where on losses are undecided, $2 below what they may be lost, $3 where streams are read back from. */
+export const SETTLE_CONFLICTS = `
+with horizon as (
+  insert into syncline.conflict_horizon (undecided_from, lost_below, offsets) values ($1::bigint, $2::bigint, $3::jsonb)
+  on conflict (only_row) do update
+  set undecided_from = excluded.undecided_from, lost_below = excluded.lost_below, offsets = excluded.offsets
+), lost as (
+  update syncline.conflict_log set provisional_reason = 'forgotten'
+  where provisional and loser_hlc < $2::bigint and coalesce(provisional_reason, '') <> 'forgotten'
+)
+delete from syncline.conflict_log
+where provisional and loser_hlc >= $2::bigint and loser_hlc < $1::bigint
+  and coalesce(provisional_reason, '') <> 'forgotten'`;
+
+export const CONFLICT_HORIZON = 'select undecided_from, lost_below, offsets from syncline.conflict_horizon';
 
 export const RECORD_QUARANTINE = `
 insert into syncline.quarantine as q

@@ -52,6 +52,11 @@ export type ChangeEvent = {
   readonly transaction: TransactionInfo;
 };
 
+/** Whether the images agree in all columns that both have. */
+export function haveSameValues(a: Image, b: Image): boolean {
+  return Object.keys(a).every((column) => b[column] === undefined || a[column] === b[column]);
+}
+
 /** Where the event's transaction stands in its origin's stream. */
 export function eventPosition({ transaction }: ChangeEvent): Position {
   return makePosition(transaction.epoch, lsnFromText(transaction.commit_lsn));

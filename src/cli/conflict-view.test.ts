@@ -20,6 +20,7 @@ const CONFLICT: Conflict = {
   base_image: { id: '7', state: 'new', note: null, total: '10' },
   result_image: { id: '7', state: 'sent', note: '', total: '10' },
   provisional: false,
+  provisional_reason: null,
   loser_region: 'us',
   winner_region: 'eu',
   loser_hlc: '1',

@@ -11,7 +11,8 @@ export function renderConflict(conflict: Conflict): string {
   const key = Object.entries(row_pk ?? {})
     .map(([column, value]) => `${column}=${shown(value)}`)
     .join(', ');
-  const state = conflict.provisional ? paint('yellow', 'provisional') : 'final';
+  const reason = conflict.provisional_reason === null ? '' : ` (${conflict.provisional_reason})`;
+  const state = conflict.provisional ? paint('yellow', `provisional${reason}`) : 'final';
   const lines = [
     `${paint('bold', `${conflict.schema_name}.${conflict.table_name}`)} ${key}  ${conflict.resolution_strategy}, ${state}  ${paint('dim', conflict.resolved_at)}`,
     `  lost ${paint('red', conflict.loser_region)} ${paint('dim', conflict.event_id_a ?? 'event unknown')}`,

@@ -8,6 +8,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { loadConfig } from '../platform/config.ts';
 import { fail } from '../platform/errors.ts';
+import { findOrphans, renderOrphans } from '../verify/orphans.ts';
 import {
   GIVE_UP_MS,
   SETTLE_MS,
@@ -23,6 +24,7 @@ interface VerifyFlags {
   readonly database: readonly VerifiedRegion[];
   readonly tables?: readonly string[];
   readonly json?: boolean;
+  readonly orphans?: boolean;
   readonly settleMs: number;
   readonly giveUpMs: number;
 }
@@ -36,7 +38,9 @@ still in flight at the limit.
 
 A row that differs is looked at again until it is equal, or has stayed different and
 unchanged for --settle-ms. Rows are compared as text, as PostgreSQL prints them; which
-rows are the same one, the key's own equality decides, so 1.0 and 1.00 are one key.`;
+rows are the same one, the key's own equality decides, so 1.0 and 1.00 are one key.
+
+With --orphans: exit code 1 where there are some, still so after --settle-ms.`;
 
 export function registerVerify(program: Command): void {
   program
@@ -47,6 +51,7 @@ export function registerVerify(program: Command): void {
     .option('--tables <pattern...>', 'only these tables: schema.table, with * for any characters')
     .option('--settle-ms <ms>', 'how long a difference may stay in flight', milliseconds, SETTLE_MS)
     .option('--give-up-ms <ms>', 'how long a row may go on changing', milliseconds, GIVE_UP_MS)
+    .option('--orphans', 'list instead, of one region or more, rows whose foreign key names no row')
     .option('--json', 'print the report as JSON')
     .addHelpText('after', HELP)
     .action(async (flags: VerifyFlags) => {
@@ -57,8 +62,11 @@ export function registerVerify(program: Command): void {
 async function verify(flags: VerifyFlags): Promise<number> {
   const progress = flags.json !== true && process.stderr.isTTY ? new ProgressLine(process.stderr) : undefined;
   try {
+    if (flags.orphans === true) return await orphans(flags);
+    const regions = await regionsOf(flags);
+    if (regions.length < 2) throw fail('SYN-V004', `there is nothing to compare with: ${regions.length} region given`);
     const report = await verifyRegions({
-      regions: await regionsOf(flags),
+      regions,
       ...(flags.tables === undefined ? {} : { tables: flags.tables }),
       settleMs: flags.settleMs,
       giveUpMs: flags.giveUpMs,
@@ -74,6 +82,14 @@ async function verify(flags: VerifyFlags): Promise<number> {
   }
 }
 
+async function orphans(flags: VerifyFlags): Promise<number> {
+  const regions = await regionsOf(flags);
+  if (regions.length === 0) throw fail('SYN-V004', 'no region is given');
+  const report = await findOrphans(regions, flags.settleMs);
+  process.stdout.write(flags.json === true ? `${JSON.stringify(report, null, 2)}\n` : renderOrphans(report));
+  return report.broken.length === 0 ? 0 : 1;
+}
+
 async function regionsOf({ config, database, tables }: VerifyFlags): Promise<VerifiedRegion[]> {
   const regions = await Promise.all(
     config.map(async (path) => {
@@ -84,7 +100,6 @@ async function regionsOf({ config, database, tables }: VerifyFlags): Promise<Ver
   for (const { region, url } of database) {
     regions.push({ region, url, tables: { include: [...(tables ?? ['public.*'])], exclude: [] } });
   }
-  if (regions.length < 2) throw fail('SYN-V004', `there is nothing to compare with: ${regions.length} region given`);
   const names = regions.map(({ region }) => region);
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice !== undefined) throw fail('SYN-C007', `the region ${twice} is given twice`);

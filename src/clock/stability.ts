@@ -8,7 +8,7 @@
  * heartbeats that this region has consumed is stable here. Floors rest on promises (see `stamper.ts`): a stream stamps
  * nothing later at or below its highest stamp so far less the window.
  */
-import { HLC_MAX, type Hlc } from '../change/hlc.ts';
+import type { Hlc } from '../change/hlc.ts';
 import { type Epoch, type Position, positionEpoch, type Seen } from '../change/position.ts';
 import { WINDOW } from './stamper.ts';
 
@@ -98,14 +98,6 @@ export class Stability {
       else high = middle;
     }
     return samples[low - 1]?.highest ?? 0n;
-  }
-
-  /** No stamp of that origin's stream up to the position is above it; a bound, and a loose one where it must be. */
-  ceilingAt(origin: string, position: Position | undefined): Hlc {
-    if (position === undefined) return 0n;
-    const next = this.#samples.get(origin)?.find((sample) => sample.position >= position);
-    // What came before the first sample can be above it, though by less than the window.
-    return next === undefined ? HLC_MAX : next.highest + WINDOW;
   }
 
   /** Nothing of that origin beyond the position is stamped at or below it. */

@@ -132,6 +132,23 @@ const ConfigSchema = Type.Object(
       },
       { ...closed, default: {} },
     ),
+    conflicts: Type.Object(
+      {
+        max_age_days: Type.Integer({
+          default: 90,
+          minimum: 1,
+          maximum: 36_500,
+          description: 'Final records of the conflict log are dropped after so many days.',
+        }),
+        max_records: Type.Integer({
+          default: 1_000_000,
+          minimum: 1,
+          maximum: 1_000_000_000,
+          description: 'Beyond so many, the oldest final records of the conflict log are dropped.',
+        }),
+      },
+      { ...closed, default: {} },
+    ),
     limits: Type.Object(
       { max_clock_drift_ms: milliseconds(60_000, 1, 'Events further ahead of the local clock are held.') },
       { ...closed, default: {} },

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { request } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import type { TSchema } from 'typebox';
+import { conflictStatement } from '../../src/api/conflict-list.ts';
 import * as schemas from '../../src/api/schemas.ts';
 import { ApiServer } from '../../src/api/server.ts';
 import { connect } from '../../src/platform/postgres.ts';
@@ -324,6 +325,10 @@ describe('pages', () => {
       seen.push(...(body.items as schemas.Conflict[]).map(({ conflict_id }) => conflict_id));
       cursor = body.next_cursor as string | null;
       await addConflicts(fixture, 10, 1_000 + seen.length);
+      // Records turn final meanwhile, some with another winner.
+      await fixture.client.query(
+        'update syncline.conflict_log set provisional = false, winner_hlc = winner_hlc + loser_hlc % 2 where loser_hlc % 3 = 0',
+      );
     }
     // Several share a time, and then the id decides.
     const sql = `select conflict_id from syncline.conflict_log where loser_hlc < 1000
@@ -356,6 +361,7 @@ describe('pages', () => {
       base_image: null,
       result_image: { id: '29', v: null },
       provisional: true,
+      provisional_reason: null,
       loser_region: 'us',
       winner_region: 'ap',
       loser_hlc: '0000000000000000029',
@@ -367,11 +373,56 @@ describe('pages', () => {
     assert.equal((await found('table=nope')).length, 0);
     assert.equal((await found('region=us')).length, 30);
     assert.equal((await found('region=eu')).length, 0);
+    assert.equal((await found('region=ap&table=plain&limit=4')).length, 4);
     assert.equal((await found('strategy=counter')).length, 0);
+    assert.deepEqual(await found('pk=%7B%22id%22:29%7D'), [newest]);
+    assert.equal((await found('pk=%7B%22id%22:%2231%22%7D')).length, 0);
+    await fixture.client.query('update syncline.conflict_log set provisional = false where loser_hlc < 10');
+    assert.equal((await found('provisional=true')).length, 20);
+    assert.equal((await found('provisional=false')).length, 10);
     assert.equal((await found('from=2026-01-01T00:00:02Z')).length, 10);
     assert.equal((await found('from=2026-01-01T01:00:02%2B01:00')).length, 10);
     assert.equal((await found('to=2026-01-01T00:00:02Z')).length, 20);
     assert.equal((await found('from=2026-01-01T00:00:01Z&to=2026-01-01T00:00:02Z&table=plain')).length, 5);
+  });
+
+  test('of many conflicts are read from an index, whatever they are narrowed down by', async (t) => {
+    await using fixture = await ApiFixture.start(server);
+    await addConflicts(fixture, 100_000);
+    await fixture.client.query(`update syncline.conflict_log set resolution_strategy = 'orphan' where loser_hlc = 77`);
+    await fixture.client.query('analyze syncline.conflict_log');
+    const time = '2026-01-01T01:00:00Z';
+    const cursor = (await fixture.call('/conflicts?limit=100')).body.next_cursor as string;
+    const queries: Omit<schemas.ConflictQuery, 'limit'>[] = [
+      {},
+      { cursor },
+      { table: 'na.me' },
+      { table: 'odd.na.me', from: time },
+      { table: 'plain', from: time, to: '2026-01-01T02:00:00Z', cursor },
+      { from: time },
+      { to: time },
+      { strategy: 'lww' },
+      { strategy: 'orphan' },
+      { strategy: 'counter' },
+      { region: 'us' },
+      { region: 'eu' },
+      { region: 'ap', table: 'plain', cursor },
+      { pk: '{"id":"5"}' },
+      { provisional: false },
+      { provisional: true },
+    ];
+    let slowestMs = 0;
+    for (const query of queries) {
+      const { text, values } = conflictStatement({ ...query, limit: 100 });
+      const startedMs = performance.now();
+      await fixture.client.query(text, values);
+      slowestMs = Math.max(slowestMs, performance.now() - startedMs);
+      const { rows } = await fixture.client.query(`explain ${text}`, values);
+      const plan = rows.map((row) => row['QUERY PLAN']).join('\n');
+      assert.match(plan, /Index (Only )?Scan/, JSON.stringify(query));
+      assert.doesNotMatch(plan, /Seq Scan/, JSON.stringify(query));
+    }
+    t.diagnostic(`the slowest of ${queries.length} queries took ${slowestMs.toFixed(1)} ms`);
   });
 
   test('are bounded in bytes too, and still hold everything', async () => {

@@ -140,6 +140,9 @@ describe('conflicts', () => {
     assert.match(text, /public\.orders id=7 {2}lww, provisional/);
     assert.match(text, /column +before +us \(lost\) +eu \(won\) +result\n +state +new +paid +sent +sent\n/);
     assert.match(text, /more: --cursor \S+\n$/);
+    assert.equal(await printed(fixture, 'conflicts', '--pk', 'id=8'), 'no conflicts\n');
+    assert.equal(await printed(fixture, 'conflicts', '--final'), 'no conflicts\n');
+    assert.match(await printed(fixture, 'conflicts', '--provisional', '--pk', 'id=7'), /public\.orders id=7/);
     const page = JSON.parse(await printed(fixture, 'conflicts', '--json')) as { items: unknown[]; next_cursor: null };
     assert.deepEqual([page.items.length, page.next_cursor], [3, null]);
     const wrong = await run(['conflicts', '--from', 'yesterday', '--api', fixture.api.url]);

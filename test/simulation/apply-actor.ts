@@ -5,11 +5,11 @@
  * with deliveries that are lost and repeated. After a lost connection it opens a new lane from what the database holds.
  */
 import type { Mark } from '../../src/apply/apply-port.ts';
+import { readEvent } from '../../src/apply/event-at.ts';
 import { Lane } from '../../src/apply/lane.ts';
 import { leadOf } from '../../src/apply/lead-gate.ts';
 import { LinkConsumer } from '../../src/apply/link-consumer.ts';
 import { readBack } from '../../src/apply/read-back.ts';
-import type { Position } from '../../src/change/position.ts';
 import type { NotesLedger } from '../../src/clock/notes-ledger.ts';
 import type { Stability } from '../../src/clock/stability.ts';
 import type { StreamReader } from '../../src/log/event-log.ts';
@@ -32,8 +32,6 @@ export type AppliedRegion = {
   readonly database: ModelDatabase;
   readonly store: ModelStore;
   readonly slot: ReplicationSlot;
-  /** Called whenever a lane begins, with the positions up to which it remembers nothing. */
-  laneOpens(forgotten: ReadonlyMap<string, Position>): void;
 };
 
 export class ApplyActor {
@@ -97,6 +95,7 @@ export class ApplyActor {
       try {
         await this.#calmDown();
         if (random.chance(0.1)) await this.prune();
+        if (random.chance(0.1)) await this.#lane.settleConflicts();
         if (this.#shouldLook) await this.#lookAgain();
         if (this.#lane.isUnsettled && random.chance(0.5)) await this.#lane.settle();
         await this.#applyOnce(random.pick(this.#consumers));
@@ -112,6 +111,10 @@ export class ApplyActor {
     const echoed = this.#stability.promiseAt(name, this.#lane.mark(name)?.position);
     const watermark = this.#stability.watermark();
     await this.#port.prune(watermark < echoed ? watermark : echoed, slot.confirmedLsn, 1000);
+  }
+
+  async settleConflicts(): Promise<void> {
+    await this.#lane.settleConflicts();
   }
 
   async #recover(error: unknown): Promise<void> {
@@ -130,26 +133,23 @@ export class ApplyActor {
     this.#ledger.reset(this.#region.store.notes);
     this.#lane = this.#newLane();
     await this.#lane.open();
-    this.#region.laneOpens(await this.#remember());
+    await this.#remember();
     await this.#connect();
   }
 
-  /** Tells the lane what was applied before; returns the positions up to which it remembers nothing. */
-  async #remember(): Promise<Map<string, Position>> {
+  /** Tells the lane what was applied before and is not settled yet. */
+  async #remember(): Promise<void> {
     const { log, random, regions } = this.#world;
-    const forgotten = new Map<string, Position>();
-    // Mostly all of it, sometimes less than would be needed.
-    const recordsMax = random.chance(0.9) ? 10_000 : random.below(10);
-    this.#world.scheduler.note(`${this.#name}: remembers ${recordsMax} records of each stream`);
     for (const origin of regions) {
       const mark = this.#lane.mark(origin);
       if (mark === undefined) continue;
       await using reader = await log.reader(origin);
-      const { items, after } = await readBack(reader, mark, recordsMax);
-      await this.#lane.remember(origin, items, after);
-      if (after !== null) forgotten.set(origin, after);
+      // Of some streams more is read back than is needed: what is settled must not be judged from a part.
+      const from = random.chance(0.3) ? 0 : this.#lane.neededFrom(origin);
+      for await (const items of readBack(reader, mark, from)) {
+        await this.#lane.remember(origin, items);
+      }
     }
-    return forgotten;
   }
 
   #newLane(): Lane {
@@ -157,6 +157,11 @@ export class ApplyActor {
       region: this.#region.name,
       onError: 'quarantine',
       isReplicated: () => true,
+      eventAt: async (place) => {
+        await using reader = await this.#world.log.reader(place.origin);
+        return await readEvent(reader, place);
+      },
+      unsettledMax: this.#world.conditions.unsettledMax,
     });
   }
 

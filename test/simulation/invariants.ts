@@ -22,10 +22,8 @@ export type InvariantName =
   | 'held'
   /** What a transaction says to have seen of a row is what it overwrote. */
   | 'seen'
-  /** Every event that lost is in the conflict log of its own region. */
-  | 'losses-recorded'
-  /** A conflict record names two concurrent events of one row, of which the higher won. */
-  | 'conflicts-real'
+  /** In the end every conflict log is final, and equals what the definition says about all events. */
+  | 'conflicts-final'
   /** No event of equal tables is ever set aside. */
   | 'quarantine-empty'
   /** Once heartbeats went round, nothing is kept that only unstable versions need. */

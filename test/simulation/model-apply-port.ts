@@ -2,6 +2,9 @@
 import {
   type ApplyPort,
   type ApplyTransaction,
+  type ConflictEntry,
+  type ConflictHorizon,
+  type ConflictName,
   EVERY_ROW,
   type Mark,
   type OwnCommit,
@@ -93,6 +96,46 @@ export class ModelApplyPort implements ApplyPort {
   async quarantined(eventIds: readonly string[]): Promise<QuarantineEntry[]> {
     await this.#step('quarantined');
     return eventIds.flatMap((id) => this.#store.quarantine.get(id) ?? []);
+  }
+
+  async finaliseConflicts(records: readonly ConflictName[]): Promise<string[]> {
+    await this.#step(`finalise ${records.length} conflicts`);
+    const { conflicts } = this.#store;
+    const left: string[] = [];
+    for (const { conflict_id, event_id_a, event_id_b } of records) {
+      const known = conflicts.get(conflict_id);
+      if (known?.provisional === false) continue;
+      const stands = known?.event_id_a === event_id_a && known.event_id_b === event_id_b;
+      if (known !== undefined && stands && known.provisional_reason === null) {
+        conflicts.set(conflict_id, { ...known, provisional: false });
+      } else left.push(conflict_id);
+    }
+    return left;
+  }
+
+  async putConflicts(entries: readonly ConflictEntry[]): Promise<void> {
+    await this.#step(`put ${entries.length} conflicts`);
+    for (const entry of entries) {
+      if (this.#store.conflicts.get(entry.conflict_id)?.provisional === false) continue;
+      this.#store.conflicts.set(entry.conflict_id, entry);
+    }
+  }
+
+  async settleConflicts(horizon: ConflictHorizon): Promise<void> {
+    await this.#step(`settle conflicts below ${horizon.undecided_from}`);
+    const { conflicts } = this.#store;
+    for (const [id, entry] of conflicts) {
+      if (!entry.provisional || entry.provisional_reason === 'forgotten') continue;
+      const { hlc } = entry.loser;
+      if (hlc < horizon.lost_below) conflicts.set(id, { ...entry, provisional_reason: 'forgotten' });
+      else if (hlc < horizon.undecided_from) conflicts.delete(id);
+    }
+    this.#store.conflictHorizon = horizon;
+  }
+
+  async conflictHorizon(): Promise<ConflictHorizon | null> {
+    await this.#step('conflict horizon');
+    return this.#store.conflictHorizon;
   }
 
   async prune(stable: Hlc, confirmedLsn: bigint, _rowsMax: number): Promise<void> {

@@ -205,13 +205,11 @@ export class ModelApplyTransaction implements ApplyTransaction {
       const { conflicts } = this.#store;
       for (const entry of entries) {
         const known = conflicts.get(entry.conflict_id);
-        if (known !== undefined && !isAbove(entry.winner, known.winner)) continue;
-        write(
-          conflicts,
-          entry.conflict_id,
-          { ...entry, event_id_a: entry.event_id_a ?? known?.event_id_a ?? null },
-          this.model,
-        );
+        if (known !== undefined && (!known.provisional || !isAbove(entry.winner, known.winner))) continue;
+        // Where the loser is known by its version only, what was known of it before stays.
+        const { event_id_a, image_a, base_image, row_pk } = known ?? entry;
+        const loser = entry.event_id_a === null ? { event_id_a, image_a, base_image } : {};
+        write(conflicts, entry.conflict_id, { ...entry, row_pk, ...loser }, this.model);
       }
     });
   }

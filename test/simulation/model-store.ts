@@ -6,6 +6,7 @@
  */
 import type {
   ConflictEntry,
+  ConflictHorizon,
   ExactVersion,
   Mark,
   ParkedRow,
@@ -38,6 +39,7 @@ export class ModelStore {
   readonly tombstones = new Map<string, Tombstone>();
   readonly looks = new Map<string, KeptLook>();
   readonly conflicts = new Map<string, ConflictEntry>();
+  conflictHorizon: ConflictHorizon | null = null;
   readonly quarantine = new Map<string, QuarantineEntry>();
   /** By row. */
   readonly parked = new Map<string, KeptParked>();
@@ -62,12 +64,13 @@ export class ModelStore {
 
   /** As it is now, to come back to; nothing in it may be uncommitted. */
   snapshot(): () => void {
-    const { ownHistory } = this;
+    const { conflictHorizon, ownHistory } = this;
     const maps = [this.marks, this.versions, this.tombstones, this.looks, this.conflicts, this.quarantine, this.parked];
     const copies = maps.map((map) => [...(map as Map<unknown, unknown>)]);
     const notes = [...this.notes];
     return () => {
       this.ownHistory = ownHistory;
+      this.conflictHorizon = conflictHorizon;
       for (const [place, map] of maps.entries()) {
         map.clear();
         for (const [key, value] of copies[place] ?? []) (map as Map<unknown, unknown>).set(key, value);

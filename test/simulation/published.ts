@@ -1,7 +1,7 @@
 /** What a system has published, read back from its streams, by region and by row. */
 import { type ChangeEvent, type Image, isoToMicros } from '../../src/change/change-event.ts';
-import type { Hlc } from '../../src/change/hlc.ts';
-import { covers, type Position, positionEpoch, type Seen } from '../../src/change/position.ts';
+import { type Hlc, hlcFromMicros } from '../../src/change/hlc.ts';
+import type { Position, Seen } from '../../src/change/position.ts';
 import type { EventLog } from '../../src/log/event-log.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
 import type { BaselineRow } from './baseline-rows.ts';
@@ -37,8 +37,12 @@ export type RowEvent = {
   /** null where the event removes the row. */
   readonly after: Image | null;
   readonly isTruncate: boolean;
-  /** How many events its transaction has. */
-  readonly transactionRows: number;
+  /** As in `src/resolve/losses.ts`. */
+  readonly left?: Image | undefined;
+  readonly found?: Image | null;
+  /** The key of the row that it is about. */
+  readonly pk: Image;
+  readonly event_id: string;
 };
 
 export async function readPublished(log: EventLog, regions: readonly string[]): Promise<Published> {
@@ -83,37 +87,38 @@ export function eventsByRow(
   const truncates: RowEvent[] = [];
   for (const transactions of published.values()) {
     for (const { origin, position, hlc, seen, events } of transactions) {
-      const head = { origin, position, hlc, seen, transactionRows: events.length };
+      const head = { origin, position, hlc, seen };
       for (const event of events) {
         if (event.table_name !== table) continue;
-        const { before_image: before, after_image: after, operation } = event;
+        const { before_image: before, after_image: after, operation, event_id } = event;
         const { index } = event.transaction;
-        const about = (key: string | null | undefined, left: Image | null): void => {
+        const isPushed = hlc !== hlcFromMicros(isoToMicros(event.committed_at));
+        const about = (key: string | null | undefined, after: Image | null, found: Image | null): void => {
           const row = rowName(shape, JSON.stringify([key]));
           const known = rows.get(row) ?? [];
           rows.set(row, known);
-          known.push({ ...head, index, before, after: left, isTruncate: false });
+          const left = isPushed && after !== null ? after : undefined;
+          known.push({
+            ...head,
+            index,
+            before,
+            after,
+            left,
+            found,
+            isTruncate: false,
+            pk: { id: key ?? null },
+            event_id,
+          });
         };
         if (operation === 'TRUNCATE') {
-          truncates.push({ ...head, index, before, after, isTruncate: true });
+          truncates.push({ ...head, index, before, after, isTruncate: true, pk: {}, event_id });
           continue;
         }
-        if (operation === 'UPDATE' && before !== null && before.id !== event.row_pk.id) about(before.id, null);
-        about(event.row_pk.id, after);
+        if (operation === 'UPDATE' && before !== null && before.id !== event.row_pk.id) about(before.id, null, before);
+        about(event.row_pk.id, after, before?.id === event.row_pk.id ? before : null);
       }
     }
   }
   for (const known of rows.values()) known.push(...truncates);
   return rows;
-}
-
-export function areConcurrent(a: RowEvent, b: RowEvent): boolean {
-  return a !== b && !follows(a, b) && !follows(b, a);
-}
-
-/** Whether `a` came after `b` and knew it. */
-export function follows(a: RowEvent, b: RowEvent): boolean {
-  const isOneLine = a.origin === b.origin && positionEpoch(a.position) === positionEpoch(b.position);
-  if (!isOneLine) return covers(a.seen, b.origin, b.position);
-  return a.position > b.position || (a.position === b.position && a.index > b.index);
 }

@@ -29,8 +29,6 @@ export type ParkingTruth = {
 export class RegionTruth {
   /** By `rowName`, in the order of commits. */
   readonly rows = new Map<string, RowHistoryEntry[]>();
-  /** For each lane that began, the positions by origin up to which it remembered nothing. */
-  readonly forgotten: ReadonlyMap<string, Position>[] = [];
   readonly #region: string;
   readonly #latestMicros: () => bigint;
   readonly #fail: (failure: Failure) => void;

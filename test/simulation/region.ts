@@ -63,10 +63,6 @@ export class Region {
     return this.#agent?.apply ?? null;
   }
 
-  laneOpens(forgotten: ReadonlyMap<string, Position>): void {
-    this.truth.forgotten.push(forgotten);
-  }
-
   /** Starts an agent as real ones start: notes and marks from the database, then capture and the lane. */
   startAgent(): void {
     this.#agents += 1;

@@ -16,6 +16,10 @@ export type Conditions = {
   readonly lossRate: number;
   /** Probability that a statement writes to rows that claim values of each other. */
   readonly claimingRate: number;
+  /** How many unsettled events a lane keeps in mind. */
+  readonly unsettledMax: number;
+  /** Whether time passes so fast, with so many heartbeats, that events become stable while others are written. */
+  readonly isSwift: boolean;
   /** Whether clocks of regions differ and step back. */
   readonly badClocks: boolean;
   /** How far ahead of the local clock events may be before they are held. */

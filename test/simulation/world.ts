@@ -2,11 +2,13 @@
  * A whole simulated system: regions, users who write to all of them, and everything that can go wrong, driven by one
  * seed. The code between the databases is the real one; the fold of all published events is the oracle.
  */
+import { UNSETTLED_EVENTS_MAX } from '../../src/apply/unsettled-events.ts';
 import type { Position } from '../../src/change/position.ts';
 import { MemoryLog } from '../../src/log/memory-log.ts';
 import { READ_AHEAD } from '../../src/log/transaction-reader.ts';
 import { type Random, seededRandom } from '../../src/platform/random.ts';
 import { chooseBaseline, loadBaseline } from './baseline-rows.ts';
+import { checkConflictLogs } from './conflict-invariants.ts';
 import { Faults } from './faults.ts';
 import type { Failure } from './invariants.ts';
 import { type Published, readPublished } from './published.ts';
@@ -63,7 +65,12 @@ export class World implements WorldView {
       driftMicros: random.pick([100_000n, 1_000_000n, 60_000_000n]),
       allowsDrift: random.chance(0.5),
       foreignRate: random.chance(0.15) ? random.pick([0.1, 0.5]) : 0,
-      restores: random.chance(0.35),
+      ...random.pick<Pick<Conditions, 'restores' | 'isSwift'>>([
+        { restores: true, isSwift: false },
+        { restores: false, isSwift: true },
+        { restores: false, isSwift: false },
+      ]),
+      unsettledMax: random.chance(0.1) ? 1 + random.below(30) : UNSETTLED_EVENTS_MAX,
       baseline: random.chance(0.3) ? chooseBaseline(random, this.regions) : [],
     };
     this.#regions = this.regions.map((name) => new Region(name, this));
@@ -72,7 +79,9 @@ export class World implements WorldView {
     this.#workload = new Workload(this);
     this.scheduler.beforeStep = () => {
       // Mostly microseconds pass, sometimes none at all, now and then more than the window of stamping.
-      this.#now += random.chance(0.02) ? BigInt(random.below(120_000)) : BigInt(random.below(40));
+      this.#now += random.chance(this.conditions.isSwift ? 0.2 : 0.02)
+        ? BigInt(random.below(120_000))
+        : BigInt(random.below(40));
       this.#faults.strike();
     };
   }
@@ -104,9 +113,15 @@ export class World implements WorldView {
       loadBaseline(region.database, this.conditions.baseline, this.random);
       region.startAgent();
       for (let users = 1 + this.random.below(2); users > 0; users -= 1) this.#starts(this.#workload.user(region));
-      this.#starts(this.#workload.heart(region, 2 + this.random.below(4), 20));
+      const beats = this.conditions.isSwift ? 20 + this.random.below(20) : 2 + this.random.below(4);
+      this.#starts(this.#workload.heart(region, beats, 20));
     }
-    return (await this.#settle()) ?? (await this.#check()) ?? (await this.#checkForgetting());
+    return (
+      (await this.#settle()) ??
+      (await this.#check()) ??
+      (await this.#checkForgetting()) ??
+      (await this.#checkConflicts())
+    );
   }
 
   async published(): Promise<Published> {
@@ -170,6 +185,19 @@ export class World implements WorldView {
     return null;
   }
 
+  async #checkConflicts(): Promise<Failure | null> {
+    const published = await this.published();
+    const failure = checkConflictLogs(this.#regions, published, TABLES, this.conditions);
+    if (failure !== null || this.random.chance(0.7)) return failure;
+    // Agents that start anew read back more or less of what is settled, and must leave the logs as they are.
+    for (const region of this.#regions) {
+      region.killAgent(false);
+      region.startAgent();
+    }
+    const unsettled = await this.#checkForgetting();
+    return unsettled ?? checkConflictLogs(this.#regions, published, TABLES, this.conditions);
+  }
+
   async #checkForgetting(): Promise<Failure | null> {
     if (this.conditions.badClocks) this.#now += CAUGHT_UP_MICROS;
     for (let round = 0; round < LAST_ROUNDS; round += 1) {
@@ -179,7 +207,7 @@ export class World implements WorldView {
       if (failure !== null) return failure;
     }
     for (const { name, apply, store, slot } of this.#regions) {
-      const pruning = apply?.prune();
+      const pruning = Promise.all([apply?.settleConflicts(), apply?.prune()]);
       await this.scheduler.run(STEPS_PER_ROUND);
       await pruning;
       const { tombstones, looks } = store;

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type ConflictEntry, EVERY_ROW, type QuarantineEntry } from '../../src/apply/apply-port.ts';
+import { EVERY_ROW, type QuarantineEntry } from '../../src/apply/apply-port.ts';
 import { hlcFromMicros } from '../../src/change/hlc.ts';
 import {
   ALL,
@@ -28,25 +28,6 @@ import {
 import type { ApplyPortHarness, MakeHarness } from './apply-port-harness.ts';
 
 const NO_LIMIT = 1_000_000;
-
-function conflict(n: number, winnerHlc: bigint, winnerId: string): ConflictEntry {
-  return {
-    conflict_id: idOf(n),
-    event_id_a: idOf(n + 1),
-    event_id_b: winnerId,
-    schema_name: 'public',
-    table_name: 'kv',
-    row_pk: pkOf(1),
-    resolution_strategy: 'lww',
-    winner_event_id: winnerId,
-    loser: { hlc: PAST_HLC, origin: 'r1' },
-    winner: { hlc: winnerHlc, origin: 'r2' },
-    image_a: { id: '1', v: null },
-    image_b: { id: '1', v: 'it\'s "b"\\' },
-    base_image: null,
-    result_image: { id: '1', v: 'it\'s "b"\\' },
-  };
-}
 
 function quarantined(n: number, id: number, hlc: bigint, error = 'because'): QuarantineEntry {
   return {
@@ -197,24 +178,6 @@ export function bookkeepingContract(make: MakeHarness): void {
       const found = await trying(h, 'r1', (t) => t.exactVersions(shape, wanted));
       assert.deepEqual([found.get(keyOf(1))?.hlc, found.get(keyOf(1))?.position], [11n, at(2, later)]);
       assert.deepEqual([found.get(keyOf(2))?.hlc, found.get(keyOf(2))?.position], [12n, at(3, later)]);
-    }),
-  );
-
-  test(
-    'one record per losing event, and the highest winner stays',
-    withHarness(make, async (h) => {
-      await applying(h, 'r1', PAST, (t) =>
-        t.recordConflicts([conflict(10, 100n, idOf(1)), conflict(20, 100n, idOf(1))]),
-      );
-      await applying(h, 'r1', PAST, (t) =>
-        t.recordConflicts([conflict(10, 101n, idOf(2)), conflict(20, 99n, idOf(3))]),
-      );
-      await trying(h, 'r1', (t) => t.recordConflicts([conflict(30, 1n, idOf(4))]));
-      const unknown = { ...conflict(40, 1n, idOf(5)), event_id_a: null, event_id_b: null, winner_event_id: null };
-      await applying(h, 'r1', PAST, (t) => t.recordConflicts([unknown]));
-      const byId = (a: ConflictEntry, b: ConflictEntry): number => (a.conflict_id < b.conflict_id ? -1 : 1);
-      const expected = [conflict(10, 101n, idOf(2)), conflict(20, 100n, idOf(1)), unknown];
-      assert.deepEqual([...(await h.conflicts())].sort(byId), expected.sort(byId));
     }),
   );
 

@@ -8,6 +8,7 @@
 
 import { describe } from 'node:test';
 import { bookkeepingContract } from './apply-port-contract-bookkeeping.ts';
+import { conflictContract } from './apply-port-contract-conflicts.ts';
 import { guardContract } from './apply-port-contract-guards.ts';
 import { interleavingContract } from './apply-port-contract-interleavings.ts';
 import { lockContract } from './apply-port-contract-locks.ts';
@@ -23,5 +24,6 @@ export function applyPortContract(name: string, make: MakeHarness): void {
     describe('locks', () => lockContract(make));
     describe('rows that claim one value', () => parkedContract(make));
     describe('bookkeeping', () => bookkeepingContract(make));
+    describe('the conflict log', () => conflictContract(make));
   });
 }

@@ -10,6 +10,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { hlcFromMicros } from '../../src/change/hlc.ts';
 import { lsnFromText, makePosition, type Position } from '../../src/change/position.ts';
 import { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
@@ -238,6 +239,23 @@ ${options.config ?? ''}
         what: `${region.name} to look again`,
         limitMs,
       });
+    }
+  }
+
+  /** Waits until every conflict of what is committed anywhere by now is final in every region. */
+  async settleConflicts(limitMs = SETTLE_LIMIT_MS): Promise<void> {
+    await this.settle(limitMs);
+    const clocks = await Promise.all(
+      this.regions.map(async (region) => await region.one('select extract(epoch from clock_timestamp()) * 1000000')),
+    );
+    const now = hlcFromMicros(
+      clocks.map((micros) => BigInt(Math.ceil(Number(micros)))).reduce((a, b) => (a > b ? a : b)),
+    );
+    for (const region of this.regions) {
+      await waitFor(
+        async () => (await region.one(`select undecided_from > ${now} from syncline.conflict_horizon`)) === 't',
+        { what: `${region.name} to settle its conflicts; its agent printed:\n${region.output.slice(-4_000)}`, limitMs },
+      );
     }
   }
 

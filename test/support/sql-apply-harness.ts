@@ -276,5 +276,8 @@ function toConflictEntry(row: TextRow): ConflictEntry {
     image_b: image(row.image_b),
     base_image: image(row.base_image),
     result_image: image(row.result_image),
+    provisional: row.provisional === 't',
+    provisional_reason:
+      row.provisional_reason === null ? null : (row.provisional_reason as ConflictEntry['provisional_reason']),
   };
 }

@@ -1,0 +1,349 @@
+/**
+ * The events that may still lose or win, by row: what conflicts are judged from.
+ *
+ * Every event of every region passes through the lane of each region, local ones as echoes. What is concurrent with an
+ * event stands in its stream before the heartbeat by which its region had applied that event. So once the floors of all
+ * members' heartbeats have reached an event here, all that is concurrent with it has passed here; and once they have
+ * reached its winner too, so has whoever may have overwritten it knowingly. A loss that is judged then is judged from the complete
+ * set, whatever the order of arrival, so every region finds the same. It counts as settled.
+ *
+ * Judging it when its second event passes would be too early: a higher winner, or who overwrote it knowingly, may be yet
+ * to come. What is found then is only good for a provisional record.
+ *
+ * Everything from the lowest unsettled event on is kept, and nothing below: what wins over an event or overwrites it is
+ * above it. Of most events only what the judge needs is kept; their images are read again from the log. Beyond a
+ * bound, the oldest are forgotten unsettled, and `lostBelow` tells so.
+ */
+import { type ChangeEvent, type Image, isoToMicros } from '../change/change-event.ts';
+import { HLC_MAX, type Hlc } from '../change/hlc.ts';
+import type { Epoch, Position, Seen } from '../change/position.ts';
+import type { Version } from '../change/version.ts';
+import { judgeNewest, judgeRow } from '../resolve/judge-row.ts';
+import { type Contender, type Loss, lineOf, type Origination } from '../resolve/losses.ts';
+import { type ConflictHorizon, EVERY_ROW, type RowKey, type TableShape } from './apply-port.ts';
+import { isPushed } from './decide.ts';
+import { type ChainLink, formerKey, type SourceTransaction, type Step } from './net-change.ts';
+import { RowMemory } from './row-memory.ts';
+
+/** Some hundred bytes each: hours of a separation under light load, minutes under the heaviest. */
+export const UNSETTLED_EVENTS_MAX = 1_000_000;
+/** Events whose images stay at hand, so that a conflict seen at once is logged whole at once. */
+const IMAGES_MAX = 20_000;
+/** Rows judged without giving the event loop its turn. */
+const ROWS_PER_STEP = 500;
+
+export type PassedSource = Origination & { readonly first_offset: number | undefined; readonly is_pushed: boolean };
+
+/** An event that has passed the lane, as it concerns one row. */
+export type Passed = Omit<Contender, 'found'> & {
+  readonly source: PassedSource;
+  /** Whether it left nothing of the row. */
+  readonly removes: boolean;
+  /** null once its image is read from the log again. */
+  event: ChangeEvent | null;
+  found?: Image | null | undefined;
+  isSettled: boolean;
+  isForgotten: boolean;
+};
+
+export type RowLoss = Loss<Passed> & { readonly shape: TableShape; readonly key: RowKey };
+
+export const NO_HORIZON: ConflictHorizon = { undecided_from: 0n, lost_below: 0n, offsets: {} };
+
+/** Events of one batch of one origin, to be kept or forgotten together. */
+export class PassedBatch {
+  readonly origin: string;
+  readonly entries: { readonly shape: TableShape; readonly key: RowKey; readonly passed: Passed }[] = [];
+  highest: Hlc = 0n;
+  firstOffset: number | null = null;
+  readonly #sources = new Map<SourceTransaction, PassedSource>();
+  #seen: Seen = {};
+
+  constructor(origin: string) {
+    this.origin = origin;
+  }
+
+  /** `keepsImages` is false where they would be too many. */
+  take(steps: readonly Step[], keepsImages: boolean): void {
+    for (const step of steps) {
+      if (step.kind === 'truncate') this.#take(step.shape, EVERY_ROW, step.link, keepsImages);
+      else {
+        for (const { shape, ops } of step.tables.values()) {
+          for (const op of ops.values()) for (const link of op.chain) this.#take(shape, op.key, link, keepsImages);
+        }
+      }
+    }
+    this.#sources.clear();
+  }
+
+  #take(shape: TableShape, key: RowKey, link: ChainLink, keepsImages: boolean): void {
+    const passed = toPassed(shape, link, this.#source(link.source), keepsImages);
+    this.entries.push({ shape, key, passed });
+  }
+
+  #source(transaction: SourceTransaction): PassedSource {
+    const known = this.#sources.get(transaction);
+    if (known !== undefined) return known;
+    const { hlc, position, first_offset, committed_at } = transaction;
+    // Most neighbours had seen the same.
+    if (!isSame(this.#seen, transaction.seen)) this.#seen = transaction.seen;
+    const is_pushed = isPushed(hlc, isoToMicros(committed_at));
+    const source = { origin: this.origin, hlc, position, seen: this.#seen, first_offset, is_pushed };
+    this.#sources.set(transaction, source);
+    if (hlc > this.highest) this.highest = hlc;
+    if (first_offset !== undefined && (this.firstOffset === null || first_offset < this.firstOffset)) {
+      this.firstOffset = first_offset;
+    }
+    return source;
+  }
+}
+
+export class UnsettledEvents {
+  readonly #members: readonly string[];
+  readonly #eventsMax: number;
+  readonly #rows = new RowMemory();
+  /** Batches by origin, oldest first. */
+  readonly #batches = new Map<string, PassedBatch[]>();
+  /** Batches whose images are at hand, oldest first. */
+  #withImages: PassedBatch[] = [];
+  #images = 0;
+  #events = 0;
+  readonly #floors = new Map<string, Hlc>();
+  readonly #epochs = new Map<string, Epoch>();
+  #settledTo: Hlc = 0n;
+  #undecidedFrom: Hlc = 0n;
+  #lostBelow: Hlc = 0n;
+
+  constructor(members: readonly string[], horizon: ConflictHorizon, eventsMax = UNSETTLED_EVENTS_MAX) {
+    this.#members = members;
+    this.#eventsMax = eventsMax;
+    this.#undecidedFrom = horizon.undecided_from;
+    this.#lostBelow = horizon.lost_below;
+  }
+
+  get size(): number {
+    return this.#events;
+  }
+
+  /** Events stamped below it may be missing here without being settled; 0 where none is. */
+  get lostBelow(): Hlc {
+    return this.#lostBelow;
+  }
+
+  /** Says that unsettled events stamped below it may be missing: their part of a log is gone, or cannot be read. */
+  lacks(below: Hlc): void {
+    if (below > this.#lostBelow) this.#lostBelow = below;
+  }
+
+  /**
+   * An item of that epoch of a member's stream has passed the lane. A region that comes back as an older copy of itself has
+   * not applied what it had stated before.
+   */
+  enters(member: string, epoch: Epoch): void {
+    if (epoch <= (this.#epochs.get(member) ?? '')) return;
+    this.#epochs.set(member, epoch);
+    this.#floors.delete(member);
+  }
+
+  /** A heartbeat with this floor has passed the lane. */
+  heartbeat(member: string, floor: Hlc): void {
+    if (floor > (this.#floors.get(member) ?? 0n)) this.#floors.set(member, floor);
+  }
+
+  /** Registers events once their batch is committed. */
+  add(batch: PassedBatch): void {
+    if (batch.entries.length === 0) return;
+    for (const { shape, key, passed } of batch.entries) this.#rows.add(shape, key, passed);
+    const batches = this.#batches.get(batch.origin);
+    if (batches === undefined) this.#batches.set(batch.origin, [batch]);
+    else batches.push(batch);
+    this.#events += batch.entries.length;
+    if (batch.entries[0]?.passed.event != null) {
+      this.#withImages.push(batch);
+      this.#images += batch.entries.length;
+    }
+    this.#dropImages();
+    while (this.#events > this.#eventsMax) this.#forgetOldest();
+  }
+
+  /** Whether the event with this version on this row, or on its whole table, is known. */
+  knows(table: string, key: RowKey, { origin, hlc }: Version): boolean {
+    const streams = this.#rows.streams(table, key) ?? new Map<string, readonly Passed[]>();
+    return [...streams.values()].some((stream) =>
+      stream.some(({ source }) => source.hlc === hlc && source.origin === origin),
+    );
+  }
+
+  /** The losses that show now among a row's new events and those of other origins; they may still change. */
+  judge(shape: TableShape, key: RowKey, chain: readonly ChainLink[]): RowLoss[] {
+    const first = chain[0];
+    if (first === undefined) return [];
+    if (!this.#rows.mayConflict(shape.id, key, originationOf(first))) return [];
+    const streams = this.#rows.streams(shape.id, key);
+    return streams === null ? [] : this.#judgeNewest(streams, shape, key, chain);
+  }
+
+  /** The losses to a TRUNCATE that show now, among the events of all rows of its table. */
+  judgeTruncate(shape: TableShape, link: ChainLink): RowLoss[] {
+    const event = originationOf(link);
+    return this.#rows.keys(shape.id).flatMap((key) => {
+      if (!this.#rows.mayConflict(shape.id, key, event)) return [];
+      const streams = this.#rows.streams(shape.id, key);
+      return streams === null ? [] : this.#judgeNewest(streams, shape, key, [link]);
+    });
+  }
+
+  /** Those losses that count as settled by now and did not before; null where nothing can have changed. */
+  async settle(
+    turn: () => Promise<void>,
+  ): Promise<{ readonly settled: RowLoss[]; readonly undecidedFrom: Hlc } | null> {
+    const watermark = this.#watermark();
+    // Nothing is known of what may be missing: no loss can be told for certain.
+    if (watermark <= this.#settledTo || this.#lostBelow === HLC_MAX) return null;
+    let undecidedFrom = watermark + 1n;
+    const settled: RowLoss[] = [];
+    let judged = 0;
+    for (const { shape, key } of this.#rows.contested()) {
+      judged += 1;
+      if (judged % ROWS_PER_STEP === 0) await turn();
+      const streams = this.#rows.streams(shape.id, key);
+      if (streams === null) continue;
+      for (const { loser, winner } of judgeRow(streams)) {
+        const { hlc } = loser.source;
+        if (hlc < this.#undecidedFrom || hlc < this.#lostBelow || hlc > watermark || loser.isSettled) continue;
+        if (winner.source.hlc <= watermark) settled.push({ shape, key, loser, winner });
+        else if (hlc < undecidedFrom) undecidedFrom = hlc;
+      }
+    }
+    this.#settledTo = watermark;
+    return { settled, undecidedFrom };
+  }
+
+  /** Says that these records are final. */
+  keepSettled(losses: readonly RowLoss[]): void {
+    for (const { loser } of losses) loser.isSettled = true;
+  }
+
+  /** Forgets what is settled; `offsetOf` tells where a stream goes on of which nothing is left. */
+  forget(undecidedFrom: Hlc, offsetOf: (origin: string) => number): ConflictHorizon {
+    if (undecidedFrom > this.#undecidedFrom) this.#undecidedFrom = undecidedFrom;
+    const lostBelow = this.#lostBelow;
+    // What was lost is below everything that is yet to come.
+    if (this.#settledTo >= lostBelow) this.#lostBelow = 0n;
+    for (const [origin, batches] of this.#batches) {
+      let count = 0;
+      for (const batch of batches) {
+        if (batch.highest >= this.#undecidedFrom) break;
+        this.#forgetBatch(batch);
+        count += 1;
+      }
+      if (count > 0) this.#batches.set(origin, batches.slice(count));
+    }
+    const offsets = Object.fromEntries(
+      this.#members.map((origin) => [origin, this.#batches.get(origin)?.[0]?.firstOffset ?? offsetOf(origin)]),
+    );
+    return { undecided_from: this.#undecidedFrom, lost_below: lostBelow, offsets };
+  }
+
+  #judgeNewest(
+    known: ReadonlyMap<string, readonly Passed[]>,
+    shape: TableShape,
+    key: RowKey,
+    chain: readonly ChainLink[],
+  ): RowLoss[] {
+    const [first] = chain;
+    if (first === undefined) return [];
+    const line = lineOf(originationOf(first));
+    const own = [...(known.get(line) ?? [])];
+    let from = own.length;
+    const sources = new Map<Position, PassedSource>();
+    for (const link of chain) {
+      const { position } = link.source;
+      const source = sources.get(position) ?? originationOf(link);
+      sources.set(position, source);
+      const former = own.at(-1)?.source.position === position ? own.pop() : undefined;
+      if (own.length < from) from = own.length;
+      const passed = toPassed(shape, link, source, true);
+      if (former !== undefined) passed.found = former.found;
+      own.push(passed);
+    }
+    return judgeNewest(new Map([...known, [line, own]]), line, from)
+      .filter(({ loser: { source } }) => source.hlc >= this.#undecidedFrom || source.hlc < this.#lostBelow)
+      .map((loss) => ({ ...loss, shape, key }));
+  }
+
+  #watermark(): Hlc {
+    let watermark = HLC_MAX;
+    for (const member of this.#members) {
+      const floor = this.#floors.get(member) ?? 0n;
+      if (floor < watermark) watermark = floor;
+    }
+    return watermark;
+  }
+
+  #dropImages(): void {
+    while (this.#images > IMAGES_MAX) {
+      const [batch] = this.#withImages;
+      if (batch === undefined) return;
+      this.#withImages = this.#withImages.slice(1);
+      this.#images -= batch.entries.length;
+      for (const { passed } of batch.entries) passed.event = null;
+    }
+  }
+
+  #forgetOldest(): void {
+    let oldest: PassedBatch | undefined;
+    for (const [batch] of this.#batches.values()) {
+      if (batch !== undefined && (oldest === undefined || batch.highest < oldest.highest)) oldest = batch;
+    }
+    if (oldest === undefined) return;
+    this.lacks(oldest.highest + 1n);
+    this.#forgetBatch(oldest);
+    this.#batches.set(oldest.origin, this.#batches.get(oldest.origin)?.slice(1) ?? []);
+  }
+
+  #forgetBatch(batch: PassedBatch): void {
+    for (const { shape, key, passed } of batch.entries) this.#rows.forget(shape.id, key, passed);
+    this.#events -= batch.entries.length;
+    const place = this.#withImages.indexOf(batch);
+    if (place < 0) return;
+    this.#withImages.splice(place, 1);
+    this.#images -= batch.entries.length;
+  }
+}
+
+export function versionOf({ source }: Passed): Version {
+  return { hlc: source.hlc, origin: source.origin };
+}
+
+/** What the event left of the row: null for a removal. */
+export function imageOf({ removes }: Passed, event: ChangeEvent): Image | null {
+  return removes ? null : event.after_image;
+}
+
+function originationOf({ event, source }: ChainLink): PassedSource {
+  const { hlc, position, seen, first_offset, committed_at } = source;
+  const is_pushed = isPushed(hlc, isoToMicros(committed_at));
+  return { origin: event.region_id, hlc, position, seen, first_offset, is_pushed };
+}
+
+function toPassed(shape: TableShape, { event, removes }: ChainLink, source: PassedSource, keepsImage: boolean): Passed {
+  const isTruncate = event.operation === 'TRUNCATE';
+  const isElsewhere = !removes && !isTruncate && formerKey(shape, event) !== null;
+  return {
+    source,
+    index: event.transaction.index,
+    isTruncate,
+    left: source.is_pushed && !removes && event.after_image !== null ? event.after_image : undefined,
+    found: isTruncate ? undefined : isElsewhere ? null : event.before_image,
+    removes,
+    event: keepsImage ? event : null,
+    isSettled: false,
+    isForgotten: false,
+  };
+}
+
+function isSame(a: Seen, b: Seen): boolean {
+  const origins = Object.keys(a);
+  return origins.length === Object.keys(b).length && origins.every((origin) => a[origin] === b[origin]);
+}

@@ -1,0 +1,83 @@
+/**
+ * Invariants of the conflict logs, once everything is settled: each region's equals what the definition of a loss says
+ * about all published events, word for word.
+ */
+import type { ConflictEntry } from '../../src/apply/apply-port.ts';
+import { conflictId } from '../../src/apply/conflicts.ts';
+import { lossesOf } from '../../src/resolve/losses.ts';
+import type { Failure } from './invariants.ts';
+import { modelShape } from './model-store.ts';
+import { eventsByRow, type Published } from './published.ts';
+import type { Region } from './region.ts';
+import type { Conditions } from './world-view.ts';
+
+export function checkConflictLogs(
+  regions: readonly Region[],
+  published: Published,
+  tables: readonly string[],
+  conditions: Conditions,
+): Failure | null {
+  const expected = new Map<string, string>();
+  for (const table of tables) for (const [id, text] of losses(published, table, conditions)) expected.set(id, text);
+  for (const { name, store } of regions) {
+    for (const entry of store.conflicts.values()) {
+      const text = tell(entry);
+      // What was forgotten unsettled for want of room says so, and may be no loss at all.
+      if (entry.provisional_reason === 'forgotten') {
+        if (conditions.unsettledMax > PLENTY) return wrong(name, `has ${text}, though there was room to remember`);
+      } else if (entry.provisional) return wrong(name, `is not done with ${text}`);
+      else if (expected.get(entry.conflict_id) !== text) {
+        return wrong(name, `has ${text}, and ${expected.get(entry.conflict_id) ?? 'no such loss'} is right`);
+      }
+    }
+    // Whoever forgot has told; who did not has everything.
+    if (conditions.unsettledMax <= PLENTY) continue;
+    for (const [id, text] of expected) if (!store.conflicts.has(id)) return wrong(name, `does not have ${text}`);
+  }
+  return null;
+}
+
+const PLENTY = 1_000;
+
+function wrong(region: string, what: string): Failure {
+  return { invariant: 'conflicts-final', message: `${region} ${what}` };
+}
+
+/** By conflict_id, what a record has to say. */
+function losses(published: Published, table: string, { baseline }: Conditions): Map<string, string> {
+  const shape = modelShape('public', table);
+  const told = new Map<string, string>();
+  for (const [row, events] of eventsByRow(published, table, baseline)) {
+    const key = row.slice(shape.id.length + 1);
+    for (const { loser, winner } of lossesOf(events.map((event) => ({ ...event, source: event })))) {
+      const conflict_id = conflictId(shape.id, key, loser);
+      told.set(
+        conflict_id,
+        tell({
+          conflict_id,
+          event_id_a: loser.event_id,
+          event_id_b: winner.event_id,
+          schema_name: shape.schema,
+          table_name: shape.table,
+          row_pk: loser.pk,
+          resolution_strategy: 'lww',
+          winner_event_id: winner.event_id,
+          loser: { hlc: loser.hlc, origin: loser.origin },
+          winner: { hlc: winner.hlc, origin: winner.origin },
+          image_a: loser.after,
+          image_b: winner.after,
+          base_image: loser.before,
+          result_image: winner.after,
+          provisional: false,
+          provisional_reason: null,
+        }),
+      );
+    }
+  }
+  return told;
+}
+
+function tell({ conflict_id, loser, winner, ...rest }: ConflictEntry): string {
+  const fields = JSON.stringify(Object.entries(rest).sort(([a], [b]) => (a < b ? -1 : 1)));
+  return `${conflict_id} ${loser.origin} ${loser.hlc} to ${winner.origin} ${winner.hlc} ${fields}`;
+}
