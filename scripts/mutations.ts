@@ -224,8 +224,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'second-look-without-exact-versions',
     rule: 'a row that was put back has its exact version',
     file: 'src/apply/look-again.ts',
-    find: 'await transaction.recordVersions(shape, [{ key, hlc: version.hlc, position: eventPosition(event), event_id }]);',
-    replace: 'void event_id; void eventPosition;',
+    find: '        await writer.record(() => new Set());\n',
+    replace: '',
   },
   {
     name: 'watermark-of-the-fastest',

@@ -26,6 +26,8 @@ export type ProblemBody = {
 };
 
 const STATUS: Partial<Record<ErrorCode, number>> = {
+  'SYN-A020': 404,
+  'SYN-A021': 422,
   'SYN-T001': 404,
   'SYN-T002': 409,
   'SYN-T003': 401,

@@ -592,10 +592,13 @@ delete from only "public"."members" as t where (pg_xact_commit_timestamp(t.xmin)
 -- "public"."members": remaining
 select t."id"
 from only "public"."members" as t
-where not (coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1) = 1 and coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false));
+  cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as n
+where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false) or coalesce(pg_visible_in_snapshot(
+    (n.newest - ((n.newest - t.xmin::text::bigint) & 4294967295))::text::xid8, $2::pg_snapshot), false);
 
 -- "public"."members": inspect
-select i.n, t.xmin, (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
+select i.n, t.xmin, case when (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" between '1970-01-01' and '9999-01-01'
+    then (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint end, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
   t."id", t."email", t."room", t."during"
 from unnest($1::bigint[]) with ordinality as i(c1, n) join only "public"."members" as t on t."id" operator(pg_catalog.=) any (array[i.c1])
 for no key update of t;

@@ -78,6 +78,9 @@ describe('what the API answers', () => {
     const discarded = await fixture.call('/quarantine/discard', { json: { event_ids: ids } });
     assert.deepEqual(discarded.body, { discarded: 2 });
     assert.deepEqual([fixture.agent.retried, fixture.agent.discarded], [ids, ids]);
+    const edit = { event_id: uuid(3), values: { u: '7', v: null } };
+    assert.deepEqual((await fixture.call('/quarantine/edit', { json: edit })).body, { edited: true });
+    assert.deepEqual(fixture.agent.edited, [{ parkedId: edit.event_id, values: edit.values }]);
   });
 
   test('as metrics has labels by region, and tells states, ages and totals', async () => {
