@@ -259,8 +259,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'same-id-is-same-transaction',
     rule: 'a transaction is known by its commit timestamp too',
     file: 'src/capture/own-stream.ts',
-    find: 'time === isoToMicros(place.committed_at);',
-    replace: "time !== 'never';",
+    find: "place.keptMicros === null ? time !== 'never' : time === place.keptMicros",
+    replace: "time !== 'never'",
   },
   {
     name: 'batches-span-epochs',
