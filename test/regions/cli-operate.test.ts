@@ -40,7 +40,7 @@ describe('status and topology', () => {
     await using fixture = await ApiFixture.start(server);
     const text = await printed(fixture, 'status');
     assert.match(text, /^eu {2}ready {2}run 3/);
-    assert.match(text, /us → eu +active +1,500 ms +4\.5 ms +– +0\/s +100 +3 +2 +1\n/);
+    assert.match(text, /us → eu +active +1,500 ms +4\.5 ms +– +0\/s +100 +3 +2 +1 +≥ -1\.5 ms\n/);
     const status = JSON.parse(await printed(fixture, 'status', '--json')) as AgentStatus;
     assert.deepEqual(status, fixture.agent.status());
     assert.match(
