@@ -56,7 +56,7 @@ export async function findUnpublished(
 async function commitTimeAt(reader: StreamReader, mark: OwnMark | null): Promise<bigint> {
   if (mark === null) return 0n;
   const [record] = await reader.readBefore(mark.log_offset, { records_max: 1, bytes_max: 1 });
-  return record === undefined || record.kind === 'run' ? 0n : isoToMicros(parseChange(record.value).committed_at);
+  return record === undefined || record.position === null ? 0n : isoToMicros(parseChange(record.value).committed_at);
 }
 
 async function timesBefore(reader: StreamReader, offset: number, since: bigint): Promise<bigint[]> {
@@ -67,7 +67,7 @@ async function timesBefore(reader: StreamReader, offset: number, since: bigint):
     if (oldest === undefined) break;
     before = oldest.offset;
     const committed = records
-      .filter(({ kind }) => kind !== 'run')
+      .filter(({ position }) => position !== null)
       .map(({ value }) => isoToMicros(parseChange(value).committed_at));
     times.push(...committed.filter((time) => time >= since));
     if (committed.length > 0 && committed.every((time) => time < since)) break;
