@@ -381,7 +381,7 @@ export class BatchWriter {
     takes: (current: Current, version: Version) => boolean,
   ): Promise<void> {
     const version: Version = { hlc: link.source.hlc, origin: this.#origin };
-    for (const parked of await this.parking.dropBelow(shape, version, this.#origin !== this.#self)) {
+    for (const parked of await this.parking.dropBelow(shape, version, this.#origin === this.#self)) {
       const row = { current: null, exact: undefined, tombstone: undefined, parked };
       this.judgeRow(shape, { key: parked.key, pk: parked.pk, image: null, last: link }, row);
     }

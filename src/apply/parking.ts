@@ -12,7 +12,7 @@
 import { hash } from 'node:crypto';
 import type { Image } from '../change/change-event.ts';
 import type { Position } from '../change/position.ts';
-import { isAbove, VERSION_ZERO, type Version } from '../change/version.ts';
+import { compareVersions, isAbove, VERSION_ZERO, type Version } from '../change/version.ts';
 import { fail } from '../platform/errors.ts';
 import type { ApplyTransaction, ParkedRow, RowKey, TableShape, VersionEntry } from './apply-port.ts';
 import type { StandingRow } from './batch-writer.ts';
@@ -86,12 +86,23 @@ export class Parking {
     this.#change(shape, key, false);
   }
 
-  /** What a TRUNCATE of that version does to parked rows. */
-  async dropBelow(shape: TableShape, version: Version, inclusive: boolean): Promise<readonly ParkedRow[]> {
+  /**
+   * What a TRUNCATE of that version does to parked rows. In an echo, a row of the very same version that was parked before
+   * is what the transaction left behind the TRUNCATE, and stays; one that the echo itself has parked came before it.
+   */
+  async dropBelow(shape: TableShape, version: Version, isEcho: boolean): Promise<readonly ParkedRow[]> {
     if (!this.concerns(shape)) return [];
-    const dropped = await this.#transaction.dropParkedBelow(shape, version, inclusive);
+    const parkedHere = [...(this.#changes.get(shape.id)?.keys ?? [])].filter(([, isParked]) => isParked);
+    const dropped = await this.#transaction.dropParkedBelow(shape, version, !isEcho);
     for (const { key } of dropped) this.#change(shape, key, false);
-    return dropped;
+    if (!isEcho) return dropped;
+    const found = await this.find(
+      shape,
+      parkedHere.map(([key]) => key),
+    );
+    const own = [...found.values()].filter((parked) => compareVersions(parked, version) === 0);
+    for (const { key } of own) await this.drop(shape, key);
+    return [...dropped, ...own];
   }
 
   async park(shape: TableShape, arriving: ArrivingRow, blocker: RowKey): Promise<void> {
