@@ -19,7 +19,10 @@ export async function simulate(seed: number, keepsTrace = false): Promise<Outcom
   };
   process.on('unhandledRejection', onRejection);
   try {
-    const failure = await world.run();
+    const ended = await world.run();
+    // Rejections that nobody handled are told of once the actors' own steps are over.
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    const failure = ended ?? world.failure;
     const trace = keepsTrace ? [...world.scheduler.trace, ...(await tellPublished(world))] : [];
     return { seed, failure, trace, steps: world.scheduler.steps };
   } finally {

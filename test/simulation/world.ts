@@ -106,6 +106,10 @@ export class World implements WorldView {
     this.#failure ??= failure;
   }
 
+  get failure(): Failure | null {
+    return this.#failure;
+  }
+
   /** Runs the whole story; resolves with what is wrong, or null. */
   async run(): Promise<Failure | null> {
     for (const region of this.#regions) {
