@@ -120,7 +120,7 @@ export class CaptureActor {
     this.#world.appended();
     const tables = [...slot.database.tables.keys()].map((table) => ({ schema: 'public', table }));
     const resume = await readResumePoint(reader, tables);
-    const { confirmedLsn } = slot;
+    const { confirmedLsn } = hold;
     const acker = new SlotAcker(confirmedLsn, (lsn) => hold.confirm(lsn));
     const publisher = new Publisher({
       region,

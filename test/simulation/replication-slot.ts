@@ -12,6 +12,8 @@ export class SlotHold {
   readonly #database: ModelDatabase;
   readonly #slot: ReplicationSlot;
   readonly #generation: number;
+  /** Where the slot stood when it was taken hold of. */
+  readonly confirmedLsn: bigint;
   #next: number;
   /** What it had received when it lost the slot; null while it holds it. */
   #end: number | null = null;
@@ -20,6 +22,7 @@ export class SlotHold {
     this.#slot = slot;
     this.#database = slot.database;
     this.#generation = slot.database.generation;
+    this.confirmedLsn = slot.confirmedLsn;
     this.#next = slot.database.wal.findIndex((entry) => entry.lsn >= slot.confirmedLsn);
     if (this.#next < 0) this.#next = slot.database.wal.length;
   }
