@@ -111,7 +111,7 @@ export class Lane {
    * written; conflicts of what is yet to come are judged with them, and those that are not settled yet are settled.
    */
   async remember(origin: string, items: readonly LaneItem[]): Promise<void> {
-    const passed = new PassedBatch(origin);
+    const passed = new PassedBatch(origin, this.#statedBefore(origin, items));
     const transaction = await this.#port.begin(origin, 1n);
     try {
       const sources = items.flatMap((item) => (item.kind === 'transaction' ? [item.source] : []));
@@ -355,7 +355,7 @@ export class Lane {
     const transaction = await this.#port.begin(origin, hlcMicrosCeil(stamp));
     const writer = this.#writer(transaction, origin, sources[0]?.seen ?? {}, exact);
     const rows = isEcho ? new EchoWriter(writer, this.#options.region, this.#unsettled.lostBelow) : writer;
-    const passed = new PassedBatch(origin);
+    const passed = new PassedBatch(origin, this.#statedBefore(origin, items));
     const written = new Set<TableShape>();
     const quarantine: QuarantineEntry[] = [];
     let token: BatchToken | null = null;
@@ -431,8 +431,22 @@ export class Lane {
     this.#options.onApplied?.({ origin, events, written: writer.written, conflicts, quarantined: quarantine.length });
   }
 
+  /** By the position of each item, the highest floor that its stream had stated before it. */
+  #statedBefore(origin: string, items: readonly LaneItem[]): Map<Position, Hlc> {
+    const before = new Map<Position, Hlc>();
+    let stated: Hlc = 0n;
+    for (const item of items) {
+      const { position } = item;
+      if (before.size === 0) stated = this.#unsettled.stated({ origin, position });
+      before.set(position, stated);
+      if (item.kind === 'heartbeat' && item.heartbeat.floor > stated) stated = item.heartbeat.floor;
+    }
+    return before;
+  }
+
   #learn(origin: string, items: readonly LaneItem[]): void {
     for (const item of items) {
+      if (item.kind === 'heartbeat') this.#unsettled.states({ origin, position: item.position }, item.heartbeat.floor);
       this.#stability.enters(origin, item.position);
       this.#stability.applied(origin, item.position, hlcOf(item));
       this.#unsettled.enters(origin, positionEpoch(item.position));

@@ -5,7 +5,8 @@
  * order in which they came, and a hot row has very many, so they are only marked, and a row's lists are swept once half
  * of them is.
  *
- * A row is contested once an event came to it that had not seen all of the others: only such rows can have conflicts.
+ * A row is contested once an event came to it that had not seen all of the others, or one behind a write with a pushed
+ * stamp, which may be hidden from it: only such rows can have conflicts.
  */
 import { covers, type Position } from '../change/position.ts';
 import { lineOf, type Origination } from '../resolve/losses.ts';
@@ -116,6 +117,7 @@ export class RowMemory {
       table.rows.set(key, row);
     }
     row.add(passed);
+    if (passed.found !== undefined) table.contested.add(key);
   }
 
   forget(tableId: string, key: RowKey, passed: Passed): void {

@@ -55,7 +55,7 @@ function stepsOf(source: SourceTransaction): Step[] {
 }
 
 function pass(unsettled: UnsettledEvents, source: SourceTransaction): void {
-  const batch = new PassedBatch(source.events[0]?.region_id ?? '');
+  const batch = new PassedBatch(source.events[0]?.region_id ?? '', new Map());
   batch.take(stepsOf(source), true);
   unsettled.add(batch);
 }

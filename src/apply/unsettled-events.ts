@@ -56,11 +56,14 @@ export class PassedBatch {
   readonly entries: { readonly shape: TableShape; readonly key: RowKey; readonly passed: Passed }[] = [];
   highest: Hlc = 0n;
   firstOffset: number | null = null;
+  readonly #stated: ReadonlyMap<Position, Hlc>;
   readonly #sources = new Map<SourceTransaction, PassedSource>();
   #seen: Seen = {};
 
-  constructor(origin: string) {
+  /** `stated` has, by a transaction's position, the highest floor that was stated before it. */
+  constructor(origin: string, stated: ReadonlyMap<Position, Hlc>) {
     this.origin = origin;
+    this.#stated = stated;
   }
 
   /** `keepsImages` is false where they would be too many. */
@@ -88,7 +91,8 @@ export class PassedBatch {
     // Most neighbours had seen the same.
     if (!isSame(this.#seen, transaction.seen)) this.#seen = transaction.seen;
     const is_pushed = isPushed(hlc, isoToMicros(committed_at));
-    const source = { origin: this.origin, hlc, position, seen: this.#seen, first_offset, is_pushed };
+    const stated = this.#stated.get(position) ?? 0n;
+    const source = { origin: this.origin, hlc, position, seen: this.#seen, stated, first_offset, is_pushed };
     this.#sources.set(transaction, source);
     if (hlc > this.highest) this.highest = hlc;
     if (first_offset !== undefined && (this.firstOffset === null || first_offset < this.firstOffset)) {
@@ -110,6 +114,8 @@ export class UnsettledEvents {
   #events = 0;
   readonly #floors = new Map<string, Hlc>();
   readonly #epochs = new Map<string, Epoch>();
+  /** By line. */
+  readonly #stated = new Map<string, Hlc>();
   #settledTo: Hlc = 0n;
   #undecidedFrom: Hlc = 0n;
   #lostBelow: Hlc = 0n;
@@ -148,6 +154,16 @@ export class UnsettledEvents {
   /** A heartbeat with this floor has passed the lane. */
   heartbeat(member: string, floor: Hlc): void {
     if (floor > (this.#floors.get(member) ?? 0n)) this.#floors.set(member, floor);
+  }
+
+  /** What a heartbeat at that position of an origin's stream states as its floor, in whichever history. */
+  states(at: Pick<Origination, 'origin' | 'position'>, floor: Hlc): void {
+    if (floor > this.stated(at)) this.#stated.set(lineOf(at), floor);
+  }
+
+  /** The highest floor that the line has stated so far. */
+  stated(at: Pick<Origination, 'origin' | 'position'>): Hlc {
+    return this.#stated.get(lineOf(at)) ?? 0n;
   }
 
   /** Registers events once their batch is committed. */

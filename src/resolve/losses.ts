@@ -11,7 +11,8 @@
  *
  * A write with a pushed stamp can be hidden from the next one of its own stream: until its echo has put its tuple right, an
  * event that is older by version may take the row. That next write has not overwritten it, as its image from before tells;
- * if nobody else has, and no other event wins over it, then it lost to that write.
+ * if nobody else has, and no other event wins over it, then it lost to that write. Once a heartbeat of the stream has stated
+ * that everything up to the write is applied, it counts as seen: what is settled by then stays as it is.
  *
  * Of the events of one transaction on a row, the last speaks for all. A TRUNCATE is an event on every row of its table;
  * that it did not take a row is no loss of anything.
@@ -20,11 +21,17 @@
  * `judge-row.ts` computes the same fast.
  */
 import { haveSameValues, type Image } from '../change/change-event.ts';
+import type { Hlc } from '../change/hlc.ts';
 import { covers, type Position, positionEpoch, type Seen } from '../change/position.ts';
 import { isAbove, type Version } from '../change/version.ts';
 
 /** What all events of a transaction share. */
-export type Origination = Version & { readonly position: Position; readonly seen: Seen };
+export type Origination = Version & {
+  readonly position: Position;
+  readonly seen: Seen;
+  /** The highest floor that its line of heartbeats had stated before it; none counts as 0. */
+  readonly stated?: Hlc;
+};
 
 export type Contender = {
   readonly source: Origination;
@@ -84,6 +91,7 @@ export function hides(later: Contender, earlier: Contender): boolean {
   const { left } = earlier;
   if (left === undefined || later.isTruncate || later.found === undefined) return false;
   if (lineOf(later.source) !== lineOf(earlier.source)) return false;
+  if ((later.source.stated ?? 0n) >= earlier.source.hlc) return false;
   return later.found === null || !haveSameValues(left, later.found);
 }
 

@@ -1,7 +1,7 @@
 /** What a system has published, read back from its streams, by region and by row. */
 import { type ChangeEvent, type Image, isoToMicros } from '../../src/change/change-event.ts';
 import { type Hlc, hlcFromMicros } from '../../src/change/hlc.ts';
-import type { Position, Seen } from '../../src/change/position.ts';
+import { type Position, positionEpoch, type Seen } from '../../src/change/position.ts';
 import type { EventLog } from '../../src/log/event-log.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
 import type { BaselineRow } from './baseline-rows.ts';
@@ -17,8 +17,9 @@ export type PublishedTransaction = {
   readonly xid: number;
   /** Its commit timestamp, Unix µs. */
   readonly commitMicros: bigint;
-  /** A heartbeat's; 0 for any other. */
+  /** A heartbeat's, as the floor is; 0 for any other. */
   readonly promise: Hlc;
+  readonly floor: Hlc;
   readonly events: readonly ChangeEvent[];
 };
 
@@ -37,6 +38,7 @@ export type RowEvent = {
   /** null where the event removes the row. */
   readonly after: Image | null;
   readonly isTruncate: boolean;
+  readonly stated: Hlc;
   /** As in `src/resolve/losses.ts`. */
   readonly left?: Image | undefined;
   readonly found?: Image | null;
@@ -64,6 +66,7 @@ export async function readPublished(log: EventLog, regions: readonly string[]): 
           commitMicros: stated === undefined ? isoToMicros(committed_at) : BigInt(stated),
           origin,
           promise: 0n,
+          floor: 0n,
         });
       }
     }
@@ -86,8 +89,12 @@ export function eventsByRow(
   }
   const truncates: RowEvent[] = [];
   for (const transactions of published.values()) {
-    for (const { origin, position, hlc, seen, events } of transactions) {
-      const head = { origin, position, hlc, seen };
+    const statedBy = new Map<string, Hlc>();
+    for (const { origin, position, hlc, seen, floor, events } of transactions) {
+      const epoch = positionEpoch(position);
+      const stated = statedBy.get(epoch) ?? 0n;
+      if (floor > stated) statedBy.set(epoch, floor);
+      const head = { origin, position, hlc, seen, stated };
       for (const event of events) {
         if (event.table_name !== table) continue;
         const { before_image: before, after_image: after, operation, event_id } = event;
