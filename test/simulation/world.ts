@@ -117,7 +117,7 @@ export class World implements WorldView {
       loadBaseline(region.database, this.conditions.baseline, this.random);
       region.startAgent();
       for (let users = 1 + this.random.below(2); users > 0; users -= 1) this.#starts(this.#workload.user(region));
-      const beats = this.conditions.isSwift ? 20 + this.random.below(20) : 2 + this.random.below(4);
+      const beats = this.conditions.isSwift ? 8 + this.random.below(12) : 2 + this.random.below(4);
       this.#starts(this.#workload.heart(region, beats, 20));
     }
     return (
