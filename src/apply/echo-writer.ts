@@ -75,13 +75,15 @@ export class EchoWriter {
       if (current !== null && isAbove(parked, current.version)) await this.#writer.transaction.erase(shape, op);
       return;
     }
-    // What is parked is this very write.
-    if (!isAbove(version, parked)) return;
-    await this.#writer.parking.drop(shape, op.key);
     const stamp = commitMicros(op.last);
-    if (!isPushed(version.hlc, stamp)) return;
+    const wasPushed = isPushed(version.hlc, stamp);
+    // What is parked is this very write. With a pushed stamp only its echo parks it, and this is a later change of it.
+    if (!isAbove(version, parked) && !wasPushed) return;
+    await this.#writer.parking.drop(shape, op.key);
+    if (!wasPushed) return;
     // Of another tool's write no version is known before its echo.
     const isThisWrite =
+      !isAbove(version, parked) ||
       (parked.origin === this.#self && parked.hlc === hlcFromMicros(stamp)) ||
       (parked.hlc === VERSION_ZERO.hlc && haveSameValues(parked.image, op.image ?? {}));
     if (current === null && isThisWrite) await this.#writer.place(shape, op, { ...row, parked: undefined });
@@ -98,8 +100,10 @@ export class EchoWriter {
     const name = `${shape.id} ${op.key}`;
     if (row.current === null) {
       if (row.tombstone !== undefined && isAbove(row.tombstone, version)) return;
-      // Within a transaction, a TRUNCATE behind a first rewriting took the tuple that a later change left.
-      if (this.#rewritten.has(name)) await this.#writer.place(shape, op, row);
+      // Within a transaction, a TRUNCATE behind a first rewriting took the tuple that a later change left, or another row
+      // of it took its place for the time being.
+      if (this.#rewritten.has(name) || this.#writer.parking.hasDisplaced(shape, op.key))
+        await this.#writer.place(shape, op, row);
       else this.#writer.putBack(shape, op);
       return;
     }

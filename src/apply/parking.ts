@@ -51,6 +51,7 @@ export function parkedId(tableId: string, key: RowKey): string {
 export class Parking {
   readonly #transaction: ApplyTransaction;
   readonly #known: ParkedKeys;
+  readonly #displaced = new Set<string>();
   readonly #view: ParkingView;
   /** By table. */
   readonly #changes = new Map<string, ParkedChange>();
@@ -64,6 +65,11 @@ export class Parking {
   /** What this transaction parks and takes back. */
   get changes(): Iterable<ParkedChange> {
     return this.#changes.values();
+  }
+
+  /** Whether this transaction took a row with that key out of its table to make room. */
+  hasDisplaced(shape: TableShape, key: RowKey): boolean {
+    return this.#displaced.has(`${shape.id} ${key}`);
   }
 
   isParked(shape: TableShape, key: RowKey): boolean {
@@ -151,6 +157,7 @@ export class Parking {
     const { current, exact, tombstone } = row;
     if (current === null) return;
     await this.#transaction.erase(shape, { key, pk });
+    this.#displaced.add(`${shape.id} ${key}`);
     // A row that was removed elsewhere, or is parked with a later image, may still be on its way out of the table.
     if (tombstone !== undefined && isAbove(tombstone, version)) return;
     const known = own ?? exact;
