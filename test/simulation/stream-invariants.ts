@@ -99,13 +99,14 @@ function checkPromises(name: string, transactions: readonly PublishedTransaction
 function checkSeen({ name, truth, database }: Region, published: readonly PublishedTransaction[]): Failure | null {
   const transactions = ofHistory(database.wal, published);
   const own = new Set(transactions.map(({ position }) => position));
+  const firstLost = published.find(({ position }) => !own.has(position))?.position ?? null;
   const positions = new Map(transactions.map(({ position }) => [positionLsn(position), position]));
   const seenAt = new Map(transactions.map(({ position, seen }) => [positionLsn(position), seen]));
   for (const [row, history] of truth.rows) {
     for (const [place, write] of history.entries()) {
       const seen = write.local ? seenAt.get(write.lsn) : undefined;
       if (seen === undefined) continue;
-      const late = lateOf(history.slice(0, place), seen, name, positions, write);
+      const late = lateOf(history.slice(0, place), seen, name, positions, write, firstLost);
       if (late !== null) return { invariant: 'seen', message: `${name}: a write has not seen ${late} on ${row}` };
       for (const [other, applied] of history.entries()) {
         if (applied.local || applied.position === null || own.has(applied.position)) continue;
@@ -119,19 +120,24 @@ function checkSeen({ name, truth, database }: Region, published: readonly Publis
   return null;
 }
 
-/** What this database had written before it in its one earlier epoch, and it claims not to have seen; null for nothing. */
+/**
+ * What this database had written before it in its one earlier epoch, and it claims not to have seen; null for nothing. A
+ * stream is seen up to a position: what stands behind the first that was lost to it is not told.
+ */
 function lateOf(
   before: readonly RowHistoryEntry[],
   seen: Seen,
   name: string,
   positions: ReadonlyMap<bigint, Position>,
   write: RowHistoryEntry,
+  firstLost: Position | null,
 ): Position | null {
   const own = write.local ? positions.get(write.lsn) : undefined;
   if (own === undefined || new Set([...positions.values()].map(positionEpoch)).size > 2) return null;
   for (const entry of before) {
     const position = entry.local ? positions.get(entry.lsn) : undefined;
     if (position === undefined || positionEpoch(position) === positionEpoch(own)) continue;
+    if (firstLost !== null && position > firstLost) continue;
     if (!covers(seen, name, position)) return position;
   }
   return null;
