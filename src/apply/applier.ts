@@ -68,6 +68,8 @@ export class Applier {
   readonly #commands: (() => Promise<void>)[] = [];
   readonly #opened = Promise.withResolvers<void>();
   readonly #acknowledged = new Map<string, number>();
+  /** The log may be closed, or gone, by then. */
+  #isOver = false;
   #lane: Lane | null = null;
   #consumers: LinkConsumer[] = [];
   readonly #clock = new DatabaseClock();
@@ -98,12 +100,16 @@ export class Applier {
   /** Runs until the signal aborts; rejects with what no new connection can mend. */
   async run(signal: AbortSignal): Promise<void> {
     const { onState } = this.#options;
-    await runLoop({
-      signal,
-      onState,
-      backoff: new Backoff({ minMs: RECONNECT_MS_MIN, maxMs: RECONNECT_MS_MAX, random: systemRandom }),
-      run: async (ending, healthy) => await this.#session(ending, healthy),
-    });
+    try {
+      await runLoop({
+        signal,
+        onState,
+        backoff: new Backoff({ minMs: RECONNECT_MS_MIN, maxMs: RECONNECT_MS_MAX, random: systemRandom }),
+        run: async (ending, healthy) => await this.#session(ending, healthy),
+      });
+    } finally {
+      this.#isOver = true;
+    }
   }
 
   async retry(eventIds: readonly string[]): Promise<RetryOutcome[]> {
@@ -131,12 +137,7 @@ export class Applier {
     try {
       const consumers: LinkConsumer[] = [];
       for (const origin of [region, ...peers]) {
-        // A database that was restored needs again what it had acknowledged before.
-        await logOf(origin).acknowledge(
-          origin,
-          region,
-          Math.min(lane.mark(origin)?.log_offset ?? 0, lane.neededFrom(origin)) - 1,
-        );
+        await this.#takeBackAcknowledgement(lane, origin);
         const reader = await logOf(origin).reader(origin);
         readers.push(reader);
         const consumer = await this.#consumer(lane, origin, reader);
@@ -202,6 +203,15 @@ export class Applier {
     this.#options.onHeartbeat(heartbeat, delayMs);
   }
 
+  /** A database that was restored needs again what it had acknowledged before. */
+  async #takeBackAcknowledgement(lane: Lane, origin: string): Promise<void> {
+    const { logOf, region } = this.#options;
+    const acknowledged = (await logOf(origin).acknowledged(origin)).get(region);
+    const needed = Math.min(lane.mark(origin)?.log_offset ?? 0, lane.neededFrom(origin)) - 1;
+    if (acknowledged === undefined || acknowledged <= needed) return;
+    await logOf(origin).acknowledge(origin, region, needed);
+  }
+
   /** Tells the log, at a bounded rate, what this region needs no more. */
   #acknowledge(origin: string): void {
     const mark = this.#lane?.mark(origin);
@@ -213,7 +223,7 @@ export class Applier {
     setTimeout(() => {
       const offset = this.#acknowledged.get(origin);
       this.#acknowledged.delete(origin);
-      if (offset === undefined) return;
+      if (offset === undefined || this.#isOver) return;
       const { logOf, region, onFault } = this.#options;
       logOf(origin)
         .acknowledge(origin, region, offset)

@@ -11,7 +11,7 @@ import { keepBeating } from './heartbeat.ts';
 import { reconcilePublication } from './publication.ts';
 import type { Publisher } from './publisher.ts';
 import { type CaptureOptions, type SessionEvents, type StartedSession, startSession } from './session-start.ts';
-import { hasForeignOrigins, readSlot } from './slot.ts';
+import { readSlot } from './slot.ts';
 
 /** How often the publication and the origins are looked at. */
 const LOOK_MS = 1_000;
@@ -86,18 +86,17 @@ async function readBaseline(baseline: BaselineSession | null, stop: AbortSignal)
   await untilAborted(stop);
 }
 
-/** Keeps the publication in shape; returns when another tool's origin appears that the stream would leave out. */
+/** Keeps the publication in shape. */
 async function keepLooking(
   { publication }: CaptureOptions,
   events: SessionEvents,
-  { control, report, leavesOutOrigins }: StartedSession,
+  { control, report }: StartedSession,
   stop: AbortSignal,
 ): Promise<void> {
   let last = report;
   while (!stop.aborted) {
     await delay(LOOK_MS, undefined, { signal: stop }).catch(() => undefined);
     if (stop.aborted) return;
-    if (leavesOutOrigins && (await hasForeignOrigins(control))) return;
     last = await reconcilePublication(control, publication, last);
     events.onPublication(last);
   }

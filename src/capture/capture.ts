@@ -6,7 +6,6 @@
  *   starting   the slot is held and the stream was read      streaming
  *   starting   infrastructure fault                          retrying
  *   streaming  infrastructure fault                          retrying
- *   streaming  another tool's replication origin appears     starting
  *   retrying   delay is over                                 starting
  *   any        any other fault                               stopped, with the error
  *   any        asked to stop                                 stopped

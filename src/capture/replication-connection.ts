@@ -51,8 +51,8 @@ export interface StartOptions extends Partial<StreamLimits> {
   readonly publications: readonly string[];
   /** Where to begin; not given, or before the slot's confirmed position, the stream begins there. */
   readonly startLsn?: bigint;
-  /** 'none' leaves out what carries any replication origin; servers before 16 send it nevertheless. */
-  readonly origin?: 'none' | 'any';
+  /** Names replication origins whose row changes are left out of the stream, undecoded. */
+  readonly passesOver?: (origin: string) => boolean;
 }
 
 const MIB = 1024 * 1024;
@@ -68,7 +68,6 @@ const STREAM_LIMITS: StreamLimits = {
 };
 
 const CONNECT_TIMEOUT_MS = 10_000;
-const ORIGIN_OPTION_SINCE = 160_000;
 
 // The output plugin prints values as the session is set, so the text of a value must not depend on
 // the role's, the database's or the server's settings. client_min_messages must let through the
@@ -151,11 +150,8 @@ export class ReplicationConnection implements AsyncDisposable {
     const socket = this.#client.connection.stream;
     // Only the library's parser goes: its other listeners notice when the connection ends.
     socket.removeAllListeners('data');
-    const stream = new ReplicationStream(socket, startLsn, withDefaults(options), {
-      slot,
-      publications: options.publications,
-      startLsn: lsnToText(startLsn),
-    });
+    const context = { slot, publications: options.publications, startLsn: lsnToText(startLsn) };
+    const stream = new ReplicationStream(socket, startLsn, withDefaults(options), context, options.passesOver);
     this.#stream = stream;
     this.#client.connection.query(this.#startCommand(options));
     await stream.started;
@@ -176,9 +172,6 @@ export class ReplicationConnection implements AsyncDisposable {
   #startCommand(options: StartOptions): string {
     const names = options.publications.map((name) => quoteIdent(name)).join(',');
     const plugin = [`proto_version '1'`, `publication_names ${quoteLiteral(names)}`, `messages 'true'`];
-    if (options.origin !== undefined && this.#serverVersionNum >= ORIGIN_OPTION_SINCE) {
-      plugin.push(`origin '${options.origin}'`);
-    }
     const slot = quoteIdent(options.slot);
     return `START_REPLICATION SLOT ${slot} LOGICAL ${lsnToText(options.startLsn ?? 0n)} (${plugin.join(', ')})`;
   }

@@ -18,7 +18,7 @@
 import type { Duplex } from 'node:stream';
 import { invariant } from '../platform/assert.ts';
 import { type ErrorContext, fail, type SynclineError } from '../platform/errors.ts';
-import { type BackendFrame, CopyFraming, type Keepalive, type ServerReport } from './copy-framing.ts';
+import { type BackendFrame, CopyFraming, type Keepalive, type ServerReport, type XLogData } from './copy-framing.ts';
 import { FrameQueue } from './frame-queue.ts';
 import { PgoutputDecoder } from './pgoutput-decoder.ts';
 import type { PgoutputMessage } from './pgoutput-messages.ts';
@@ -81,12 +81,26 @@ export class ReplicationStream implements AsyncIterable<StreamItem>, AsyncDispos
   #stopping: Promise<void> | undefined;
   #silentTicks = 0;
   #insistentTicks = 0;
+  /** Whether the rows of the transaction that is under way are left out. */
+  #isPassedOver = false;
   #replyRequests = 0;
   /** The highest position up to which everything has been handed to the consumer. */
   #deliveredLsn: bigint;
 
-  /** Takes over the socket, on which nobody else listens for data any more. */
-  constructor(socket: Duplex, startLsn: bigint, limits: StreamLimits, context: ErrorContext) {
+  readonly #passesOver: (origin: string) => boolean;
+
+  /**
+   * Takes over the socket, on which nobody else listens for data any more. Of transactions with an origin that `passesOver`
+   * names, inserts, updates and deletes are dropped undecoded.
+   */
+  constructor(
+    socket: Duplex,
+    startLsn: bigint,
+    limits: StreamLimits,
+    context: ErrorContext,
+    passesOver: (origin: string) => boolean = () => false,
+  ) {
+    this.#passesOver = passesOver;
     this.#socket = socket;
     this.#limits = limits;
     this.#context = context;
@@ -162,16 +176,24 @@ export class ReplicationStream implements AsyncIterable<StreamItem>, AsyncDispos
   }
 
   #take(): StreamItem | undefined {
-    const frame = this.#queue.shift();
-    if (frame === undefined) return undefined;
-    if (this.#flow.isHeld && this.#queue.isDrained) this.#flow.release();
-    if (frame.kind === 'keepalive') {
-      this.#delivered(frame.walEnd);
-      return frame;
+    for (;;) {
+      const frame = this.#queue.shift();
+      if (frame === undefined) return undefined;
+      if (this.#flow.isHeld && this.#queue.isDrained) this.#flow.release();
+      if (frame.kind === 'keepalive') {
+        this.#delivered(frame.walEnd);
+        return frame;
+      }
+      if (!this.#isPassedOver || !isRowChange(frame.bytes[frame.start])) return this.#decode(frame);
     }
+  }
+
+  #decode(frame: XLogData): PgoutputMessage | undefined {
     try {
       const message = this.#decoder.decode(frame.bytes, frame.start, frame.end);
-      if (message.kind === 'commit') this.#delivered(message.endLsn);
+      if (message.kind === 'begin') this.#isPassedOver = false;
+      else if (message.kind === 'origin') this.#isPassedOver = this.#passesOver(message.name);
+      else if (message.kind === 'commit') this.#delivered(message.endLsn);
       else if (message.kind === 'message' && !message.transactional) this.#delivered(message.lsn);
       return message;
     } catch (error) {
@@ -339,4 +361,9 @@ export class ReplicationStream implements AsyncIterable<StreamItem>, AsyncDispos
   get #faultPhase(): 'start' | 'stream' {
     return this.#phase === 'starting' ? 'start' : 'stream';
   }
+}
+
+/** Insert, update, delete: https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html */
+function isRowChange(tag: number | undefined): boolean {
+  return tag === 0x49 || tag === 0x55 || tag === 0x44;
 }

@@ -41,7 +41,6 @@ import { type StartedRun, startRun } from './run-start.ts';
 import {
   dropSlot,
   ensureSlot,
-  hasForeignOrigins,
   ownOriginPrefix,
   readHistory,
   readSlot,
@@ -104,7 +103,6 @@ export type StartedSession = {
   readonly control: PostgresClient;
   readonly catalog: PostgresClient;
   readonly report: PublicationReport;
-  readonly leavesOutOrigins: boolean;
   /** What is left to do for the baseline; null where the stream says it already. */
   readonly baseline: BaselineSession | null;
 };
@@ -137,10 +135,10 @@ export async function startSession(
   await using reader = await log.reader(region);
   await checkLog(reader, options);
   const found = await ensureSlot(control, connection, slot, report.tables);
-  const leavesOutOrigins = !(await hasForeignOrigins(control));
-  const origin = leavesOutOrigins ? 'none' : 'any';
+  const ownOrigins = await ownOriginPrefix(control);
+  const passesOver = (origin: string): boolean => origin.startsWith(ownOrigins);
   const startStream = (): Promise<ReplicationStream> =>
-    connection.start({ slot, publications: [publication.name], origin });
+    connection.start({ slot, publications: [publication.name], passesOver });
   const held = found.anewFrom === null ? await startStream() : null;
   const { confirmedLsn } = await readSlot(control, slot);
   if ((await reader.bounds()) === null && confirmedLsn > found.startLsn) {
@@ -190,13 +188,13 @@ export async function startSession(
   });
   const assembler = new TransactionAssembler({
     sink: publisher,
-    ownOriginPrefix: await ownOriginPrefix(control),
+    ownOriginPrefix: ownOrigins,
     decisionSecret: await decisionSecret(control),
     lookUp: (oid) => readTable(catalog, oid),
   });
   events.onStreaming({ run, counts: publisher.counts, writer, confirmedLsn });
   const rest = isBaselineSaid ? null : baseline;
-  return { stream, publisher, acker, assembler, control, catalog, report, leavesOutOrigins, baseline: rest };
+  return { stream, publisher, acker, assembler, control, catalog, report, baseline: rest };
 }
 
 async function decisionSecret(control: PostgresClient): Promise<string | null> {

@@ -165,13 +165,3 @@ export async function ownOriginPrefix(client: PostgresClient): Promise<string> {
   const { rows } = await client.query('select oid from pg_database where datname = current_database()');
   return `syncline_${rows[0]?.oid ?? ''}_`;
 }
-
-/**
- * Whether other tools have replication origins on this server. What they apply is a local write to us, so the server
- * must not leave it out. Those of Syncline for other databases are never used in this one.
- */
-export async function hasForeignOrigins(client: PostgresClient): Promise<boolean> {
-  const sql = `select exists (select from pg_replication_origin where not starts_with(roname, 'syncline_')) as found`;
-  const { rows } = await client.query(sql, [], { prepare: true });
-  return rows[0]?.found === 't';
-}

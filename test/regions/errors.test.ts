@@ -135,7 +135,7 @@ describe('an agent that cannot start', () => {
       url: server.url(patient.name),
       applicationName: 'another tool',
     });
-    await holder.start({ slot, publications: [slot], origin: 'any' });
+    await holder.start({ slot, publications: [slot] });
     assertSays(await run(['agent', '-c', config]), 'SYN-K004', slot, 'of postgres');
   });
 
@@ -279,7 +279,7 @@ async function holdSlot(region: ClusterRegion): Promise<AsyncDisposable> {
       );
       const connection = await ReplicationConnection.connect({ url: region.url, applicationName: 'another tool' });
       try {
-        await connection.start({ slot, publications: [slot], origin: 'any' });
+        await connection.start({ slot, publications: [slot] });
         return connection;
       } catch (error) {
         await connection[Symbol.asyncDispose]();
