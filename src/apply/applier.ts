@@ -207,7 +207,7 @@ export class Applier {
   async #takeBackAcknowledgement(lane: Lane, origin: string): Promise<void> {
     const { logOf, region } = this.#options;
     const acknowledged = (await logOf(origin).acknowledged(origin)).get(region);
-    const needed = Math.min(lane.mark(origin)?.log_offset ?? 0, lane.neededFrom(origin)) - 1;
+    const needed = (lane.mark(origin)?.log_offset ?? 0) - 1;
     if (acknowledged === undefined || acknowledged <= needed) return;
     await logOf(origin).acknowledge(origin, region, needed);
   }
@@ -217,8 +217,9 @@ export class Applier {
     const mark = this.#lane?.mark(origin);
     if (mark === undefined) return;
     const due = !this.#acknowledged.has(origin);
-    // What conflicts are not settled with yet is read back after a restart.
-    this.#acknowledged.set(origin, Math.min(mark.log_offset, this.#lane?.neededFrom(origin) ?? 0) - 1);
+    // What conflicts are not settled with yet is read back after a restart, if the log still has it: to hold it there would
+    // leave a full log full, since settling needs heartbeats that it has no room for.
+    this.#acknowledged.set(origin, mark.log_offset - 1);
     if (!due) return;
     setTimeout(() => {
       const offset = this.#acknowledged.get(origin);

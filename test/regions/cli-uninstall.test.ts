@@ -96,6 +96,11 @@ test('the database is afterwards as it was before', async () => {
 
   const agent = await running(path);
   await patient.asOwner("insert into public.plain values (gen_random_uuid(), 'x')", 'drop table public.gone');
+  // The lane makes its replication origin with its first batch.
+  const origins = 'select from pg_replication_origin where roname like $1';
+  await waitFor(async () => (await patient.admin.query(origins, [`%${patient.name}`])).rowCount > 0, {
+    what: 'the echo of the first row',
+  });
   const whileServed = await catalog(patient);
   assert.notDeepEqual(whileServed, before);
 

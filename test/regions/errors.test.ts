@@ -259,10 +259,13 @@ describe('an agent that runs', () => {
     await captureTells(us, 'SYN-K002', 'syncline_us');
   });
 
-  test('a slot that is dropped stops capture, and apply goes on', async () => {
+  test('a slot that is dropped is made anew, which is told, and capture goes on behind it', async () => {
     await waitFor(async () => await dropSlot(eu), { what: 'the slot to be dropped' });
-    await captureTells(eu, 'SYN-K001', 'syncline_eu');
-    assert.equal((await agentStatus(eu)).apply.state, 'running');
+    await waitFor(() => eu.output.includes('the slot was made anew'), { what: 'the agent to tell' });
+    await eu.sql("insert into item (id, v) values (1000000, 'with a new slot')");
+    await waitFor(async () => (await us.one('select v from item where id = 1000000')) === 'with a new slot', {
+      what: 'the row to arrive',
+    });
     assert.equal(eu.agent?.exitCode, null);
   });
 });
