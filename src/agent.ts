@@ -19,6 +19,7 @@ import { Lease } from './capture/lease.ts';
 import { discardParked, editParked } from './capture/parked-decisions.ts';
 import { captureName, type PublicationReport } from './capture/publication.ts';
 import { PUBLISHER_LIMITS } from './capture/publisher.ts';
+import type { OpenedEpoch } from './capture/session-start.ts';
 import { readHistory, type SlotHistory } from './capture/slot.ts';
 import type { Image } from './change/change-event.ts';
 import { hlcFromText } from './change/hlc.ts';
@@ -93,6 +94,8 @@ export class Agent implements AgentControl, AsyncDisposable {
   #quarantined = new Map<string, number>();
   #parked: Readonly<Record<string, number>> = {};
   #problems: readonly Problem[] = [];
+  /** Stays for as long as the agent runs: nobody else would tell. */
+  #slotProblem: Problem | null = null;
   #logBytes = 0;
   #nextRetentionMs = 0;
   #upkeep: Promise<unknown> = Promise.resolve();
@@ -186,6 +189,7 @@ export class Agent implements AgentControl, AsyncDisposable {
         conflicts_by_table[table] = (conflicts_by_table[table] ?? 0) + count;
     }
     const problems: Problem[] = [...this.#problems, ...(this.#sequences?.problems ?? [])];
+    if (this.#slotProblem !== null) problems.push(this.#slotProblem);
     for (const link of links) if (link.reason !== null) problems.push(link.reason);
     const baseline = this.#capture?.baseline ?? { kind: 'starting' };
     if (baseline.kind === 'failed') problems.push(toProblem(baseline.error, 'SYN-B004'));
@@ -296,13 +300,7 @@ export class Agent implements AgentControl, AsyncDisposable {
         {
           onState: (state) => this.#onCaptureState(state, start),
           onPublication: (report) => this.#onPublication(report),
-          onEpoch: ({ epoch, fork, after, why }) => {
-            const message =
-              why === 'restored'
-                ? 'the database is an older copy: what it lacks comes back from the log'
-                : 'the slot was made anew: what was removed, or applied by another tool, without it stays unknown to the others';
-            this.#logger.warn({ epoch, fork, after }, message);
-          },
+          onEpoch: (opened) => this.#onEpoch(opened),
           onHistory: (history) => this.#onHistory(history),
           onBaseline: (state) => this.#onBaseline(state),
         },
@@ -327,6 +325,16 @@ export class Agent implements AgentControl, AsyncDisposable {
     const { signal } = this.#stopping;
     await delay(CAPTURE_AGAIN_MS, undefined, { signal }).catch(() => undefined);
     if (!signal.aborted) this.#capture = start();
+  }
+
+  #onEpoch({ epoch, fork, after, why }: OpenedEpoch): void {
+    if (why === 'restored') {
+      this.#logger.warn({ epoch, fork, after }, 'the database is an older copy: what it lacks comes back from the log');
+      return;
+    }
+    const detail = `the slot was made anew behind ${after ?? 'nothing'}: what was removed without it is unknown elsewhere`;
+    this.#slotProblem = { code: 'SYN-K025', detail };
+    this.#logger.warn({ code: 'SYN-K025', epoch, fork, after }, detail);
   }
 
   #onPublication(report: PublicationReport): void {

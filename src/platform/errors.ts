@@ -422,6 +422,13 @@ export const ERRORS = {
     cause: 'Capture and apply are connected to two different servers, as they can be for a moment after a failover.',
     remedy: 'None if it passes. Else the address of the database leads to more than one server that takes writes.',
   },
+  'SYN-K025': {
+    class: 'operator',
+    cause:
+      'The replication slot was gone and was made anew. Rows that were removed meanwhile, or written by another replication tool, are unknown to the other regions.',
+    remedy:
+      '`syncline verify` tells whether regions differ; remove or write such rows once more. Find out who dropped the slot: a server does so itself beyond max_slot_wal_keep_size.',
+  },
   'SYN-L001': {
     class: 'protocol',
     cause: 'A stream has a gap: a transaction names a predecessor that was never seen.',

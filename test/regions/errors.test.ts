@@ -261,7 +261,9 @@ describe('an agent that runs', () => {
 
   test('a slot that is dropped is made anew, which is told, and capture goes on behind it', async () => {
     await waitFor(async () => await dropSlot(eu), { what: 'the slot to be dropped' });
-    await waitFor(() => eu.output.includes('the slot was made anew'), { what: 'the agent to tell' });
+    await waitFor(async () => (await agentStatus(eu)).problems.some(({ code }) => code === 'SYN-K025'), {
+      what: 'the agent to tell',
+    });
     await eu.sql("insert into item (id, v) values (1000000, 'with a new slot')");
     await waitFor(async () => (await us.one('select v from item where id = 1000000')) === 'with a new slot', {
       what: 'the row to arrive',
