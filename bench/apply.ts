@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Applier } from '../src/apply/applier.ts';
+import { OrphanFinder } from '../src/apply/orphan-finder.ts';
 import { SqlApplyPort } from '../src/apply/sql-apply-port.ts';
 import { Publisher } from '../src/capture/publisher.ts';
 import { hlcFromMicros } from '../src/change/hlc.ts';
@@ -70,6 +71,7 @@ async function syncline(server: EmbeddedPostgres, transactions: number): Promise
         return {
           port,
           notes: new SqlNoteStore(client),
+          orphans: new OrphanFinder({ client, isReplicated: () => true, onFound: () => {}, onMissed: () => {} }),
           [Symbol.asyncDispose]: async () => await port[Symbol.asyncDispose](),
         };
       },

@@ -458,4 +458,18 @@ export const MUTATIONS: readonly Mutation[] = [
     find: 'if (floor < watermark) watermark = floor;',
     replace: 'if (floor > 0n && floor < watermark) watermark = floor;',
   },
+  {
+    name: 'orphans-are-looked-for-at-once',
+    rule: 'who names a removed row is told once all that is concurrent with its removal is there',
+    file: 'src/apply/lane.ts',
+    find: 'this.#removed.upTo(this.#stability.watermark())',
+    replace: 'this.#removed.upTo(1n << 62n)',
+  },
+  {
+    name: 'removals-are-not-remembered',
+    rule: 'what an agent was to look at is looked at by the next one',
+    file: 'src/apply/lane.ts',
+    find: 'this.#keepRemoved(removed);\n    this.#learn(',
+    replace: 'this.#learn(',
+  },
 ];

@@ -12,6 +12,7 @@ import { Applier, type ApplySession } from './apply/applier.ts';
 import { type GateVerdict, isOpen, type OwnBaseline } from './apply/baseline-gate.ts';
 import { BaselineGates } from './apply/baseline-gates.ts';
 import type { LeadLimits } from './apply/lead-gate.ts';
+import { OrphanFinder } from './apply/orphan-finder.ts';
 import { SqlApplyPort } from './apply/sql-apply-port.ts';
 import type { BaselineState } from './capture/baseline.ts';
 import { Capture, type CaptureState } from './capture/capture.ts';
@@ -49,7 +50,7 @@ import type { Config } from './platform/config.ts';
 import { fail, SynclineError } from './platform/errors.ts';
 import type { Logger } from './platform/logger.ts';
 import { migrate } from './platform/migrations.ts';
-import { arrayText, connect } from './platform/postgres.ts';
+import { arrayText, connect, type PostgresClient } from './platform/postgres.ts';
 import { systemRandom } from './platform/random.ts';
 import type { RunState } from './platform/run-loop.ts';
 import { type Queryable, StandingConnection } from './platform/standing-connection.ts';
@@ -93,6 +94,9 @@ export class Agent implements AgentControl, AsyncDisposable {
   #batches = 0;
   #quarantined = new Map<string, number>();
   #parked: Readonly<Record<string, number>> = {};
+  readonly #orphans: Record<string, number> = {};
+  /** By foreign key, why its orphans are not all found. */
+  readonly #orphansMissed = new Map<string, Problem>();
   #problems: readonly Problem[] = [];
   /** Stays for as long as the agent runs: nobody else would tell. */
   #slotProblem: Problem | null = null;
@@ -188,7 +192,11 @@ export class Agent implements AgentControl, AsyncDisposable {
       for (const [table, count] of conflictsByTable)
         conflicts_by_table[table] = (conflicts_by_table[table] ?? 0) + count;
     }
-    const problems: Problem[] = [...this.#problems, ...(this.#sequences?.problems ?? [])];
+    const problems: Problem[] = [
+      ...this.#problems,
+      ...(this.#sequences?.problems ?? []),
+      ...this.#orphansMissed.values(),
+    ];
     if (this.#slotProblem !== null) problems.push(this.#slotProblem);
     for (const link of links) if (link.reason !== null) problems.push(link.reason);
     const baseline = this.#capture?.baseline ?? { kind: 'starting' };
@@ -209,6 +217,7 @@ export class Agent implements AgentControl, AsyncDisposable {
       links,
       conflicts_by_table,
       parked_by_table: this.#parked,
+      orphans_by_table: { ...this.#orphans },
       log: { bytes: this.#logBytes, bytes_max: this.#config.log.max_bytes },
       problems,
     };
@@ -474,6 +483,7 @@ export class Agent implements AgentControl, AsyncDisposable {
       return {
         port,
         notes: new SqlNoteStore(client),
+        orphans: this.#orphanFinder(client),
         [Symbol.asyncDispose]: async () => {
           await port[Symbol.asyncDispose]();
           await client.end();
@@ -483,6 +493,27 @@ export class Agent implements AgentControl, AsyncDisposable {
       await client.end();
       throw error;
     }
+  }
+
+  #orphanFinder(client: PostgresClient): OrphanFinder {
+    const { tables } = this.#config;
+    return new OrphanFinder({
+      client,
+      isReplicated: (schema, table) => isTableIncluded(tables, schema, table),
+      onFound: (table, count) => {
+        this.#orphans[table] = (this.#orphans[table] ?? 0) + count;
+        this.#logger.warn(
+          { table, rows: count },
+          'rows name a row that was removed elsewhere: they are in the conflict log',
+        );
+      },
+      onMissed: (foreignKey, missed) => {
+        if (missed === null) this.#orphansMissed.delete(foreignKey);
+        else this.#orphansMissed.set(foreignKey, missed);
+        if (missed !== null)
+          this.#logger.warn(missed, 'rows that lost their parent may be missing in the conflict log');
+      },
+    });
   }
 
   async #learnHistory(database: Queryable): Promise<void> {

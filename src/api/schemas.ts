@@ -126,7 +126,11 @@ export const Conflict = Type.Object({
       description: 'images: not all are here yet; forgotten: an event of it was, so it stays provisional',
     }),
   ),
-  loser_region: Type.String({ description: 'Origin of event a, which lost' }),
+  constraint_name: nullable(
+    Type.String({ description: 'Of an orphan, which is the row of image_a: the foreign key that names no row' }),
+  ),
+  parent_table: nullable(Type.String({ description: 'Of an orphan: where the row is missing that event b removed' })),
+  loser_region: Type.String({ description: 'Origin of event a, which lost; of an orphan, that of event b' }),
   winner_region: Type.String({ description: 'Origin of event b, which won' }),
   loser_hlc: Type.String(),
   winner_hlc: Type.String(),
@@ -293,6 +297,7 @@ export const Status = Type.Object({
   links: Type.Array(Link),
   conflicts_by_table: Type.Record(Type.String(), Count),
   parked_by_table: Type.Record(Type.String(), Count),
+  orphans_by_table: Type.Record(Type.String(), Count),
   log: Type.Object({ bytes: Count, bytes_max: nullable(Count) }),
   problems: Type.Array(Problem),
 });

@@ -30,6 +30,7 @@ import { LaneLoop } from './lane-loop.ts';
 import type { LeadLimits } from './lead-gate.ts';
 import { LinkConsumer } from './link-consumer.ts';
 import { firstKept, readBack } from './read-back.ts';
+import type { OrphanLook } from './removed-parents.ts';
 
 const COMMANDS_MAX = 100;
 const RECONNECT_MS_MIN = 50;
@@ -37,7 +38,11 @@ const RECONNECT_MS_MAX = 10_000;
 const ACKNOWLEDGE_PERIOD_MS = 500;
 
 /** A connection for the lane, and what is read over it. */
-export type ApplySession = AsyncDisposable & { readonly port: ApplyPort; readonly notes: NoteStore };
+export type ApplySession = AsyncDisposable & {
+  readonly port: ApplyPort;
+  readonly notes: NoteStore;
+  readonly orphans: OrphanLook;
+};
 
 export type ApplierOptions = {
   readonly region: string;
@@ -130,7 +135,9 @@ export class Applier {
       const reader = readers.find(({ stream }) => stream === place.origin);
       return reader === undefined ? null : await readEvent(reader, place);
     };
-    const lane = new Lane(session.port, ledger, stability, { region, onError, isReplicated, onApplied, eventAt });
+    const { port, orphans } = session;
+    const options = { region, onError, isReplicated, onApplied, eventAt, orphans };
+    const lane = new Lane(port, ledger, stability, options);
     await lane.open();
     this.#lane = lane;
     this.#opened.resolve();

@@ -39,6 +39,7 @@ import type { SourceTransaction, Step } from './net-change.ts';
 import { ParkedKeys } from './parked-keys.ts';
 import { isClaimViolation, ParkedSettler } from './parked-settler.ts';
 import type { Poison } from './quarantine-entry.ts';
+import { type OrphanLook, REMOVED_PER_LOOK, type RemovedParent, RemovedParents } from './removed-parents.ts';
 import { NO_HORIZON, PassedBatch, UnsettledEvents } from './unsettled-events.ts';
 
 /** How often an exact replay is made again because a user took a value between the look and the write. */
@@ -51,6 +52,8 @@ export type LaneOptions = PlannerOptions & {
   readonly eventAt: EventAt;
   /** How many unsettled events are kept in mind. */
   readonly unsettledMax?: number;
+  /** Looks for rows whose parent is gone. */
+  readonly orphans?: OrphanLook;
 };
 
 export type AppliedReport = {
@@ -75,6 +78,7 @@ export class Lane {
   readonly #looks: LookAgainRunner;
   readonly #parked = new ParkedKeys();
   readonly #parkedSettler: ParkedSettler;
+  #removed = new RemovedParents();
   #unsettled: UnsettledEvents;
   #settler: ConflictSettler;
   #own: OwnHistory | null = null;
@@ -97,11 +101,14 @@ export class Lane {
   async open(): Promise<void> {
     this.#marks.clear();
     this.#quarantined.clear();
+    this.#removed = new RemovedParents();
+    await this.#refer();
     this.#own = await this.#port.ownHistory();
     this.#parked.load(await this.#port.parkedKeys());
     for (const mark of await this.#port.loadMarks()) this.#marks.set(mark.origin, mark);
     const horizon = (await this.#port.conflictHorizon()) ?? NO_HORIZON;
-    const { eventAt, unsettledMax } = this.#options;
+    const { eventAt, unsettledMax, orphans } = this.#options;
+    if (horizon.lost_below > 0n) orphans?.giveUp(null);
     this.#unsettled = new UnsettledEvents(this.#stability.members, horizon, unsettledMax);
     this.#settler = new ConflictSettler(this.#port, this.#unsettled, eventAt, horizon);
   }
@@ -112,26 +119,33 @@ export class Lane {
    */
   async remember(origin: string, items: readonly LaneItem[]): Promise<void> {
     const passed = new PassedBatch(origin, this.#statedBefore(origin, items));
+    const removed: RemovedParent[] = [];
     const transaction = await this.#port.begin(origin, 1n);
     try {
       const sources = items.flatMap((item) => (item.kind === 'transaction' ? [item.source] : []));
-      passed.take(await this.#planner.replan(transaction, sources), false);
+      const steps = await this.#planner.replan(transaction, sources);
+      passed.take(steps, false);
+      removed.push(...this.#removed.among(steps));
       for (const item of items) {
         if (item.kind !== 'giant') continue;
         for await (const events of item.chunks()) {
-          passed.take(await this.#planner.replan(transaction, [{ ...item.source, events }]), false);
+          const chunk = await this.#planner.replan(transaction, [{ ...item.source, events }]);
+          passed.take(chunk, false);
+          removed.push(...this.#removed.among(chunk));
         }
       }
     } finally {
       await rollback(transaction);
     }
     this.#unsettled.add(passed);
+    this.#keepRemoved(removed);
     this.#learn(origin, items);
   }
 
   /** Says that events stamped below it, which are not settled, cannot be remembered. */
   lacks(below: Hlc): void {
     this.#unsettled.lacks(below);
+    this.#options.orphans?.giveUp(null);
   }
 
   /** The offset from which on the stream is needed to settle conflicts after a restart. */
@@ -141,7 +155,30 @@ export class Lane {
 
   /** Makes those conflict records final that nothing can change any more; returns how many. */
   async settleConflicts(): Promise<number> {
+    // First, because what is settled is not read back from the log any more.
+    if (!(await this.#lookForOrphans())) return 0;
     return await this.#settler.run((origin) => this.#marks.get(origin)?.log_offset ?? 0);
+  }
+
+  /** Whether nothing stable is left to look at. */
+  async #lookForOrphans(): Promise<boolean> {
+    await this.#refer();
+    const due = this.#removed.upTo(this.#stability.watermark());
+    if (due.length === 0) return true;
+    const removed = due.slice(0, REMOVED_PER_LOOK);
+    await this.#options.orphans?.look(removed);
+    this.#removed.forget(removed);
+    return removed.length === due.length;
+  }
+
+  #keepRemoved(removed: readonly RemovedParent[]): void {
+    const given = this.#removed.add(removed);
+    if (given > 0) this.#options.orphans?.giveUp(given);
+  }
+
+  async #refer(): Promise<void> {
+    const { orphans } = this.#options;
+    if (orphans !== undefined) this.#removed.refer(await orphans.referenced());
   }
 
   mark(origin: string): Mark | undefined {
@@ -356,6 +393,7 @@ export class Lane {
     const writer = this.#writer(transaction, origin, sources[0]?.seen ?? {}, exact);
     const rows = isEcho ? new EchoWriter(writer, this.#options.region, this.#unsettled.lostBelow) : writer;
     const passed = new PassedBatch(origin, this.#statedBefore(origin, items));
+    const removed: RemovedParent[] = [];
     const written = new Set<TableShape>();
     const quarantine: QuarantineEntry[] = [];
     let token: BatchToken | null = null;
@@ -368,7 +406,9 @@ export class Lane {
           quarantine.push(...planned.quarantine);
           for (const shape of shapesOf(planned.steps)) written.add(shape);
           await write(rows, planned.steps, exact);
-          passed.take(poisoned.size === 0 ? planned.steps : await this.#planner.replan(transaction, chunk), false);
+          const all = poisoned.size === 0 ? planned.steps : await this.#planner.replan(transaction, chunk);
+          passed.take(all, false);
+          removed.push(...this.#removed.among(all));
         }
       }
       const normal = sources.filter((source) => source.events.length > 0);
@@ -378,7 +418,9 @@ export class Lane {
         for (const shape of shapesOf(planned.steps)) written.add(shape);
         await write(rows, planned.steps, exact);
         // What is set aside here counts in the other regions, so it does in conflicts.
-        passed.take(poisoned.size === 0 ? planned.steps : await this.#planner.replan(transaction, normal), true);
+        const all = poisoned.size === 0 ? planned.steps : await this.#planner.replan(transaction, normal);
+        passed.take(all, true);
+        removed.push(...this.#removed.among(all));
       }
       const seen = this.#seenAfter(origin, items);
       const known = this.#ledger.newest.max_hlc;
@@ -408,6 +450,7 @@ export class Lane {
     }
     this.#parked.changed(writer.parking.changes);
     for (const table of written) this.#parked.touched(table.schema, table.table);
+    this.#keepRemoved(removed);
     this.#settled(origin, items, writer, passed, quarantine);
   }
 

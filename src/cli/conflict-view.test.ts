@@ -21,6 +21,8 @@ const CONFLICT: Conflict = {
   result_image: { id: '7', state: 'sent', note: '', total: '10' },
   provisional: false,
   provisional_reason: null,
+  constraint_name: null,
+  parent_table: null,
   loser_region: 'us',
   winner_region: 'eu',
   loser_hlc: '1',
@@ -60,5 +62,32 @@ test('writes of the same values are told as such', () => {
   assert.match(
     renderConflict({ ...CONFLICT, image_a: CONFLICT.image_b, base_image: CONFLICT.image_b }),
     /both wrote the same values/,
+  );
+});
+
+test('a row without a parent tells what it names, and who removed that', () => {
+  const orphan = {
+    ...CONFLICT,
+    resolution_strategy: 'orphan',
+    event_id_a: null,
+    image_a: { id: '7', customer: '1' },
+    image_b: null,
+    base_image: null,
+    result_image: null,
+    constraint_name: 'orders_customer_fkey',
+    parent_table: 'public.customers',
+    loser_region: 'eu',
+  };
+  const removed = 'removed by eu 01890000-0000-7000-8000-00000000000b\n';
+  assert.equal(
+    renderConflict(orphan),
+    `public.orders id=7  orphan, final  2026-01-01T00:00:00.000000Z
+  customer=1 names no row of public.customers (constraint orders_customer_fkey)
+  ${removed}`,
+  );
+  // The key of the row may be what names the other.
+  assert.match(
+    renderConflict({ ...orphan, image_a: { id: '7' } }),
+    /^ {2}id=7 names no row of public\.customers \(constraint orders_customer_fkey\)$/m,
   );
 });

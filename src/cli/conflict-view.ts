@@ -7,6 +7,7 @@ import { shortened, textTable } from './text-table.ts';
 const VALUE_WIDTH = 36;
 
 export function renderConflict(conflict: Conflict): string {
+  if (conflict.resolution_strategy === 'orphan') return renderOrphan(conflict);
   const { row_pk, image_a, image_b, base_image, result_image } = conflict;
   const key = Object.entries(row_pk ?? {})
     .map(([column, value]) => `${column}=${shown(value)}`)
@@ -41,6 +42,22 @@ export function renderConflict(conflict: Conflict): string {
   const equal = columns.length - rows.length;
   if (equal > 0) lines.push(paint('dim', `  ${equal} more ${equal === 1 ? 'column is' : 'columns are'} equal`));
   return [...lines, ''].join('\n');
+}
+
+function renderOrphan({ schema_name, table_name, row_pk, image_a, ...conflict }: Conflict): string {
+  const told = (image: Conflict['image_a']): string =>
+    Object.entries(image ?? {})
+      .map(([column, value]) => `${column}=${shown(value)}`)
+      .join(', ');
+  const names = Object.entries(image_a ?? {}).filter(([column]) => !Object.hasOwn(row_pk ?? {}, column));
+  // A key that is a foreign key as well is all that there is to show.
+  const image = names.length === 0 ? image_a : Object.fromEntries(names);
+  return [
+    `${paint('bold', `${schema_name}.${table_name}`)} ${told(row_pk)}  orphan, final  ${paint('dim', conflict.resolved_at)}`,
+    `  ${told(image)} names no row of ${conflict.parent_table} (constraint ${conflict.constraint_name})`,
+    `  removed by ${paint('green', conflict.winner_region)} ${paint('dim', conflict.event_id_b ?? 'event unknown')}`,
+    '',
+  ].join('\n');
 }
 
 /** The value in a list, or none where the image does not tell. */

@@ -26,11 +26,13 @@ type Page = { readonly items: readonly Conflict[]; readonly next_cursor: string 
 export function registerConflicts(program: Command): void {
   const command = program
     .command('conflicts')
-    .description('Show writes that lost against others that did not know of them: which columns differ, who won.')
+    .description(
+      'Show writes that lost against others that did not know of them: which columns differ, who won; and rows whose parent was removed elsewhere.',
+    )
     .option('--table <name>', 'only of this table: table or schema.table')
     .option('--from <time>', 'resolved at or after this time, ISO 8601')
     .option('--to <time>', 'resolved before this time, ISO 8601')
-    .option('--strategy <name>', 'only those resolved by this strategy')
+    .option('--strategy <name>', 'only those resolved by this strategy: lww, or orphan for rows without a parent')
     .option('--region <name>', 'only those in which this region lost or won')
     .option('--pk <column=value>', 'only of the row with this key; repeat it for each column of the key', keyPart)
     .option('--provisional', 'only those that may still change')

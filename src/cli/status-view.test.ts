@@ -52,6 +52,7 @@ const STATUS: AgentStatus = {
   links: [LINK],
   conflicts_by_table: {},
   parked_by_table: {},
+  orphans_by_table: {},
   log: { bytes: 1_572_864, bytes_max: null },
   problems: [],
 };

@@ -45,6 +45,11 @@ export function renderStatus({ at, status }: Seen, before: Seen | undefined, now
   for (const [table, rows] of Object.entries(status.parked_by_table)) {
     lines.push(`${table}: ${count(rows)} parked ${rows === 1 ? 'row waits' : 'rows wait'} for a unique value`);
   }
+  for (const [table, rows] of Object.entries(status.orphans_by_table)) {
+    lines.push(
+      `${table}: ${count(rows)} ${rows === 1 ? 'row' : 'rows'} found without a parent; see conflicts --strategy orphan`,
+    );
+  }
   const problems = problemsOf(status);
   if (problems.length > 0) lines.push('', ...problems.flatMap(renderProblem));
   return `${lines.join('\n')}\n`;

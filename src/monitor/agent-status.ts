@@ -99,6 +99,8 @@ export type AgentStatus = {
   readonly conflicts_by_table: Readonly<Record<string, number>>;
   /** Rows that wait for a unique value, by `schema.table`. */
   readonly parked_by_table: Readonly<Record<string, number>>;
+  /** Rows found since the agent started whose parent was removed elsewhere, by `schema.table`. */
+  readonly orphans_by_table: Readonly<Record<string, number>>;
   readonly log: { readonly bytes: number; readonly bytes_max: number | null };
   readonly problems: readonly Problem[];
 };

@@ -78,6 +78,9 @@ export class Metrics {
     for (const [table, count] of Object.entries(status.parked_by_table)) {
       this.#gauge('syncline_parked_rows', 'Rows that wait for a unique value, by table.', count, { table });
     }
+    for (const [table, count] of Object.entries(status.orphans_by_table)) {
+      this.#counter('syncline_orphans_total', 'Rows found whose parent was removed elsewhere.', count, { table });
+    }
     const problems = new Map<string, number>();
     for (const { code } of status.problems) problems.set(code, (problems.get(code) ?? 0) + 1);
     for (const [code, count] of problems) this.#gauge('syncline_problems', 'Problems now, by code.', count, { code });

@@ -542,6 +542,13 @@ export const ERRORS = {
     cause: 'A parked row cannot be given that value.',
     remedy: 'Name a column of the table that is not of its key, with a value as PostgreSQL prints it.',
   },
+  'SYN-A035': {
+    class: 'operator',
+    cause:
+      'Not every row that lost its parent is in the conflict log: it takes too long to look for them, there are too many, or what was removed is not known any more.',
+    remedy:
+      "Make an index on the foreign key's columns in each region; `syncline verify --orphans` lists what is missing. The agent looks again after ten minutes.",
+  },
   'SYN-T001': {
     class: 'operator',
     cause: 'There is no link or region of that name.',

@@ -7,6 +7,7 @@
  * an orphan counts only if it is still one at a second look.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import { type ForeignKey, namesNoRow, ofChild, readForeignKeys } from '../platform/foreign-keys.ts';
 import { connect, type PostgresClient, quoteIdent } from '../platform/postgres.ts';
 import { isTableIncluded } from '../platform/table-filter.ts';
 import type { VerifiedRegion } from './verify-regions.ts';
@@ -33,43 +34,6 @@ export type OrphanReport = {
 /** Orphans of one constraint that are listed. */
 const ORPHANS_MAX = 1_000;
 const STATEMENT_TIMEOUT_MS = 3_600_000;
-
-type ForeignKey = {
-  readonly schema: string;
-  readonly table: string;
-  readonly name: string;
-  readonly parentSchema: string;
-  readonly parentTable: string;
-  /** MATCH FULL: a key that is NULL in part refers to nothing, and is wrong. */
-  readonly isFull: boolean;
-  readonly columns: readonly { readonly child: string; readonly parent: string; readonly operator: string }[];
-  /** The primary key of the child. */
-  readonly key: readonly string[];
-};
-
-// Constraints of partitions that come from their root are checked with it. What newer servers keep of periods and of
-// constraints that nobody enforces is asked by name, since older ones have no such column.
-const FOREIGN_KEYS = `
-select n.nspname as schema, c.relname as "table", f.conname as name, pn.nspname as parent_schema, p.relname as parent_table,
-  (f.confmatchtype = 'f')::int::text as is_full,
-  (select json_agg(json_build_object('child', ca.attname, 'parent', pa.attname,
-       'operator', quote_ident(opn.nspname) || '.' || op.oprname) order by k.place)
-     from unnest(f.conkey, f.confkey, f.conpfeqop) with ordinality as k(child, parent, operator, place)
-     join pg_attribute ca on ca.attrelid = f.conrelid and ca.attnum = k.child
-     join pg_attribute pa on pa.attrelid = f.confrelid and pa.attnum = k.parent
-     join pg_operator op on op.oid = k.operator
-     join pg_namespace opn on opn.oid = op.oprnamespace)::text as columns,
-  (select coalesce(json_agg(a.attname order by k.place), '[]')
-     from pg_index i cross join unnest(i.indkey::int2[]) with ordinality as k(attnum, place)
-     join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-     where i.indrelid = c.oid and i.indisprimary and k.place <= i.indnkeyatts)::text as key
-from pg_constraint f
-join pg_class c on c.oid = f.conrelid join pg_namespace n on n.oid = c.relnamespace
-join pg_class p on p.oid = f.confrelid join pg_namespace pn on pn.oid = p.relnamespace
-where f.contype = 'f' and f.conparentid = 0
-  and not coalesce((to_jsonb(f) ->> 'conperiod')::boolean, false)
-  and coalesce((to_jsonb(f) ->> 'conenforced')::boolean, true)
-order by 1, 2, 3`;
 
 /** Looks twice, `settleMs` apart where the first look finds any. */
 export async function findOrphans(regions: readonly VerifiedRegion[], settleMs: number): Promise<OrphanReport> {
@@ -118,34 +82,14 @@ async function orphansIn({ region, url, tables }: VerifiedRegion, settleMs: numb
   return { constraints: keys.length, broken };
 }
 
-async function readForeignKeys(client: PostgresClient): Promise<ForeignKey[]> {
-  const { rows } = await client.query(FOREIGN_KEYS);
-  return rows.map((row) => ({
-    schema: row.schema ?? '',
-    table: row.table ?? '',
-    name: row.name ?? '',
-    parentSchema: row.parent_schema ?? '',
-    parentTable: row.parent_table ?? '',
-    isFull: row.is_full === '1',
-    columns: JSON.parse(row.columns ?? '[]') as ForeignKey['columns'],
-    key: JSON.parse(row.key ?? '[]') as string[],
-  }));
-}
-
 async function orphansOf(client: PostgresClient, foreignKey: ForeignKey): Promise<Orphan[]> {
-  const { schema, table, parentSchema, parentTable, columns, key, isFull } = foreignKey;
-  const child = (column: string): string => `c.${quoteIdent(column)}`;
-  const refers = columns.map((column) => `${child(column.child)} is not null`).join(isFull ? ' or ' : ' and ');
-  const matches = columns
-    .map(({ child: of, parent, operator }) => `p.${quoteIdent(parent)} operator(${operator}) ${child(of)}`)
-    .join(' and ');
-  const texts = (names: readonly string[]): string[] => names.map((name) => `${child(name)}::text`);
-  const order = key.length === 0 ? 'c.ctid' : key.map(child).join(', ');
+  const { schema, table, columns, key } = foreignKey;
+  const texts = (names: readonly string[]): string[] => names.map((name) => `${ofChild(name)}::text`);
+  const order = key.length === 0 ? 'c.ctid' : key.map(ofChild).join(', ');
   const { rows } = await client.queryArrays(
     `select ${[...texts(key), ...texts(columns.map((column) => column.child))].join(', ')}
        from ${quoteIdent(schema)}.${quoteIdent(table)} c
-      where (${refers}) and not exists (
-        select from ${quoteIdent(parentSchema)}.${quoteIdent(parentTable)} p where ${matches})
+      where ${namesNoRow(foreignKey)}
       order by ${order} limit ${ORPHANS_MAX + 1}`,
   );
   return rows.map((row) => ({

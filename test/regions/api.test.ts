@@ -365,6 +365,8 @@ describe('pages', () => {
       result_image: { id: '29', v: null },
       provisional: true,
       provisional_reason: null,
+      constraint_name: null,
+      parent_table: null,
       loser_region: 'us',
       winner_region: 'ap',
       loser_hlc: '0000000000000000029',

@@ -10,6 +10,8 @@ import { Lane } from '../../src/apply/lane.ts';
 import { leadOf } from '../../src/apply/lead-gate.ts';
 import { LinkConsumer } from '../../src/apply/link-consumer.ts';
 import { readBack } from '../../src/apply/read-back.ts';
+import type { OrphanLook } from '../../src/apply/removed-parents.ts';
+import type { Seen } from '../../src/change/position.ts';
 import type { NotesLedger } from '../../src/clock/notes-ledger.ts';
 import type { Stability } from '../../src/clock/stability.ts';
 import type { StreamReader } from '../../src/log/event-log.ts';
@@ -18,8 +20,9 @@ import { SynclineError, sqlStateOf } from '../../src/platform/errors.ts';
 import { LossyReader } from './lossy-reader.ts';
 import { ModelApplyPort } from './model-apply-port.ts';
 import type { ModelDatabase } from './model-database.ts';
-import type { ModelStore } from './model-store.ts';
+import { type ModelStore, modelShape } from './model-store.ts';
 import type { ReplicationSlot } from './replication-slot.ts';
+import { TABLES } from './workload.ts';
 import type { WorldView } from './world-view.ts';
 
 const CAUSAL_WAIT_MS = 5;
@@ -32,6 +35,7 @@ export type AppliedRegion = {
   readonly database: ModelDatabase;
   readonly store: ModelStore;
   readonly slot: ReplicationSlot;
+  readonly removalsLookedAt: Map<string, Seen>;
 };
 
 export class ApplyActor {
@@ -162,7 +166,24 @@ export class ApplyActor {
         return await readEvent(reader, place);
       },
       unsettledMax: this.#world.conditions.unsettledMax,
+      orphans: this.#orphans(),
     });
+  }
+
+  /** Every table is referred to; what stands in a look is for the invariants. */
+  #orphans(): OrphanLook {
+    const { removalsLookedAt } = this.#region;
+    const referenced = new Map(TABLES.map((table) => [modelShape('public', table).id, new Set(['id'])]));
+    return {
+      referenced: async () => referenced,
+      look: async (removed) => {
+        const { marks } = this.#lane;
+        for (const { event_id } of removed) if (!removalsLookedAt.has(event_id)) removalsLookedAt.set(event_id, marks);
+      },
+      giveUp: (count) => {
+        if (count !== null) this.#world.fail({ invariant: 'orphans-found', message: `${this.#name} gave removals up` });
+      },
+    };
   }
 
   async #connect(): Promise<void> {

@@ -24,6 +24,8 @@ export type InvariantName =
   | 'seen'
   /** In the end every conflict log is final, and equals what the definition says about all events. */
   | 'conflicts-final'
+  /** Every region looks for the children of every removed row, once all that may name it is there. */
+  | 'orphans-found'
   /** No event of equal tables is ever set aside. */
   | 'quarantine-empty'
   /** Once heartbeats went round, nothing is kept that only unstable versions need. */

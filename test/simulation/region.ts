@@ -1,5 +1,5 @@
 /** One simulated region: a modelled database with its slot, and the agents that serve it one after another. */
-import { type Position, positionLsn } from '../../src/change/position.ts';
+import { type Position, positionLsn, type Seen } from '../../src/change/position.ts';
 import { NotesLedger } from '../../src/clock/notes-ledger.ts';
 import { isLost } from '../../src/clock/own-history.ts';
 import { Stability } from '../../src/clock/stability.ts';
@@ -26,6 +26,8 @@ export class Region {
   readonly database: ModelDatabase;
   readonly store = new ModelStore();
   readonly slot: ReplicationSlot;
+  /** By the event that removed a row, what was applied when its children were looked for first. */
+  readonly removalsLookedAt = new Map<string, Seen>();
   readonly truth: RegionTruth;
   /** What the WAL held before the database was restored. */
   readonly lostWal: WalEntry[] = [];

@@ -11,6 +11,7 @@ import { chooseBaseline, loadBaseline } from './baseline-rows.ts';
 import { checkConflictLogs } from './conflict-invariants.ts';
 import { Faults } from './faults.ts';
 import type { Failure } from './invariants.ts';
+import { checkOrphanLooks } from './orphan-invariants.ts';
 import { type Published, readPublished } from './published.ts';
 import { Region } from './region.ts';
 import { checkRows } from './row-invariants.ts';
@@ -191,7 +192,9 @@ export class World implements WorldView {
 
   async #checkConflicts(): Promise<Failure | null> {
     const published = await this.published();
-    const failure = checkConflictLogs(this.#regions, published, TABLES, this.conditions);
+    const failure =
+      checkConflictLogs(this.#regions, published, TABLES, this.conditions) ??
+      checkOrphanLooks(this.#regions, published, this.conditions);
     if (failure !== null || this.random.chance(0.7)) return failure;
     // Agents that start anew read back more or less of what is settled, and must leave the logs as they are.
     for (const region of this.#regions) {

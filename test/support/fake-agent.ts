@@ -46,6 +46,7 @@ export class FakeAgent implements AgentControl {
       links: this.#links.links.map((stored) => this.#live(stored)),
       conflicts_by_table: { 'public.t': 2 },
       parked_by_table: {},
+      orphans_by_table: {},
       log: { bytes: 1_000, bytes_max: 10_000 },
       problems: [],
       ...this.state,
