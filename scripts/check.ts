@@ -11,6 +11,7 @@ import { checkDocLinks } from './check-doc-links.ts';
 import { checkDoctorDoc } from './check-doctor-doc.ts';
 import { checkErrorsDoc } from './check-errors-doc.ts';
 import { checkImports } from './check-imports.ts';
+import { checkMutations } from './check-mutations.ts';
 import { checkSpec } from './check-spec.ts';
 import { type Check, readSourceTree } from './source-tree.ts';
 
@@ -32,6 +33,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
   'errors-doc': checkErrorsDoc,
   'doctor-doc': checkDoctorDoc,
   architecture: checkArchitecture,
+  mutations: checkMutations,
   spec: checkSpec,
 };
 

@@ -209,9 +209,9 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'hidden-writes-are-not-told',
     rule: 'a write that an older event took the row of, before the next one could see it, is told of',
-    file: 'src/apply/echo-writer.ts',
-    find: 'this.#writer.judgeEarly(shape, op, { before, emptiedAt: this.#emptied.get(shape.id) });',
-    replace: 'void before;',
+    file: 'src/resolve/judge-row.ts',
+    find: 'if (isHighest && !hides(knowing, event)) return true;',
+    replace: 'if (isHighest) return true;',
   },
   {
     name: 'no-drift-is-held',
@@ -333,10 +333,17 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: '',
   },
   {
+    name: 'echo-keeps-what-it-parked-before-a-truncate',
+    rule: 'in an echo, a TRUNCATE drops what its own transaction parked before it',
+    file: 'src/apply/parking.ts',
+    find: 'const own = [...found.values()].filter((parked) => compareVersions(parked, version) === 0);',
+    replace: 'const own = [...found.values()].filter((parked) => compareVersions(parked, version) === 2);',
+  },
+  {
     name: 'truncated-rows-stay-parked',
     rule: 'a TRUNCATE drops parked rows below it',
     file: 'src/apply/batch-writer.ts',
-    find: 'of await this.parking.dropBelow(shape, version, this.#origin !== this.#self)) {',
+    find: 'of await this.parking.dropBelow(shape, version, this.#origin === this.#self)) {',
     replace: 'of [] as ParkedRow[]) {',
   },
   {
@@ -420,8 +427,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'overwritten-knowingly-counts',
     rule: 'what somebody who knew it has overwritten is no loss',
     file: 'src/resolve/judge-row.ts',
-    find: 'return highest === null || isOverwritten(event, place, streams) ? null : highest;',
-    replace: 'return highest;',
+    find: 'return winner === null || isOverwritten(event, place, streams) ? null : winner;',
+    replace: 'return winner;',
   },
   {
     name: 'seen-is-overwritten',
@@ -448,7 +455,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'truncates-lose-nobody',
     rule: 'a TRUNCATE is an event on every row of its table',
     file: 'src/apply/row-memory.ts',
-    find: 'if (holdsUnseen(row, origin, seen)) table.contested.add(other);',
+    find: 'for (const [other, row] of table.rows) if (holdsUnseen(row, source)) table.contested.add(other);',
     replace: '',
   },
   {
