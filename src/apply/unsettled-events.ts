@@ -194,7 +194,8 @@ export class UnsettledEvents {
   judge(shape: TableShape, key: RowKey, chain: readonly ChainLink[]): RowLoss[] {
     const first = chain[0];
     if (first === undefined) return [];
-    if (!this.#rows.mayConflict(shape.id, key, originationOf(first))) return [];
+    const { hlc, position, seen } = first.source;
+    if (!this.#rows.mayConflict(shape.id, key, { origin: first.event.region_id, hlc, position, seen })) return [];
     const streams = this.#rows.streams(shape.id, key);
     return streams === null ? [] : this.#judgeNewest(streams, shape, key, chain);
   }
