@@ -60,11 +60,11 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: '[self]: 1n << 60n };',
   },
   {
-    name: 'guard-without-seen',
-    rule: 'a statement replaces only what the event had certainly seen',
+    name: 'guard-without-stamps',
+    rule: 'a statement replaces only tuples whose stamp is below the events',
     file: 'src/apply/decide.ts',
-    find: 'guard[member] = hlcMicros(stability.seenBy(member, seen[member]));',
-    replace: 'guard[member] = 1n << 60n;',
+    find: 'guard[member] = lostBelow === 0n ? ANY_OLDER : hlcMicros(stability.seenBy(member, seen[member]));',
+    replace: "guard[member] = 'always';",
   },
   {
     name: 'no-echo-of-removals',

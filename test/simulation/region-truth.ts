@@ -116,7 +116,10 @@ export class RegionTruth {
   /** An echo replaces a local tuple only with what that very transaction left of the row. */
   #checkEcho(row: string, { before, after }: RowWrite, position: Position | null): void {
     const last = this.rows.get(row)?.at(-1);
-    if (before === null && last?.local === true && position !== null && last.lsn > positionLsn(position)) {
+    const isDecision = position !== null && this.#parking.isDecision(position);
+    // A parked row that an operator brings back may show until the echo of a later removal, as any that its blocker frees.
+    const isUndone = before === null && last?.local === true && position !== null && last.lsn > positionLsn(position);
+    if (isUndone && !isDecision) {
       const message = `${this.#region}: the echo of ${position} undoes the local removal at ${last.lsn} of ${row}`;
       this.#fail({ invariant: 'echo', message });
     }
@@ -125,7 +128,7 @@ export class RegionTruth {
     if (after === null && this.#parking.isParked(row)) return;
     // What an operator decided is no write of a tuple: it takes the place of any that came before it.
     const isEarlier = position !== null && before.writer.lsn !== null && before.writer.lsn < positionLsn(position);
-    if (isEarlier && this.#parking.isDecision(position)) return;
+    if (isEarlier && isDecision) return;
     // The lane goes by commit timestamps, which later transactions can share; what users see must not change by that.
     if (
       after !== null &&

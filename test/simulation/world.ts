@@ -30,7 +30,7 @@ const IDLE_MICROS = 10_000n;
 const HELD_MICROS = 500_000n;
 const ANY_DRIFT_MICROS = 1_000_000_000_000n;
 /** Heartbeats that go round after the end, each further away from the last than the window of stamping. */
-const LAST_ROUNDS = 3;
+const LAST_ROUNDS = 2;
 const ROUND_MICROS = 1_000_000n;
 /** By when a clock that was set back shows again what it showed before; a stream promises nothing new until then. */
 const CAUGHT_UP_MICROS = 120_000_000n;
