@@ -12,6 +12,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Applier } from '../src/apply/applier.ts';
 import { OrphanFinder } from '../src/apply/orphan-finder.ts';
 import { SqlApplyPort } from '../src/apply/sql-apply-port.ts';
+import { ActiveMerges } from '../src/capture/active-merges.ts';
 import { Publisher } from '../src/capture/publisher.ts';
 import { hlcFromMicros } from '../src/change/hlc.ts';
 import { NotesLedger } from '../src/clock/notes-ledger.ts';
@@ -122,6 +123,7 @@ async function fillLog(log: EmbeddedLog, transactions: number, startMicros: bigi
     ledger: new NotesLedger(),
     stamper: new Stamper(),
     stability: new Stability('there', ['here']),
+    merges: new ActiveMerges('there'),
     resumeAfter: null,
     confirmedLsn: 0n,
     predecessor: null,

@@ -24,6 +24,7 @@ import type { OpenedEpoch } from './capture/session-start.ts';
 import { readHistory, type SlotHistory } from './capture/slot.ts';
 import type { Image } from './change/change-event.ts';
 import { hlcFromText } from './change/hlc.ts';
+import { isRegistryTable, REGISTRY_TABLES } from './change/merge-registry.ts';
 import type { Delays } from './change/stream-record.ts';
 import { NotesLedger } from './clock/notes-ledger.ts';
 import type { Snapshot } from './clock/snapshot.ts';
@@ -297,7 +298,7 @@ export class Agent implements AgentControl, AsyncDisposable {
           log: this.#log,
           ledger,
           stability: this.#stability,
-          publication: { name, ...tables, identity: 'full' },
+          publication: { name, ...tables, always: REGISTRY_TABLES, identity: 'full' },
           slot: name,
           baseline: this.#config.baseline,
           heartbeatMs: capture.heartbeat_ms,
@@ -423,7 +424,7 @@ export class Agent implements AgentControl, AsyncDisposable {
       batchRowsMax: apply.batch_rows_max,
       causalWaitMs: apply.causal_wait_ms,
       onError: apply.on_error,
-      isReplicated: (schema, table) => isTableIncluded(tables, schema, table),
+      isReplicated: (schema, table) => isRegistryTable(schema, table) || isTableIncluded(tables, schema, table),
       leadLimits: (origin) => this.#leadLimits(origin),
       onHeartbeat: ({ region_id, delays_ms }, delayMs) => {
         if (region_id !== region) this.#activities.get(region_id)?.drift.record(delayMs, delays_ms[region] ?? null);

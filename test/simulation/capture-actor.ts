@@ -4,6 +4,7 @@
  * Like a real one it opens a run and reads its own stream behind that, and begins anew after its connection was cut or
  * an append failed. An agent that was replaced may linger: it goes on with what it had received, and never with more.
  */
+import { ActiveMerges } from '../../src/capture/active-merges.ts';
 import { Publisher } from '../../src/capture/publisher.ts';
 import { readResumePoint } from '../../src/capture/resume-point.ts';
 import { type OwnDatabase, startRun } from '../../src/capture/run-start.ts';
@@ -130,6 +131,7 @@ export class CaptureActor {
       ledger: this.#ledger,
       stamper: resume.stamper,
       stability: this.#stability,
+      merges: new ActiveMerges(region),
       resumeAfter: trace.published,
       confirmedLsn,
       predecessor: resume.predecessor,
