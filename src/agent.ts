@@ -11,6 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Applier, type ApplySession } from './apply/applier.ts';
 import { type GateVerdict, isOpen, type OwnBaseline } from './apply/baseline-gate.ts';
 import { BaselineGates } from './apply/baseline-gates.ts';
+import type { LaneItem } from './apply/lane-item.ts';
 import type { LeadLimits } from './apply/lead-gate.ts';
 import { OrphanFinder } from './apply/orphan-finder.ts';
 import { SqlApplyPort } from './apply/sql-apply-port.ts';
@@ -22,17 +23,21 @@ import { captureName, type PublicationReport } from './capture/publication.ts';
 import { PUBLISHER_LIMITS } from './capture/publisher.ts';
 import type { OpenedEpoch } from './capture/session-start.ts';
 import { readHistory, type SlotHistory } from './capture/slot.ts';
-import type { Image } from './change/change-event.ts';
+import type { ChangeEvent, Image } from './change/change-event.ts';
 import { hlcFromText } from './change/hlc.ts';
 import { isRegistryTable, REGISTRY_TABLES } from './change/merge-registry.ts';
+import { positionEpoch } from './change/position.ts';
 import type { Delays } from './change/stream-record.ts';
 import { NotesLedger } from './clock/notes-ledger.ts';
 import type { Snapshot } from './clock/snapshot.ts';
+import { readOwnHistory } from './clock/sql-own-history.ts';
 import { SqlNoteStore } from './clock/sql-note-store.ts';
 import { Stability } from './clock/stability.ts';
 import { EmbeddedLog } from './log/embedded-log.ts';
 import type { EventLog } from './log/event-log.ts';
 import { Retention } from './log/retention.ts';
+import { MergeKeeper } from './merge/merge-keeper.ts';
+import { MergeRegistry } from './merge/merge-registry.ts';
 import type {
   AgentControl,
   AgentStatus,
@@ -67,6 +72,10 @@ const TERMINATE_POLL_MS = 50;
 /** A log whose bound is small still takes many appends: one that is larger than what was trimmed would never fit. */
 const APPENDS_OF_LOG_MIN = 16;
 
+const compile = async (): Promise<never> => {
+  throw fail('SYN-T101', 'INTERIM');
+};
+
 export class Agent implements AgentControl, AsyncDisposable {
   readonly #config: Config;
   readonly #logger: Logger;
@@ -79,6 +88,8 @@ export class Agent implements AgentControl, AsyncDisposable {
   readonly #applier: Applier;
   /** Null where sequences are left as they are. */
   readonly #sequences: SequenceKeeper | null;
+  readonly merges: MergeRegistry;
+  readonly #mergeKeeper: MergeKeeper;
   readonly #retention: Retention;
   readonly #gates: BaselineGates;
   readonly #joined: ReadonlySet<string>;
@@ -122,6 +133,18 @@ export class Agent implements AgentControl, AsyncDisposable {
     this.#joined = parts.joined;
     this.#gates = this.#makeGates();
     this.#applier = this.#makeApplier(peers, parts.ledger);
+    const merging = {
+      region: config.region,
+      members: [config.region, ...peers],
+      tables: config.tables,
+      database: parts.control,
+      compile,
+      ownEpoch: async () => (await readOwnHistory(parts.control))?.epoch ?? null,
+      isCaptured: () => this.#capture?.state.kind === 'streaming',
+      logger,
+    };
+    this.#mergeKeeper = new MergeKeeper(merging);
+    this.merges = new MergeRegistry({ ...merging, onChange: () => this.#mergeKeeper.wake() });
     const { interleave } = config.sequences;
     const applicationName = parts.lease.applicationName('sequences');
     this.#sequences =
@@ -196,6 +219,7 @@ export class Agent implements AgentControl, AsyncDisposable {
     const problems: Problem[] = [
       ...this.#problems,
       ...(this.#sequences?.problems ?? []),
+      ...this.#mergeKeeper.problems,
       ...this.#orphansMissed.values(),
     ];
     if (this.#slotProblem !== null) problems.push(this.#slotProblem);
@@ -318,7 +342,8 @@ export class Agent implements AgentControl, AsyncDisposable {
     this.#gating = this.#gates.run(this.#joined, this.#stopping.signal);
     this.#capture = start();
     this.#lease.lost.addEventListener('abort', () => this.#end(this.#lease.lost.reason), { once: true });
-    this.#upkeep = Promise.all([this.#keepUp(), this.#sequences?.run(this.#stopping.signal)]);
+    const { signal } = this.#stopping;
+    this.#upkeep = Promise.all([this.#keepUp(), this.#sequences?.run(signal), this.#mergeKeeper.run(signal)]);
   }
 
   #onCaptureState(state: CaptureState, start: () => Capture): void {
@@ -426,7 +451,8 @@ export class Agent implements AgentControl, AsyncDisposable {
       onError: apply.on_error,
       isReplicated: (schema, table) => isRegistryTable(schema, table) || isTableIncluded(tables, schema, table),
       leadLimits: (origin) => this.#leadLimits(origin),
-      onHeartbeat: ({ region_id, delays_ms }, delayMs) => {
+      onHeartbeat: ({ region_id, delays_ms, merges }, delayMs) => {
+        if (region_id !== region && merges) this.#mergeKeeper.heard(region_id);
         if (region_id !== region) this.#activities.get(region_id)?.drift.record(delayMs, delays_ms[region] ?? null);
       },
       isPaused: (origin) => this.#isPaused(origin) || this.#gates.isClosed(origin),
@@ -443,6 +469,8 @@ export class Agent implements AgentControl, AsyncDisposable {
       onBatch: (origin, items) => {
         const activity = this.#activities.get(origin);
         activity?.batch(items, Date.now());
+        const ofRegistry = items.find(touchesRegistry);
+        if (ofRegistry !== undefined) this.#mergeKeeper.applied(origin, positionEpoch(ofRegistry.position));
         const acked = activity?.lastAckedEventId ?? null;
         if (origin !== region && acked !== null) this.#links.acknowledged(linkId(origin, region), acked);
       },
@@ -696,6 +724,14 @@ function ownBaseline(state: BaselineState): OwnBaseline | null {
     case 'failed':
       return null;
   }
+}
+
+function touchesRegistry(item: LaneItem): boolean {
+  return item.kind === 'giant' || (item.kind === 'transaction' && item.source.events.some(isOfRegistry));
+}
+
+function isOfRegistry({ schema_name, table_name }: ChangeEvent): boolean {
+  return isRegistryTable(schema_name, table_name);
 }
 
 function quarantineProblem(source: string, events: number): Problem {

@@ -549,6 +549,12 @@ export const ERRORS = {
     remedy:
       "Make an index on the foreign key's columns in each region; `syncline verify --orphans` lists what is missing. The agent looks again after ten minutes.",
   },
+  'SYN-A100': {
+    class: 'config',
+    cause: 'This region cannot run a version of a merge rule that is wanted, so no region activates it.',
+    remedy:
+      'Make the table, its column types and the version of Syncline the same as where it was registered; the agent looks again by itself. Or roll the version back.',
+  },
   'SYN-T001': {
     class: 'operator',
     cause: 'There is no link or region of that name.',
@@ -608,6 +614,42 @@ export const ERRORS = {
     class: 'operator',
     cause: 'The command removes something for good, and was not confirmed.',
     remedy: 'Run it again with --yes.',
+  },
+  'SYN-T100': {
+    class: 'operator',
+    cause: 'A merge rule is for a table that this region does not replicate.',
+    remedy: 'Name a table as schema.table that exists and that tables.include takes in.',
+  },
+  'SYN-T101': {
+    class: 'operator',
+    cause: 'A merge rule contradicts itself or its table.',
+    remedy: 'Mend what the message names: the table, a column, or what rows are merged by.',
+  },
+  'SYN-T102': {
+    class: 'operator',
+    cause:
+      'The table has a unique index besides its key, or an exclusion constraint: of two rows that claim one value one is parked, and such rows are not merged.',
+    remedy: 'Keep last writer wins for this table, or drop the indexes that the message names in every region.',
+  },
+  'SYN-T103': {
+    class: 'operator',
+    cause: 'There is no such version of a merge rule, or it is for another table.',
+    remedy: 'Look at `syncline merge list` for the versions that exist.',
+  },
+  'SYN-T104': {
+    class: 'operator',
+    cause: 'The version of the merge rule is not in effect, so there is nothing to roll back.',
+    remedy: 'Look at `syncline merge list` for the version that is active or being rolled out.',
+  },
+  'SYN-T105': {
+    class: 'operator',
+    cause: 'So many versions of merge rules are registered that no more are taken.',
+    remedy: 'Promote a version that is there already.',
+  },
+  'SYN-T106': {
+    class: 'infrastructure',
+    cause: 'Capture of this region does not stream, so no other region would hear of a merge rule now.',
+    remedy: 'Try again once `syncline status` shows that capture streams, or ask the agent of another region.',
   },
   'SYN-V001': {
     class: 'operator',
