@@ -1,48 +1,64 @@
 /**
  * The user's row as a cache of the fold: what to write into it once more events are known.
  *
- * A local write that is committed and not captured yet is in the tuple and not in the fold. It is told by the tuple being
- * another than `known`, the last image that we know it had (what the lane last wrote there, or the last captured local
- * event's image, whichever is later by WAL position: by stamps it would be wrong, they can be pushed). What the user has
- * changed since is then folded on top of all that is known, as an event that had seen what stood in that image: the same step as of any
- * event, so that a removal, an element of a set and a counter mean the same as in the fold. Its capture follows, and the fold
- * with it takes the place of this guess.
+ * A local write that is committed and not captured yet is in the tuple and not in the fold. As long as the tuple has such
+ * writes, what they changed, from `included` to the tuple, is folded on top of all that is known, as an event that had seen
+ * what is included: the same step as of any event, so that removals, sets and counters mean the same as in the fold. Once
+ * everything in the tuple is captured, the fold itself takes the place of this guess.
+ *
+ * `included` is the fold of those known events that the tuple has: for a batch of another region, the fold before the batch;
+ * for an echo, the fold with it. It is not the image that the lane last wrote. That one holds writes that were merged
+ * in and are still not captured: taken as the base, it hides them, so the next batch drops them from the row, and a user's
+ * next write, which counts as knowing them, makes that final. (+1 here, not captured; +10 applied, 11 is written; +100
+ * applied: the fold is 110 and the tuple is still 11, so the row has to become 111.) And the tuple being what the lane
+ * wrote does not mean that all in it is captured, unless capture has passed the place of that write in the WAL.
+ *
+ * An event that has seen local writes is folded after their echo, always: its image has them already, and the tuple would
+ * add them once more.
  */
-import { haveSameValues, type Image } from '../change/change-event.ts';
+import type { Image } from '../change/change-event.ts';
 import { HLC_MAX } from '../change/hlc.ts';
-import { type Epoch, makePosition, type Seen } from '../change/position.ts';
+import { type Epoch, makePosition, type Position } from '../change/position.ts';
 import { type Folding, foldOn } from './fold.ts';
 import type { FoldState } from './fold-state.ts';
+import type { Heads } from './heads.ts';
 import type { MergeRule } from './merge-rule.ts';
 
-/** Where the row stands in its database. */
-export type CachedRow = {
+/** A row whose tuple has local writes that the fold does not know. */
+export type UncapturedRow = {
   readonly region: string;
   /** The epoch of the region's own stream. */
   readonly epoch: Epoch;
   readonly rule: MergeRule;
-  /** The last image that we know the tuple had; null where there was none. */
-  readonly known: Image | null;
-  /** What was applied here when it had that image. */
-  readonly seen: Seen;
-  /** The tuple now, locked. */
+  readonly included: FoldState;
+  /** The tuple now, locked; null where there is none. */
   readonly tuple: Image | null;
 };
 
 const BEYOND_ALL = 2n ** 64n - 1n;
 
-/** The image to write, null for removing the row. */
-export function* cachedRow(fold: FoldState, row: CachedRow): Folding<Image | null> {
-  const { region, epoch, rule, known, seen, tuple } = row;
-  if (known === null ? tuple === null : tuple !== null && haveSameValues(known, tuple)) return fold.image;
+/** The image to write into it, null for removing the row. */
+export function* cachedRow(fold: FoldState, row: UncapturedRow): Folding<Image | null> {
+  const { region, epoch, rule, included, tuple } = row;
+  if (included.image === null && tuple === null) return fold.image;
   const local = {
     version: { hlc: HLC_MAX, origin: region },
     position: makePosition(epoch, BEYOND_ALL),
     index: 0,
-    seen,
-    before: known,
+    seen: seenOf(included.heads),
+    before: included.image,
     after: tuple,
     rule,
   };
   return (yield* foldOn(fold, [local])).state.image;
+}
+
+function seenOf(heads: Heads): { [origin: string]: Position } {
+  const seen: { [origin: string]: Position } = {};
+  for (const [line, position] of Object.entries(heads)) {
+    const origin = line.slice(line.indexOf(' ') + 1);
+    const known = seen[origin];
+    if (known === undefined || known < position) seen[origin] = position;
+  }
+  return seen;
 }
