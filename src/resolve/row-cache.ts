@@ -13,8 +13,9 @@
  * applied: the fold is 110 and the tuple is still 11, so the row has to become 111.) And the tuple being what the lane
  * wrote does not mean that all in it is captured, unless capture has passed the place of that write in the WAL.
  *
- * An event that has seen local writes is folded after their echo, always: its image has them already, and the tuple would
- * add them once more.
+ * Before a batch of another region is folded, the own stream is read up to its end, always, whatever the batch's `seen` says of it: an
+ * event can hold local writes that its origin knew through a third region only. Its image has them already, and the tuple
+ * would add them once more. All that others know was in the stream before.
  */
 import type { Image } from '../change/change-event.ts';
 import { HLC_MAX } from '../change/hlc.ts';

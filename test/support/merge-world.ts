@@ -10,6 +10,7 @@ import { compareVersions, isAbove, VERSION_ZERO, type Version } from '../../src/
 import type { FoldAnswer, FoldEvent, FoldRequest } from '../../src/resolve/fold.ts';
 import { foldNow } from '../../src/resolve/fold-drivers.ts';
 import { type FoldState, settledRow } from '../../src/resolve/fold-state.ts';
+import { knows, type Observer } from '../../src/resolve/heads.ts';
 import { lineOf } from '../../src/resolve/losses.ts';
 import type { MergeRule } from '../../src/resolve/merge-rule.ts';
 import { cachedRow } from '../../src/resolve/row-cache.ts';
@@ -55,6 +56,7 @@ export class MergeWorld {
   readonly #rule: MergeRule;
   readonly #answer: (request: FoldRequest) => FoldAnswer;
   readonly #lags: boolean;
+  readonly #captured = REGIONS.map(() => 0);
 
   /** Where capture does not lag, every write has its echo before the next thing is heard. */
   constructor(base: Image | null, rule: MergeRule, answer: (request: FoldRequest) => FoldAnswer, lags = true) {
@@ -81,6 +83,7 @@ export class MergeWorld {
 
   /** Everything arrives everywhere. */
   settle(): void {
+    for (const [own, region] of this.regions.entries()) this.#hear(region, own, Infinity);
     for (const region of this.regions) for (const origin of REGIONS.keys()) this.#hear(region, origin, Infinity);
   }
 
@@ -94,37 +97,37 @@ export class MergeWorld {
     return foldNow(region.fold.fold(), this.#answer).state;
   }
 
-  /** The highest version that nothing is below, or concurrent with, that could still be made or is not heard there. */
+  /** The highest version that whatever can still arrive there is above, and has seen. */
   stable(at: Region): Version {
-    const unheardHere = this.streams.flatMap((stream, origin) => stream.slice(at.heard[origin])).flat();
+    const unheard = this.streams.flatMap((stream, origin) => stream.slice(at.heard[origin])).flat();
     let stable = VERSION_ZERO;
     for (const event of at.fold.events) {
-      const isKnownToAll = this.regions.every((_, place) => this.#heardOf(place, at, event));
-      if (!isKnownToAll || unheardHere.some((other) => compareVersions(other.version, event.version) < 0)) break;
+      const { origin } = event.version;
+      const place = REGIONS.findIndex((name) => name === origin);
+      const isApplied = this.regions.every(({ name, heard }) => {
+        const last = this.streams[place]?.[(heard[place] ?? 0) - 1]?.[0];
+        return name === origin || (last !== undefined && last.position >= event.position);
+      });
+      const isSettled = unheard.every(
+        (other) =>
+          compareVersions(other.version, event.version) > 0 &&
+          knows(observerOf(other), lineOf(observerOf(event)), event.position),
+      );
+      if (!isApplied || !isSettled) break;
       stable = event.version;
     }
     return stable;
   }
 
-  /** Whether what that region's stream has said, as far as it is heard here, is that it knew the event. */
-  #heardOf(place: number, at: Region, event: FoldEvent): boolean {
-    const stream = this.streams[place] ?? [];
-    if (REGIONS[place] === event.version.origin) return true;
-    const heard = stream.slice(0, at.heard[place]).at(-1)?.[0];
-    return heard !== undefined && (heard.seen[event.version.origin] ?? '') >= event.position;
-  }
-
   #hear(region: Region, origin: number, count: number): void {
     const stream = this.streams[origin] ?? [];
     const from = region.heard[origin] ?? 0;
-    const to = Math.min(stream.length, from + count);
+    const published = this.#published(origin, region, count);
+    const to = REGIONS[origin] === region.name ? published : Math.min(published, from + count);
     if (to === from) return;
-    // What had seen local writes is applied behind their echo.
+    // What any other region knows of this one's writes came from its stream: so that is read up to its end first.
     const own = REGIONS.findIndex((name) => name === region.name);
-    const known = stream[to - 1]?.[0]?.seen[region.name];
-    const echoes = this.streams[own]?.filter(([event]) => known !== undefined && (event?.position ?? '') <= known).length;
-    const due = this.#lags ? Math.max(0, (echoes ?? 0) - (region.heard[own] ?? 0)) : Infinity;
-    if (origin !== own) this.#hear(region, own, due);
+    if (origin !== own) this.#hear(region, own, 0);
     const isEcho = REGIONS[origin] === region.name;
     const included = isEcho ? null : this.state(region);
     for (const event of stream.slice(from, to).flat()) region.fold.add(event);
@@ -136,6 +139,16 @@ export class MergeWorld {
       const row = { region: region.name, epoch: EPOCH, rule: this.#rule, included, tuple: region.tuple };
       region.tuple = foldNow(cachedRow(fold, row), this.#answer);
     }
+  }
+
+  /** The length of a stream in the log. What a region "hears" of itself is captured before. */
+  #published(origin: number, by: Region, count: number): number {
+    const committed = this.streams[origin]?.length ?? 0;
+    const known = this.#captured[origin] ?? 0;
+    const isOwn = REGIONS[origin] === by.name;
+    const captured = this.#lags ? Math.min(committed, known + (isOwn ? count : 0)) : committed;
+    this.#captured[origin] = captured;
+    return captured;
   }
 
   #commit(region: Region, number: number, clock: number, writes: readonly number[], write: Write): void {
@@ -181,4 +194,8 @@ export function arrival(events: readonly FoldEvent[], dice: Iterator<number>): F
     if (event !== undefined) arrived.push(event);
   }
   return arrived;
+}
+
+function observerOf({ version, position, seen }: FoldEvent): Observer {
+  return { origin: version.origin, position, seen };
 }
