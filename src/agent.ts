@@ -30,12 +30,13 @@ import { positionEpoch } from './change/position.ts';
 import type { Delays } from './change/stream-record.ts';
 import { NotesLedger } from './clock/notes-ledger.ts';
 import type { Snapshot } from './clock/snapshot.ts';
-import { readOwnHistory } from './clock/sql-own-history.ts';
 import { SqlNoteStore } from './clock/sql-note-store.ts';
+import { readOwnHistory } from './clock/sql-own-history.ts';
 import { Stability } from './clock/stability.ts';
 import { EmbeddedLog } from './log/embedded-log.ts';
 import type { EventLog } from './log/event-log.ts';
 import { Retention } from './log/retention.ts';
+import type { Compile } from './merge/merge-definition.ts';
 import { MergeKeeper } from './merge/merge-keeper.ts';
 import { MergeRegistry } from './merge/merge-registry.ts';
 import type {
@@ -71,10 +72,6 @@ const CAPTURE_AGAIN_MS = 5_000;
 const TERMINATE_POLL_MS = 50;
 /** A log whose bound is small still takes many appends: one that is larger than what was trimmed would never fit. */
 const APPENDS_OF_LOG_MIN = 16;
-
-const compile = async (): Promise<never> => {
-  throw fail('SYN-T101', 'INTERIM');
-};
 
 export class Agent implements AgentControl, AsyncDisposable {
   readonly #config: Config;
@@ -725,6 +722,11 @@ function ownBaseline(state: BaselineState): OwnBaseline | null {
       return null;
   }
 }
+
+/** Functions run in no sandbox here. */
+const compile: Compile = async () => {
+  throw fail('SYN-T101', 'merge functions cannot be run');
+};
 
 function touchesRegistry(item: LaneItem): boolean {
   return item.kind === 'giant' || (item.kind === 'transaction' && item.source.events.some(isOfRegistry));

@@ -549,6 +549,46 @@ export const ERRORS = {
     remedy:
       "Make an index on the foreign key's columns in each region; `syncline verify --orphans` lists what is missing. The agent looks again after ten minutes.",
   },
+  'SYN-A080': {
+    class: 'operator',
+    cause: 'A column cannot be merged by that strategy, because of its type.',
+    remedy:
+      'Choose another strategy for the column, as the message says; docs/merging.md lists which type can do what.',
+  },
+  'SYN-A081': {
+    class: 'operator',
+    cause: 'A merge rule names a column that the table does not have so, or one of its key.',
+    remedy: 'Name columns of the table that are not in its key, with their own types.',
+  },
+  'SYN-A082': {
+    class: 'operator',
+    cause: 'The source of a merge function cannot be read: it is neither JavaScript nor TypeScript of types alone.',
+    remedy:
+      'Mend the line and column that the message names; enums, namespaces and parameter properties are not taken.',
+  },
+  'SYN-A083': {
+    class: 'operator',
+    cause: 'The source of a merge function has no function as its default export, or does not get as far as that.',
+    remedy: 'Write `export default function merge({ base, a, b, meta }) { … }`, with no imports but of types.',
+  },
+  'SYN-A084': {
+    class: 'operator',
+    cause: 'A merge function or its limits are larger than is allowed.',
+    remedy: 'Make the source smaller, or choose limits within the range that the message names.',
+  },
+  'SYN-A085': {
+    class: 'infrastructure',
+    cause:
+      'A merge function did not come back within a time that no allowed work can take: merging of its table waits.',
+    remedy:
+      'Activate a version without searching or matching in very long texts; built-in functions do not count as steps. The agent tries again until then.',
+  },
+  'SYN-A086': {
+    class: 'infrastructure',
+    cause:
+      'The sandbox of merge functions ended by itself, which is no fault of a function: merging of its table waits.',
+    remedy: 'Look for a lack of memory on the machine of the agent. The agent starts the sandbox anew and tries again.',
+  },
   'SYN-A100': {
     class: 'config',
     cause: 'This region cannot run a version of a merge rule that is wanted, so no region activates it.',

@@ -1,8 +1,10 @@
 /** Invariants of rows at the end: every region holds the fold of all events, and set none of them aside. */
 
 import type { Image } from '../../src/change/change-event.ts';
-import { isAbove, VERSION_ZERO, type Version } from '../../src/change/version.ts';
-import { type FoldEvent, foldRow } from '../../src/resolve/fold.ts';
+import type { Version } from '../../src/change/version.ts';
+import { compareEvents, foldOn } from '../../src/resolve/fold.ts';
+import { foldNow, neverAsked } from '../../src/resolve/fold-drivers.ts';
+import { settledRow } from '../../src/resolve/fold-state.ts';
 import { partRows } from '../../src/resolve/parking.ts';
 import type { Failure } from './invariants.ts';
 import { claimsSame } from './model-database.ts';
@@ -10,8 +12,6 @@ import { modelShape, rowName } from './model-store.ts';
 import { eventsByRow, type Published, type RowEvent } from './published.ts';
 import type { Region } from './region.ts';
 import type { Conditions } from './world-view.ts';
-
-const LOWEST = { hlc: VERSION_ZERO.hlc + 1n, origin: '' };
 
 export function checkRows(
   regions: readonly Region[],
@@ -35,17 +35,13 @@ function checkFold(
   const before = new Map(
     baseline
       .filter((row) => row.table === table)
-      .map(({ image }) => [rowName(shape, JSON.stringify([image.id])), fromBefore(image)]),
+      .map(({ image }) => [rowName(shape, JSON.stringify([image.id])), image]),
   );
   const folded: Folded[] = [];
   for (const key of new Set([...before.keys(), ...events.keys()])) {
     const row = (events.get(key) ?? []).map(({ hlc, origin, ...event }) => ({ ...event, version: { hlc, origin } }));
-    const fold = [...(before.get(key) ?? []), ...row];
-    const image = foldRow(fold, VERSION_ZERO);
-    const version = fold.reduce<Version>(
-      (high, event) => (isAbove(event.version, high) ? event.version : high),
-      VERSION_ZERO,
-    );
+    const base = settledRow(before.get(key) ?? null);
+    const { image, version } = foldNow(foldOn(base, row.sort(compareEvents)), neverAsked).state;
     if (image !== null) folded.push({ key, image, version });
   }
   const { visible, parked } = partRows(folded, (a, b) => claimsSame(a.image, b.image));
@@ -64,11 +60,6 @@ function checkFold(
     return { invariant: 'parks-alike', message };
   }
   return null;
-}
-
-/** A row of the baseline as the lowest of all events. */
-function fromBefore(after: Image): FoldEvent[] {
-  return [{ version: LOWEST, position: '', index: 0, seen: {}, before: null, after }];
 }
 
 function tell(images: readonly (Image | null)[]): string {

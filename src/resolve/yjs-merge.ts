@@ -1,0 +1,27 @@
+/**
+ * Yjs documents in bytea columns: the updates of both sides together.
+ *
+ * `mergeUpdates` works on the encoded updates and makes no document, so it needs no clock and no client id, and gives the
+ * same bytes whichever side is named first. Deleted text stays deleted, because updates carry what was deleted. A value that
+ * is no Yjs update, and one that is too large, ends as the later event has it.
+ */
+import { mergeUpdates } from 'yjs';
+
+const HEX_MAX = 2 * 16 * 1024 * 1024;
+
+export function mergeYjs(base: string | null, a: string | null, b: string | null): string | null {
+  if (b === base || a === b) return a;
+  if (a === null || b === null || a.length + b.length > HEX_MAX) return b;
+  const [one, other] = [bytesOf(a), bytesOf(b)];
+  if (one === null || other === null) return b;
+  try {
+    return `\\x${Buffer.from(mergeUpdates([one, other])).toString('hex')}`;
+  } catch {
+    // The library throws plain errors of many kinds at what is no update.
+    return b;
+  }
+}
+
+function bytesOf(text: string): Buffer | null {
+  return text.startsWith('\\x') ? Buffer.from(text.slice(2), 'hex') : null;
+}
