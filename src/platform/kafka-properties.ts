@@ -62,6 +62,9 @@ const DEFAULTS: KafkaSettings = {
   'share.coordinator.state.topic.min.isr': '1',
   'share.coordinator.state.topic.num.partitions': '1',
   'group.initial.rebalance.delay.ms': '0',
+  // A broker that comes back after a kill has to wait until the session of its former self has ended.
+  'broker.heartbeat.interval.ms': '500',
+  'broker.session.timeout.ms': '3000',
 };
 
 export function kafkaSettings(dataFolder: string, ports: KafkaPorts, security: KafkaSecurity = {}): KafkaSettings {
