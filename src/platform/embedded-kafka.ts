@@ -177,6 +177,7 @@ export class KafkaBroker {
 
   async #choosePorts(): Promise<void> {
     const { port } = this.#options;
+    if (port !== undefined && !(await isPortFree(port))) throw fail('SYN-D043', `port ${port} is taken`);
     const chosen = new Set<number>(port === undefined ? [] : [port]);
     while (chosen.size < 3) chosen.add(await freePort());
     const [client = 0, internal = 0, controller = 0] = chosen;

@@ -12,11 +12,12 @@
 
 import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fail } from './errors.ts';
+import { Watchdog } from './guarded-process.ts';
 
 export interface KafkaInstallation {
   /** The program that runs Java. */
@@ -34,8 +35,7 @@ const MAVEN_VERSION_MIN = [3, 6, 3];
 const CACHE = join(import.meta.dirname, '../../.cache/kafka');
 const ASK_LIMIT_MS = 60_000;
 const FETCH_LIMIT_MS = 600_000;
-const LOCK_POLL_MS = 100;
-const OUTPUT_BYTES_MAX = 8 * 1024 * 1024;
+const POLL_MS = 100;
 const QUOTED_CHARACTERS = 4_000;
 const SQLITE_BUSY = 5;
 
@@ -114,7 +114,7 @@ const compareVersions = (a: readonly number[], b: readonly number[]): number =>
   a.map((part, index) => part - (b[index] ?? 0)).find((difference) => difference !== 0) ?? 0;
 
 /** The folder of the jars below the cache, fetched by one process at a time. */
-export async function fetchJars(cache: string): Promise<string> {
+export async function fetchJars(cache: string, environment: NodeJS.ProcessEnv = process.env): Promise<string> {
   const hash = createHash('sha256').update(`${PROJECT}${GOAL}`).digest('hex').slice(0, 12);
   const folder = join(cache, `${KAFKA_VERSION}-${hash}`);
   if (await exists(folder)) return folder;
@@ -122,34 +122,44 @@ export async function fetchJars(cache: string): Promise<string> {
   await using _lock = await lockFile(join(cache, 'lock.db'));
   if (await exists(folder)) return folder;
 
+  const maven = await findMaven(environment);
   const scratch = `${folder}.${randomBytes(6).toString('hex')}`;
+  await mkdir(scratch);
+  const watchdog = new Watchdog({ signal: 'KILL', folder: scratch });
   try {
-    await mkdir(scratch);
     await writeFile(join(scratch, 'pom.xml'), PROJECT);
-    const maven = await findMaven();
-    const jars = join(scratch, 'jars');
-    const options = [
-      '-B',
-      '-q',
-      '--strict-checksums',
-      '-f',
-      join(scratch, 'pom.xml'),
-      GOAL,
-      `-DoutputDirectory=${jars}`,
-    ];
-    const { failure, output } = await ask(maven, options, process.env, FETCH_LIMIT_MS);
-    if (failure !== undefined) throw fail('SYN-D042', `${failure}\n${output.trim().slice(-QUOTED_CHARACTERS)}`);
-    await rename(jars, folder);
+    const options = ['-B', '-q', '--strict-checksums', '-f', 'pom.xml', GOAL, '-DoutputDirectory=jars'];
+    const failure = await runMaven(watchdog, [maven, ...options], scratch, environment);
+    if (failure !== undefined) throw fail('SYN-D042', failure);
+    await rename(join(scratch, 'jars'), folder);
     return folder;
   } finally {
-    await rm(scratch, { recursive: true, force: true });
+    await watchdog.close();
   }
+}
+
+/** Why it failed, if it did. It ends with this process, so that whoever fetches next is alone. */
+async function runMaven(
+  watchdog: Watchdog,
+  command: readonly string[],
+  cwd: string,
+  env: NodeJS.ProcessEnv,
+): Promise<string | undefined> {
+  const path = join(cwd, 'maven.log');
+  await using log = await open(path, 'a');
+  const maven = watchdog.start(command, { cwd, env, output: log.fd });
+  for (const limit = Date.now() + FETCH_LIMIT_MS; watchdog.pid !== undefined; await delay(POLL_MS)) {
+    if (Date.now() > limit) maven.kill('SIGKILL');
+  }
+  if (maven.exitCode === 0) return undefined;
+  const output = await readFile(path, 'utf8');
+  return `Maven ended with ${maven.exitCode ?? maven.signalCode}:\n${output.trim().slice(-QUOTED_CHARACTERS)}`;
 }
 
 /** Waits for as long as another process fetches, which has a limit of its own. */
 async function lockFile(path: string): Promise<AsyncDisposable> {
   const database = new DatabaseSync(path, { timeout: 0 });
-  for (const limit = Date.now() + FETCH_LIMIT_MS; ; await delay(LOCK_POLL_MS)) {
+  for (const limit = Date.now() + FETCH_LIMIT_MS; ; await delay(POLL_MS)) {
     try {
       database.exec('begin exclusive');
       return { [Symbol.asyncDispose]: async () => database.close() };
@@ -173,21 +183,12 @@ interface Answer {
   readonly failure: string | undefined;
 }
 
-function ask(
-  program: string,
-  options: readonly string[],
-  env: NodeJS.ProcessEnv,
-  timeout = ASK_LIMIT_MS,
-): Promise<Answer> {
+function ask(program: string, options: readonly string[], env: NodeJS.ProcessEnv): Promise<Answer> {
   return new Promise((resolve) => {
-    execFile(program, options, { env, timeout, maxBuffer: OUTPUT_BYTES_MAX }, (error, stdout, stderr) => {
+    execFile(program, options, { env, timeout: ASK_LIMIT_MS }, (error, stdout, stderr) => {
       const isMissing = error?.code === 'ENOENT';
-      const failure = isMissing
-        ? 'no such program'
-        : error === null
-          ? undefined
-          : `it ended with ${error.code ?? error.signal}`;
-      resolve({ output: `${stdout}${stderr}`, failure });
+      const ended = error === null ? undefined : `it ended with ${error.code ?? error.signal}`;
+      resolve({ output: `${stdout}${stderr}`, failure: isMissing ? 'no such program' : ended });
     });
   });
 }
