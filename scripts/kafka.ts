@@ -33,7 +33,7 @@ async function serve(count: number, firstPort: number, data: string): Promise<nu
     for (let index = 0; index < count && !isStopping; index += 1) {
       const port = firstPort + index;
       console.log(`starting a broker on port ${port} …`);
-      brokers.push(await startKafka({ directory: join(data, String(port)), port }));
+      brokers.push(await startKafka({ directory: join(data, String(port)), port, isLongLived: true }));
     }
     if (!isStopping) describe(brokers, data);
     while (!isStopping) {

@@ -11,13 +11,12 @@
 // It counts as started once it has written so into its log, whose text belongs to the pinned version:
 // its ports are bound long before it serves anybody.
 
-import { execFile } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { invariant } from './assert.ts';
 import { fail } from './errors.ts';
 import { freePort, isPortFree, LOOPBACK } from './free-port.ts';
@@ -40,9 +39,9 @@ export interface KafkaOptions {
   readonly security?: KafkaSecurity;
   /** Settings of server.properties that differ from what kafka-properties.ts says. */
   readonly overrides?: KafkaSettings;
+  /** A broker that serves for long is worth the time that Java takes to compile it well. */
+  readonly isLongLived?: boolean;
 }
-
-const run = promisify(execFile);
 
 const START_ATTEMPTS_MAX = 5;
 const START_LIMIT_MS = 120_000;
@@ -52,15 +51,15 @@ const POLL_MS = 20;
 const QUOTED_CHARACTERS = 4_000;
 const STARTED = / kafka\.server\.KafkaRaftServer: .* Kafka Server started$/m;
 
-// A test's broker lives for seconds: what compiles and collects least is the fastest then.
 const JAVA_OPTIONS = [
   '-Xmx512m',
   '-XX:+UseSerialGC',
-  '-XX:TieredStopAtLevel=1',
   '-XX:+ExitOnOutOfMemoryError',
   '-XX:-UsePerfData',
   '-Djava.awt.headless=true',
 ];
+// Half of the work of a start is compiling, which a broker that lives for seconds does not repay.
+const SHORT_LIVED = ['-XX:TieredStopAtLevel=1'];
 
 const LOGGING = `appender.out.type = Console
 appender.out.name = out
@@ -193,11 +192,11 @@ export class KafkaBroker {
       const settings = { ...kafkaSettings(scratch, this.#ports, security), ...this.#overrides };
       await writeFile(properties, propertiesText(settings), { mode: 0o600 });
       const format = ['kafka.tools.StorageTool', 'format', '-t', randomUUID(), '-c', properties];
-      const [java = '', ...options] = this.#java([...format, ...scramOptions(security)]);
-      await run(java, options, { cwd: this.directory, timeout: FORMAT_LIMIT_MS }).catch((cause: unknown) => {
-        const output = cause instanceof Error && 'stderr' in cause ? String(cause.stderr) : '';
-        throw fail('SYN-D043', `its data folder cannot be made:\n${output.slice(-QUOTED_CHARACTERS)}`, { cause });
-      });
+      const formatting = await this.#launch([...format, ...scramOptions(security)]);
+      for (const limit = Date.now() + FORMAT_LIMIT_MS; this.pid !== undefined; await delay(POLL_MS)) {
+        if (Date.now() > limit) await this.kill();
+      }
+      if (formatting.exitCode !== 0) throw await this.#notStarted();
       await rename(scratch, this.#dataFolder);
     } finally {
       await rm(scratch, { recursive: true, force: true });
@@ -225,18 +224,22 @@ export class KafkaBroker {
     const settings = kafkaSettings(this.#dataFolder, this.#ports, this.#options.security);
     const properties = this.#path('server.properties');
     await writeFile(properties, propertiesText({ ...settings, ...this.#overrides }), { mode: 0o600 });
-    const log = await open(this.#path('server.log'), 'a');
-    try {
-      const { size } = await log.stat();
-      this.#watchdog.start(this.#java(['kafka.Kafka', properties]), {
-        cwd: this.directory,
-        env: { PATH: process.env.PATH, LC_ALL: 'C' },
-        output: log.fd,
-      });
-      return await this.#becomesReady(size);
-    } finally {
-      await log.close();
-    }
+    const logged = (await stat(this.#path('server.log')).catch(() => undefined))?.size ?? 0;
+    await this.#launch(['kafka.Kafka', properties]);
+    return await this.#becomesReady(logged);
+  }
+
+  /** Starts Java under the watchdog; what it writes goes into the log. */
+  async #launch(mainAndArguments: readonly string[]): Promise<ChildProcess> {
+    const { java, classPath } = this.#installation;
+    const logging = `-Dlog4j2.configurationFile=${this.#path('log4j2.properties')}`;
+    const options = [...JAVA_OPTIONS, ...(this.#options.isLongLived === true ? [] : SHORT_LIVED), logging];
+    await using log = await open(this.#path('server.log'), 'a');
+    return this.#watchdog.start([java, ...options, '-cp', classPath, ...mainAndArguments], {
+      cwd: this.directory,
+      env: { PATH: process.env.PATH, HOME: process.env.HOME, LC_ALL: 'C.UTF-8' },
+      output: log.fd,
+    });
   }
 
   async #becomesReady(logOffset: number): Promise<boolean> {
@@ -246,12 +249,6 @@ export class KafkaBroker {
       if (Date.now() > limit) await this.kill();
     }
     return false;
-  }
-
-  #java(mainAndArguments: readonly string[]): string[] {
-    const { java, classPath } = this.#installation;
-    const logging = `-Dlog4j2.configurationFile=${this.#path('log4j2.properties')}`;
-    return [java, ...JAVA_OPTIONS, logging, '-cp', classPath, ...mainAndArguments];
   }
 
   /** Sends a signal and tells whether the broker ended within the limit. */

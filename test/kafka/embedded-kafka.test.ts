@@ -57,7 +57,7 @@ test('what was acknowledged is there after a kill and a restart, on the same por
   assert.deepEqual(await topic.read(3), ['before kill 0', 'before kill 1', 'before kill 2']);
 });
 
-test('a paused broker answers nobody, and goes on where it was', async () => {
+test('a paused broker answers nobody, goes on where it was, and can be stopped', async () => {
   await using broker = await startKafka();
   const topic = await new KafkaTopic(broker.brokers).create();
   broker.pause();
@@ -70,6 +70,9 @@ test('a paused broker answers nobody, and goes on where it was', async () => {
   broker.resume();
   await sending;
   assert.deepEqual(await topic.read(1), ['late']);
+  broker.pause();
+  await broker.stop();
+  assert.equal(broker.pid, undefined);
 });
 
 test('settings can be changed, and a broker that refuses them tells why', async () => {
@@ -79,6 +82,12 @@ test('settings can be changed, and a broker that refuses them tells why', async 
   await broker.restart({ 'message.max.bytes': '10000' });
   await topic.send('x'.repeat(5_000));
   await assert.rejects(broker.restart({ 'log.dirs': '' }), { code: 'SYN-D043', message: /log\.dirs/ });
+});
+
+test('a port that is taken, and rights without a way to tell clients apart, are refused at once', async () => {
+  await using broker = await startKafka();
+  await assert.rejects(startKafka({ port: broker.port }), { code: 'SYN-D043', message: /port \d+ is taken/ });
+  await assert.rejects(startKafka({ security: { acls: { superUsers: [] } } }), /tell its clients apart/);
 });
 
 test('a broker does not outlive the process that started it, even when that is killed', async () => {
@@ -91,7 +100,7 @@ test('a broker does not outlive the process that started it, even when that is k
 });
 
 test('a folder that was named outlives everything, and can be started again elsewhere', async () => {
-  const directory = await mkdtemp(join(tmpdir(), 'syncline-kafka-'));
+  const directory = await mkdtemp(join(tmpdir(), 'syncline kafka ä '));
   try {
     const child = await startInChild(directory);
     const topic = await new KafkaTopic(child.brokers).create();
