@@ -24,6 +24,8 @@ export type ParkingTruth = {
   readonly isParked: (row: string) => boolean;
   /** Whether an operator decided about a parked row there. */
   readonly isDecision: (position: Position) => boolean;
+  /** The applied removal that stands over a row; undefined for none. */
+  readonly removalOf: (row: string) => { readonly origin: string; readonly position: Position } | undefined;
 };
 
 export class RegionTruth {
@@ -34,6 +36,8 @@ export class RegionTruth {
   readonly #fail: (failure: Failure) => void;
   readonly #parking: ParkingTruth;
   readonly #applied = new Map<string, Position>();
+  /** Where in the WAL the marks of others moved on, and how far. */
+  #moves: { readonly origin: string; readonly to: Position; readonly lsn: bigint }[] = [];
 
   readonly #isLost: (position: Position) => boolean;
 
@@ -56,7 +60,9 @@ export class RegionTruth {
   snapshot(): () => void {
     const rows = [...this.rows].map(([row, history]) => [row, [...history]] as const);
     const applied = [...this.#applied];
+    const moves = [...this.#moves];
     return () => {
+      this.#moves = moves;
       this.rows.clear();
       for (const [row, history] of rows) this.rows.set(row, [...history]);
       this.#applied.clear();
@@ -69,6 +75,8 @@ export class RegionTruth {
     if (applies !== null) {
       this.#checkApplied(applies);
       this.#checkLead(applies, transaction.stampMicros ?? 0n);
+      const { origin, mark } = applies;
+      if (mark !== null && transaction.lsn !== null) this.#moves.push({ origin, to: mark.to, lsn: transaction.lsn });
     }
     for (const write of writes) {
       const { slot } = write;
@@ -77,6 +85,7 @@ export class RegionTruth {
       const position = applies?.rows.get(row) ?? applies?.rows.get(rowName(table, EVERY_ROW)) ?? null;
       const isEcho = applies?.origin === this.#region && (position === null || !this.#isLost(position));
       if (isEcho) this.#checkEcho(row, write, position);
+      if (applies !== null && applies.mark === null) this.#checkLook(row, write);
       const history = this.rows.get(row) ?? [];
       this.rows.set(row, history);
       if (applies !== null) {
@@ -111,6 +120,18 @@ export class RegionTruth {
       this.#fail({ invariant: 'applied-once', message });
     }
     this.#applied.set(origin, to);
+  }
+
+  /** A second look takes no local write that was made after the removal was here. */
+  #checkLook(row: string, { before, after }: RowWrite): void {
+    if (before === null || after !== null || !before.writer.kind.local || this.#parking.isParked(row)) return;
+    const removal = this.#parking.removalOf(row);
+    if (removal === undefined || removal.origin === this.#region) return;
+    const { lsn } = this.#moves.find(({ origin, to }) => origin === removal.origin && to >= removal.position) ?? {};
+    if (lsn === undefined || before.writer.lsn === null || before.writer.lsn < lsn) return;
+    const what = `the removal by ${removal.origin} at ${removal.position}, applied at ${lsn}`;
+    const message = `${this.#region}: ${what}, takes the local write at ${before.writer.lsn} of ${row}`;
+    this.#fail({ invariant: 'looks', message });
   }
 
   /** An echo replaces a local tuple only with what that very transaction left of the row. */

@@ -65,7 +65,7 @@ export class World implements WorldView {
       badClocks: random.chance(BAD_CLOCKS_SHARE),
       driftMicros: random.pick([100_000n, 1_000_000n, 60_000_000n]),
       allowsDrift: random.chance(0.5),
-      foreignRate: random.chance(0.15) ? random.pick([0.1, 0.5]) : 0,
+      foreignRate: random.chance(0.25) ? random.pick([0.1, 0.5, 0.5]) : 0,
       ...random.pick<Pick<Conditions, 'restores' | 'isSwift'>>([
         { restores: true, isSwift: false },
         { restores: false, isSwift: true },
