@@ -36,7 +36,7 @@ import { Stability } from './clock/stability.ts';
 import { EmbeddedLog } from './log/embedded-log.ts';
 import type { EventLog } from './log/event-log.ts';
 import { Retention } from './log/retention.ts';
-import type { Compile } from './merge/merge-definition.ts';
+import type { FunctionCheck } from './merge/merge-definition.ts';
 import { MergeKeeper } from './merge/merge-keeper.ts';
 import { MergeRegistry } from './merge/merge-registry.ts';
 import type {
@@ -62,6 +62,7 @@ import { systemRandom } from './platform/random.ts';
 import type { RunState } from './platform/run-loop.ts';
 import { type Queryable, StandingConnection } from './platform/standing-connection.ts';
 import { isTableIncluded } from './platform/table-filter.ts';
+import { MergeSandbox } from './resolve/merge-sandbox.ts';
 import { SequenceKeeper } from './sequences/sequence-keeper.ts';
 import { LinkStore, linkId } from './topology/link-store.ts';
 
@@ -135,7 +136,7 @@ export class Agent implements AgentControl, AsyncDisposable {
       members: [config.region, ...peers],
       tables: config.tables,
       database: parts.control,
-      compile,
+      check: checkFunction,
       ownEpoch: async () => (await readOwnHistory(parts.control))?.epoch ?? null,
       isCaptured: () => this.#capture?.state.kind === 'streaming',
       logger,
@@ -723,9 +724,10 @@ function ownBaseline(state: BaselineState): OwnBaseline | null {
   }
 }
 
-/** Functions run in no sandbox here. */
-const compile: Compile = async () => {
-  throw fail('SYN-T101', 'merge functions cannot be run');
+/** In a sandbox of its own: an agent whose tables merge by no function keeps no thread for one. */
+const checkFunction: FunctionCheck = async (version) => {
+  await using sandbox = new MergeSandbox();
+  await sandbox.check(version);
 };
 
 function touchesRegistry(item: LaneItem): boolean {

@@ -46,7 +46,7 @@ export async function readMerge(
   if (version === undefined) throw fail('SYN-T103', `there is no version ${versionId}`);
   const definition = (await readDefinitions(database, [versionId])).get(versionId);
   const item = toItem(version, registry, members, definition);
-  return { ...item, definition: { ...item.definition, source: definition?.source ?? null } };
+  return { ...item, definition: { ...item.definition, source: definition?.function?.source ?? null } };
 }
 
 function isNamed({ schema_name, table_name }: Version, name: string | undefined): boolean {
@@ -98,11 +98,14 @@ function toItem(
 function told(definition: MergeDefinition | undefined): MergeVersion['definition'] {
   const rule = definition?.rule;
   const rows = rule?.rows ?? 'lww';
+  // The database keeps keys in an order of its own.
+  const columns = Object.entries(rule?.columns ?? {}).map(([name, { strategy }]) => [name, strategy] as const);
   return {
     strategy: typeof rows === 'string' ? rows : null,
-    columns: Object.fromEntries(Object.entries(rule?.columns ?? {}).map(([name, { strategy }]) => [name, strategy])),
+    columns: Object.fromEntries(columns.toSorted(([a], [b]) => (a < b ? -1 : 1))),
     deletes: rule?.deletes ?? 'latest',
     key: [...(rule?.key ?? [])],
+    limits: definition?.function?.limits ?? null,
     function_hash: typeof rows === 'string' ? null : rows.hash,
   };
 }

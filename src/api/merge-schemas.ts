@@ -10,6 +10,11 @@ const VersionId = Type.String({ pattern: '^[0-9a-f]{64}$', description: 'The has
 const ColumnStrategy = Type.Enum([...COLUMN_STRATEGIES]);
 const RowStrategy = Type.Enum(['lww', 'lww-columns']);
 const Deletes = Type.Enum(['latest', 'delete-wins', 'update-wins']);
+const Amount = Type.Integer({ minimum: 1 });
+const Limits = Type.Object(
+  { steps: Amount, memory_mb: Amount, row_bytes: Amount },
+  { ...closed, description: 'Of one call of a function' },
+);
 const COLUMNS_MAX = 1_600;
 
 const Mode = Type.Enum([...ROLLOUT_MODES], {
@@ -37,7 +42,9 @@ export const MergeRegistration = Type.Object(
     columns: Type.Optional(
       Type.Record(Type.String(), ColumnStrategy, { maxProperties: COLUMNS_MAX, description: 'Column to strategy' }),
     ),
-    options: Type.Optional(Type.Object({ deletes: Type.Optional(Deletes) }, closed)),
+    options: Type.Optional(
+      Type.Object({ deletes: Type.Optional(Deletes), limits: Type.Optional(Type.Partial(Limits, closed)) }, closed),
+    ),
     rollout: Type.Optional(RolloutRequest),
   },
   closed,
@@ -101,6 +108,7 @@ export const MergeVersion = Type.Object({
     deletes: Deletes,
     key: Type.Array(Type.String()),
     function_hash: nullable(Type.String()),
+    limits: nullable(Limits),
     source: Type.Optional(nullable(Type.String({ description: 'Told of a single version only' }))),
   }),
   registered_at: Time,

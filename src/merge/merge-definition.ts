@@ -14,6 +14,7 @@ import {
   type MergeRule,
   validateRule,
 } from '../resolve/merge-rule.ts';
+import { type MergeLimits, type MergeVersion, makeMergeVersion } from '../resolve/merge-version.ts';
 import type { TableName } from './rollout.ts';
 import type { CheckRule, TableColumn, TableFacts } from './table-facts.ts';
 
@@ -27,16 +28,13 @@ export type MergeRequest = {
   /** A function, in TypeScript or JavaScript. */
   readonly source?: string;
   readonly columns?: Readonly<Record<string, ColumnStrategy>>;
-  readonly options?: { readonly deletes?: DeletePolicy };
+  readonly options?: { readonly deletes?: DeletePolicy; readonly limits?: Partial<MergeLimits> };
 };
-
-/** A compiled function: its source, and the hash of all that decides what it gives. */
-export type CompiledFunction = { readonly source: string; readonly hash: string };
 
 export type MergeDefinition = TableName & {
   readonly rule: MergeRule;
-  /** Of the function, where rows merge by one. */
-  readonly source: string | null;
+  /** What rows merge by, in plain JavaScript; null where that is a strategy. */
+  readonly function: Pick<MergeVersion, 'source' | 'limits'> | null;
   /** What the table took when it was registered. */
   readonly validity: {
     readonly columns: readonly Pick<TableColumn, 'name' | 'type' | 'not_null'>[];
@@ -44,15 +42,15 @@ export type MergeDefinition = TableName & {
   };
 };
 
-/** Compiles a function without running it; SYN-A082 where it cannot be one. */
-export type Compile = (source: string) => Promise<CompiledFunction>;
+/** Loads a function in the sandbox; SYN-A082 and A083 where it is none. */
+export type FunctionCheck = (version: MergeVersion) => Promise<void>;
 
-/** Makes the definition, or throws what is wrong with the request: SYN-T101, T102, A080 to A082. */
+/** Makes the definition, or throws what is wrong with the request: SYN-P012, T101, T102, A080 to A084. */
 export async function defineMerge(
   name: TableName,
   request: MergeRequest,
   facts: TableFacts,
-  compile: Compile,
+  check: FunctionCheck,
 ): Promise<MergeDefinition> {
   const table = `${name.schema_name}.${name.table_name}`;
   const { strategy, source, columns = {}, options = {} } = request;
@@ -63,7 +61,7 @@ export async function defineMerge(
   if (strategy === undefined && source === undefined && Object.keys(columns).length === 0) {
     throw fail('SYN-T101', 'it names no strategy, no function and no column');
   }
-  const compiled = source === undefined ? null : await compile(source);
+  if (source === undefined && options.limits !== undefined) throw fail('SYN-T101', 'limits are for a function');
   const typeOf = new Map(facts.columns.map((column) => [column.name, column]));
   const merged = Object.entries(columns).map(([column, each]) => {
     const found = typeOf.get(column);
@@ -72,20 +70,22 @@ export async function defineMerge(
     if (facts.key.includes(column)) throw fail('SYN-T101', `${column} belongs to the key of ${table}`);
     return [column, { strategy: each, typeName: found.base.name }] as const;
   });
+  const made = source === undefined ? null : makeMergeVersion(source, 'typescript', options.limits);
+  if (made !== null) await check(made);
   const written = facts.columns.filter(({ is_generated }) => !is_generated);
   const rule: MergeRule = {
     table,
     key: facts.key,
-    rows: compiled === null ? (strategy ?? 'lww') : { hash: compiled.hash },
+    rows: made === null ? (strategy ?? 'lww') : { hash: made.hash },
     columns: Object.fromEntries(merged),
     deletes: options.deletes ?? 'latest',
-    needsValidation: compiled !== null || isBound(facts, Object.keys(columns)),
+    needsValidation: made !== null || isBound(facts, Object.keys(columns)),
   };
   validateRule(rule, baseTypes(facts));
   return {
     ...name,
     rule,
-    source: compiled?.source ?? null,
+    function: made === null ? null : { source: made.source, limits: made.limits },
     validity: { columns: written.map(({ name, type, not_null }) => ({ name, type, not_null })), checks: facts.checks },
   };
 }
@@ -95,9 +95,9 @@ export async function refusalOf(
   versionId: string,
   definition: MergeDefinition,
   facts: TableFacts | null,
-  compile: Compile,
+  check: FunctionCheck,
 ): Promise<string | null> {
-  const { rule, source, validity } = definition;
+  const { rule, function: kept, validity } = definition;
   if (versionOf(definition) !== versionId) return 'its content does not have that id';
   if (facts === null) return `there is no table ${rule.table}`;
   try {
@@ -112,8 +112,11 @@ export async function refusalOf(
       if (here.type !== type) return `column ${name} is ${here.type} here and ${type} where it was registered`;
     }
     if (typeof rule.rows === 'string') return null;
-    const { hash } = await compile(source ?? '');
-    return hash === rule.rows.hash ? null : 'another version of the sandbox runs here';
+    // Types are stripped where it was registered, and nowhere else.
+    const made = makeMergeVersion(kept?.source ?? '', 'javascript', kept?.limits);
+    if (made.hash !== rule.rows.hash) return 'another version of the sandbox runs here';
+    await check(made);
+    return null;
   } catch (error) {
     if (error instanceof SynclineError && error.class !== 'infrastructure') return `${error.code}: ${error.detail}`;
     throw error;

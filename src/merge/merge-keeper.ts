@@ -22,7 +22,7 @@ import { invariant } from '../platform/assert.ts';
 import { type ErrorCode, isInfrastructure } from '../platform/errors.ts';
 import type { Logger } from '../platform/logger.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
-import { type Compile, refusalOf } from './merge-definition.ts';
+import { type FunctionCheck, refusalOf } from './merge-definition.ts';
 import {
   type Registry,
   readDefinitions,
@@ -45,7 +45,7 @@ export type MergeKeeperOptions = {
   readonly region: string;
   readonly members: readonly string[];
   readonly database: Queryable;
-  readonly compile: Compile;
+  readonly check: FunctionCheck;
   /** The epoch in which this database publishes. */
   readonly ownEpoch: () => Promise<Epoch | null>;
   /** Whether what is written now reaches the others. */
@@ -151,10 +151,10 @@ export class MergeKeeper {
   }
 
   async #refusalOf({ version_id, schema_name, table_name }: Version): Promise<string | null> {
-    const { database, compile } = this.#options;
+    const { database, check } = this.#options;
     const definition = (await readDefinitions(database, [version_id])).get(version_id);
     invariant(definition !== undefined, 'a version that is listed can be read');
-    return await refusalOf(version_id, definition, await readTableFacts(database, schema_name, table_name), compile);
+    return await refusalOf(version_id, definition, await readTableFacts(database, schema_name, table_name), check);
   }
 
   async #follow(intent: Intent, registry: Registry): Promise<void> {

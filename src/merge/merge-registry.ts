@@ -8,7 +8,7 @@ import type { Rollout, RolloutMode } from '../change/merge-registry.ts';
 import { fail } from '../platform/errors.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
 import { isTableIncluded, type TableFilter } from '../platform/table-filter.ts';
-import { type Compile, defineMerge, type MergeRequest, versionOf } from './merge-definition.ts';
+import { defineMerge, type FunctionCheck, type MergeRequest, versionOf } from './merge-definition.ts';
 import { type Registry, readRegistry, saveIntent, saveVersion, VERSIONS_MAX, type Version } from './registry-store.ts';
 import { effectiveIntent, rollbackOf, rolloutTo, type TableName, tableText, versionsOf } from './rollout.ts';
 import { readTableFacts } from './table-facts.ts';
@@ -19,7 +19,7 @@ export type MergeRegistryOptions = {
   readonly region: string;
   readonly database: Queryable;
   readonly tables: TableFilter;
-  readonly compile: Compile;
+  readonly check: FunctionCheck;
   /** Whether what is written now reaches the others. */
   readonly isCaptured: () => boolean;
   /** Something was written. */
@@ -36,14 +36,14 @@ export class MergeRegistry {
 
   /** Adds a version and wants it; returns its id. One that is known already is wanted (again). */
   async register(name: TableName, request: MergeRequest, how: RolloutRequest): Promise<string> {
-    const { region, database, tables, compile } = this.#options;
+    const { region, database, tables, check } = this.#options;
     const table = `${name.schema_name}.${name.table_name}`;
     if (!isTableIncluded(tables, name.schema_name, name.table_name)) {
       throw fail('SYN-T100', `${table} is not among the tables of the configuration`);
     }
     const facts = await readTableFacts(database, name.schema_name, name.table_name);
     if (facts === null) throw fail('SYN-T100', `there is no table ${table}`);
-    const definition = await defineMerge(name, request, facts, compile);
+    const definition = await defineMerge(name, request, facts, check);
     const versionId = versionOf(definition);
     return await this.#inTurn(async (registry) => {
       const isKnown = registry.versions.some(({ version_id }) => version_id === versionId);
