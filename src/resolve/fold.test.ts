@@ -17,7 +17,12 @@ function ruleOf(deletes: DeletePolicy, rows: MergeRule['rows'] = 'lww-columns'):
     table: 'public.t',
     key: ['id'],
     rows,
-    columns: { n: column('counter', 'int8'), s: column('set', '_text'), t: column('text', 'text'), w: column('max', 'int4') },
+    columns: {
+      n: column('counter', 'int8'),
+      s: column('set', '_text'),
+      t: column('text', 'text'),
+      w: column('max', 'int4'),
+    },
     deletes,
     needsValidation: true,
   };
