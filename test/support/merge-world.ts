@@ -16,7 +16,7 @@ import type { MergeRule } from '../../src/resolve/merge-rule.ts';
 import { cachedRow } from '../../src/resolve/row-cache.ts';
 import { RowFold } from '../../src/resolve/row-fold.ts';
 
-export const REGIONS = ['a', 'b', 'c'] as const;
+export const REGIONS: readonly string[] = ['a', 'b', 'c'];
 const EPOCH = '0000000000000000001';
 
 export type Move = {
@@ -103,7 +103,7 @@ export class MergeWorld {
     let stable = VERSION_ZERO;
     for (const event of at.fold.events) {
       const { origin } = event.version;
-      const place = REGIONS.findIndex((name) => name === origin);
+      const place = REGIONS.indexOf(origin);
       const isApplied = this.regions.every(({ name, heard }) => {
         const last = this.streams[place]?.[(heard[place] ?? 0) - 1]?.[0];
         return name === origin || (last !== undefined && last.position >= event.position);
@@ -126,7 +126,7 @@ export class MergeWorld {
     const to = REGIONS[origin] === region.name ? published : Math.min(published, from + count);
     if (to === from) return;
     // What any other region knows of this one's writes came from its stream: so that is read up to its end first.
-    const own = REGIONS.findIndex((name) => name === region.name);
+    const own = REGIONS.indexOf(region.name);
     if (origin !== own) this.#hear(region, own, 0);
     const isEcho = REGIONS[origin] === region.name;
     const included = isEcho ? null : this.state(region);
