@@ -140,7 +140,8 @@ describe('a version', () => {
   });
 
   test('runs in the shadow of what is in effect', async () => {
-    const version = await registerMerge(ap, { table: 'shadows', strategy: 'lww-columns', rollout: { mode: 'shadow' } });
+    const source = 'export default ({ a, b }: { a: object; b: object }): object => ({ ...a, ...b });';
+    const version = await registerMerge(ap, { table: 'shadows', source, rollout: { mode: 'shadow' } });
     await untilMerge(cluster.regions, version.version_id, 'active');
     await write('shadows', 1);
     for (const [region, events] of Object.entries(await named('shadows'))) {
@@ -238,10 +239,13 @@ describe('a region that is upgraded', () => {
     }
     await cluster.startAgents();
     await untilMerge(cluster.regions, before.version_id, 'active');
-    const { rows } = {
-      rows: await us.sql(`select tablename from pg_publication_tables where schemaname = 'syncline'`),
-    };
-    assert.deepEqual(rows.flat().sort(), ['merge_ack', 'merge_activation', 'merge_intent', 'merge_version']);
+    const published = `select tablename from pg_publication_tables where schemaname = 'syncline' order by 1`;
+    assert.deepEqual((await us.sql(published)).flat(), [
+      'merge_ack',
+      'merge_activation',
+      'merge_intent',
+      'merge_version',
+    ]);
     const version = await registerMerge(us, { table: 'again', columns: { qty: 'counter' } });
     await untilMerge(cluster.regions, version.version_id, 'active');
     await write('again', 1);
