@@ -352,6 +352,7 @@ export class Agent implements AgentControl, AsyncDisposable {
     } else if (state.kind === 'retrying') {
       this.#logger.warn({ err: state.error, retry_ms: state.delayMs }, 'capture is interrupted');
     } else this.#logger.info({ state: state.kind }, 'capture');
+    if (state.kind === 'streaming') this.#mergeKeeper.wake();
   }
 
   async #captureAgain(start: () => Capture): Promise<void> {
