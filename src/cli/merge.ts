@@ -1,4 +1,4 @@
-// `syncline merge register|list|promote|rollback`: how rows merge where regions write them at once, and which version of
+// `syncline merge register|list|promote|rollback|test`: how rows merge where regions write them at once, and which version of
 // that is in effect. Any region's agent takes it for all.
 
 import { readFile } from 'node:fs/promises';
@@ -7,6 +7,7 @@ import type { MergeVersion } from '../api/merge-schemas.ts';
 import { ROLLOUT_MODES } from '../change/merge-registry.ts';
 import { fail } from '../platform/errors.ts';
 import { type ApiClient, type ApiFlags, addApiOptions, clientOf } from './api-client.ts';
+import { addMergeTest } from './merge-test.ts';
 import { renderMerges, renderVersion } from './merge-view.ts';
 import { integer, keyPart } from './option-values.ts';
 import { print, printJson } from './output.ts';
@@ -37,6 +38,7 @@ export function registerMerge(program: Command): void {
   addList(merge);
   addPromote(merge);
   addRollback(merge);
+  addMergeTest(merge);
 }
 
 function addRegister(merge: Command): void {

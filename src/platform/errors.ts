@@ -691,6 +691,12 @@ export const ERRORS = {
     cause: 'Capture of this region does not stream, so no other region would hear of a merge rule now.',
     remedy: 'Try again once `syncline status` shows that capture streams, or ask the agent of another region.',
   },
+  'SYN-T107': {
+    class: 'operator',
+    cause: 'A merge function cannot be tried: its file or the samples cannot be read.',
+    remedy:
+      'Give files that exist; samples are a JSON list of { base, a, b }, or what `syncline conflicts --json` prints.',
+  },
   'SYN-V001': {
     class: 'operator',
     cause: 'Verification found rows that truly differ between regions.',
