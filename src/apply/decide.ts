@@ -10,26 +10,33 @@
  * back. So it counts as the lowest, and its echo decides.
  */
 import { haveSameValues, type Image } from '../change/change-event.ts';
-import { type Hlc, hlcFromMicros, hlcMicros } from '../change/hlc.ts';
+import { HLC_MAX, type Hlc, hlcFromMicros, hlcMicros } from '../change/hlc.ts';
 import type { Seen } from '../change/position.ts';
 import { compareVersions, VERSION_ZERO, type Version } from '../change/version.ts';
 import type { Stability } from '../clock/stability.ts';
 import type { ExactVersion, Guard, GuardRule, ParkedRow, Tombstone, Tuple } from './apply-port.ts';
 
+/** Every tuple whose stamp is below the events: a stamp never understates its row for long. */
+const ANY_OLDER = hlcMicros(HLC_MAX);
+
 /**
- * Which tuples a batch's statements may replace unseen: those of the same stream, and those so old that the events'
- * origin had certainly seen them, so that no conflict can hide there. `seen` is the least of the batch's events'.
+ * Which tuples a batch's statements may replace unseen: those of the same stream, and older ones. Conflicts are judged from
+ * the events that passed. Where some of these were forgotten (stamped below `lostBelow`), the row itself is the only
+ * witness of a loss: then only what the events' origin had certainly seen is replaced unseen. `seen` is the least of the
+ * batch's events'.
  */
-export function remoteGuard(origin: string, seen: Seen, stability: Stability): Guard {
+export function remoteGuard(origin: string, seen: Seen, stability: Stability, lostBelow: Hlc): Guard {
   const guard: { [writer: string]: GuardRule } = {};
-  for (const member of stability.members) guard[member] = hlcMicros(stability.seenBy(member, seen[member]));
+  for (const member of stability.members) {
+    guard[member] = lostBelow === 0n ? ANY_OLDER : hlcMicros(stability.seenBy(member, seen[member]));
+  }
   guard[origin] = 'always';
   return guard;
 }
 
 /** An echo never touches a local write: whatever local tuple is there now was written later. */
-export function echoGuard(self: string, seen: Seen, stability: Stability): Guard {
-  return { ...remoteGuard(self, seen, stability), [self]: 'never' };
+export function echoGuard(self: string, seen: Seen, stability: Stability, lostBelow: Hlc): Guard {
+  return { ...remoteGuard(self, seen, stability, lostBelow), [self]: 'never' };
 }
 
 /** The version of a tuple: exact where an entry of its writing transaction says so, else its stamp. */

@@ -502,7 +502,8 @@ export class Lane {
 
   #writer(transaction: ApplyTransaction, origin: string, seen: Seen, exact: boolean): BatchWriter {
     const self = this.#options.region;
-    const guard = origin === self ? echoGuard(self, seen, this.#stability) : remoteGuard(origin, seen, this.#stability);
+    const guardOf = origin === self ? echoGuard : remoteGuard;
+    const guard = guardOf(origin, seen, this.#stability, this.#unsettled.lostBelow);
     return new BatchWriter(transaction, { self, origin }, guard, this.#unsettled, this.#stability, this.#parked, exact);
   }
 

@@ -68,7 +68,7 @@ export class Row {
   }
 
   /** The lists as they are to be judged. */
-  get streams(): ReadonlyMap<string, readonly Passed[]> {
+  get streams(): ReadonlyMap<string, Passed[]> {
     if (this.#forgotten > 0) this.#sweep();
     return this.lines;
   }
@@ -145,7 +145,7 @@ export class RowMemory {
   }
 
   /** A row's events with those on every row, as they are to be judged; null where there are none. */
-  streams(tableId: string, key: RowKey): ReadonlyMap<string, readonly Passed[]> | null {
+  streams(tableId: string, key: RowKey): ReadonlyMap<string, Passed[]> | null {
     const table = this.#tables.get(tableId);
     if (table === undefined) return null;
     const row = table.rows.get(key);
@@ -153,7 +153,7 @@ export class RowMemory {
       row === undefined ? null : row instanceof Row ? row.streams : new Map([[lineOf(row.source), [row]]]);
     if (table.truncates.size === 0) return streams;
     if (streams === null) return table.truncates.streams;
-    const merged = new Map<string, readonly Passed[]>(streams);
+    const merged = new Map<string, Passed[]>(streams);
     for (const [line, truncates] of table.truncates.streams) {
       merged.set(line, merge([...(streams.get(line) ?? []), ...truncates]));
     }

@@ -44,6 +44,7 @@ export type Passed = Omit<Contender, 'found'> & {
   found?: Image | null | undefined;
   isSettled: boolean;
   isForgotten: boolean;
+  isNotLost?: boolean;
 };
 
 export type RowLoss = Loss<Passed> & { readonly shape: TableShape; readonly key: RowKey };
@@ -225,9 +226,10 @@ export class UnsettledEvents {
       if (judged % ROWS_PER_STEP === 0) await turn();
       const streams = this.#rows.streams(shape.id, key);
       if (streams === null) continue;
-      for (const { loser, winner } of judgeRow(streams)) {
+      const isDue = ({ source: { hlc }, isSettled }: Passed): boolean =>
+        hlc >= this.#undecidedFrom && hlc >= this.#lostBelow && hlc <= watermark && !isSettled;
+      for (const { loser, winner } of judgeRow(streams, isDue)) {
         const { hlc } = loser.source;
-        if (hlc < this.#undecidedFrom || hlc < this.#lostBelow || hlc > watermark || loser.isSettled) continue;
         if (winner.source.hlc <= watermark) settled.push({ shape, key, loser, winner });
         else if (hlc < undecidedFrom) undecidedFrom = hlc;
       }
@@ -262,8 +264,9 @@ export class UnsettledEvents {
     return { undecided_from: this.#undecidedFrom, lost_below: lostBelow, offsets };
   }
 
+  /** The chain is not registered yet: it joins its line for the time of the look, as a copy of a hot row's line costs too much. */
   #judgeNewest(
-    known: ReadonlyMap<string, readonly Passed[]>,
+    known: ReadonlyMap<string, Passed[]>,
     shape: TableShape,
     key: RowKey,
     chain: readonly ChainLink[],
@@ -271,22 +274,18 @@ export class UnsettledEvents {
     const [first] = chain;
     if (first === undefined) return [];
     const line = lineOf(originationOf(first));
-    const own = [...(known.get(line) ?? [])];
-    let from = own.length;
-    const sources = new Map<Position, PassedSource>();
-    for (const link of chain) {
-      const { position } = link.source;
-      const source = sources.get(position) ?? originationOf(link);
-      sources.set(position, source);
-      const former = own.at(-1)?.source.position === position ? own.pop() : undefined;
-      if (own.length < from) from = own.length;
-      const passed = toPassed(shape, link, source, true);
-      if (former !== undefined) passed.found = former.found;
-      own.push(passed);
+    const own = known.get(line) ?? [];
+    const { length } = own;
+    const last = own.at(-1);
+    try {
+      const from = join(own, shape, chain);
+      return judgeNewest(new Map([...known, [line, own]]), line, from)
+        .filter(({ loser: { source } }) => source.hlc >= this.#undecidedFrom || source.hlc < this.#lostBelow)
+        .map((loss) => ({ ...loss, shape, key }));
+    } finally {
+      own.length = length;
+      if (last !== undefined) own[length - 1] = last;
     }
-    return judgeNewest(new Map([...known, [line, own]]), line, from)
-      .filter(({ loser: { source } }) => source.hlc >= this.#undecidedFrom || source.hlc < this.#lostBelow)
-      .map((loss) => ({ ...loss, shape, key }));
   }
 
   #watermark(): Hlc {
@@ -358,6 +357,23 @@ function toPassed(shape: TableShape, { event, removes }: ChainLink, source: Pass
     isSettled: false,
     isForgotten: false,
   };
+}
+
+/** Puts the chain behind a row's line; returns where what is new begins. */
+function join(line: Passed[], shape: TableShape, chain: readonly ChainLink[]): number {
+  let from = line.length;
+  const sources = new Map<Position, PassedSource>();
+  for (const link of chain) {
+    const { position } = link.source;
+    const source = sources.get(position) ?? originationOf(link);
+    sources.set(position, source);
+    const former = line.at(-1)?.source.position === position ? line.pop() : undefined;
+    if (line.length < from) from = line.length;
+    const passed = toPassed(shape, link, source, true);
+    if (former !== undefined) passed.found = former.found;
+    line.push(passed);
+  }
+  return from;
 }
 
 function isSame(a: Seen, b: Seen): boolean {

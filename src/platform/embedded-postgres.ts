@@ -1,11 +1,7 @@
 // A real PostgreSQL server from the npm binaries, for the demo and for tests.
 //
 // Each server copies the template of postgres-binaries.ts into a folder of its own, listens on a
-// loopback port and must not outlive this process, however this process ends. A finally block does
-// not run on kill -9, so a watchdog does it: a tiny shell that reads a pipe whose other end only
-// this process holds. The kernel closes that end when the process dies; the shell then stops the
-// server at once and removes its folder. The server's own start waits for a word on another pipe,
-// sent only after the watchdog knows the pid, so there is no moment in which a kill leaves an orphan.
+// loopback port and does not outlive this process, for which guarded-process.ts cares.
 //
 // Backends are in process groups of their own (PostgreSQL calls setsid in each), so killing the
 // group of the postmaster would leave them behind, holding locks and slots: kill9 looks them up.
@@ -14,13 +10,13 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { appendFile, chown, mkdir, open, readFile, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
-import { invariant } from './assert.ts';
 import { renewSystemIdentifier } from './control-file.ts';
 import { fail } from './errors.ts';
+import { freePort, LOOPBACK } from './free-port.ts';
+import { Watchdog } from './guarded-process.ts';
 import {
   installPostgres,
   type PostgresInstallation,
@@ -31,14 +27,10 @@ import { childrenOf, isAlive } from './processes.ts';
 
 export type PostgresSettings = Readonly<Record<string, string>>;
 
-const HOST = '127.0.0.1';
 const START_ATTEMPTS_MAX = 5;
 const START_LIMIT_MS = 60_000;
 const STOP_LIMIT_MS = 15_000;
 const POLL_MS = 10;
-// Below the ephemeral range, so that no outgoing connection takes the port during a restart.
-const PORT_MIN = 15_000;
-const PORT_MAX = 30_000;
 
 const DEFAULTS: PostgresSettings = {
   wal_level: 'logical',
@@ -47,31 +39,19 @@ const DEFAULTS: PostgresSettings = {
   max_wal_senders: '20',
   max_connections: '200',
   shared_buffers: '64MB',
-  listen_addresses: HOST,
+  listen_addresses: LOOPBACK,
   unix_socket_directories: '',
   // Files below the data directory go with it; a killed server would leave POSIX segments behind.
   dynamic_shared_memory_type: 'mmap',
 };
 
-// $1 is the folder. Lines name the pid of the server, or none. On the end of input: stop it, clean up.
-const WATCHDOG = `
-while read -r line; do pid=$line; done
-if [ "\${pid:-none}" != none ]; then
-  kill -QUIT "$pid"
-  tries=0
-  while kill -0 "$pid" && [ $tries -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
-  kill -KILL "$pid"
-fi
-rm -rf "$1"
-`;
-
 export class EmbeddedPostgres {
-  readonly host = HOST;
+  readonly host = LOOPBACK;
   readonly version: PostgresMajor;
   readonly folder: string;
   readonly #installation: PostgresInstallation;
   readonly #environment: Readonly<Record<string, string>>;
-  readonly #watchdog: ChildProcess;
+  readonly #watchdog: Watchdog;
   #port = 0;
   #server: ChildProcess | undefined;
 
@@ -85,13 +65,7 @@ export class EmbeddedPostgres {
     this.#environment = environment;
     this.folder = folder;
     this.#installation = installation;
-    this.#watchdog = spawn('/bin/sh', ['-c', WATCHDOG, 'watchdog', folder], {
-      ...installation.runAs,
-      cwd: '/',
-      detached: true,
-      stdio: ['pipe', 'ignore', 'ignore'],
-    });
-    this.#watchdog.unref();
+    this.#watchdog = new Watchdog({ signal: 'QUIT', folder, runAs: installation.runAs });
   }
 
   /** `environment` is what the server process gets beyond its own few variables. */
@@ -130,13 +104,13 @@ export class EmbeddedPostgres {
 
   /** The process id of the postmaster, or undefined while the server is down. */
   get pid(): number | undefined {
-    return this.#server?.pid;
+    return this.#watchdog.pid;
   }
 
   /** The URL of a database for the superuser `postgres`, or for another role. */
   url(database = 'postgres', role: { user: string; password: string } = this.#superuser): string {
     const user = `${encodeURIComponent(role.user)}:${encodeURIComponent(role.password)}`;
-    return `postgres://${user}@${HOST}:${this.#port}/${encodeURIComponent(database)}`;
+    return `postgres://${user}@${LOOPBACK}:${this.#port}/${encodeURIComponent(database)}`;
   }
 
   get #superuser(): { user: string; password: string } {
@@ -211,12 +185,7 @@ export class EmbeddedPostgres {
   /** Stops the server without ceremony and removes its data. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop('immediate');
-    if (this.#watchdog.exitCode === null && this.#watchdog.signalCode === null) {
-      this.#watchdog.ref();
-      const exit = once(this.#watchdog, 'exit');
-      this.#watchdog.stdin?.end();
-      await exit;
-    }
+    await this.#watchdog.close();
     await rm(this.folder, { recursive: true, force: true });
   }
 
@@ -230,26 +199,16 @@ export class EmbeddedPostgres {
     const log = await open(join(this.folder, 'server.log'), 'a', 0o644);
     try {
       const postgres = join(this.#installation.bin, 'postgres');
-      const script = 'read -r go && exec "$@" </dev/null';
       const options = ['-D', this.dataDirectory, '-p', String(this.#port)];
-      const server = spawn('/bin/sh', ['-c', script, 'postgres', postgres, ...options], {
-        ...this.#installation.runAs,
+      const server = this.#watchdog.start([postgres, ...options], {
         cwd: this.folder,
-        detached: true,
         env: { PATH: process.env.PATH, LC_ALL: 'C', ...this.#environment },
-        stdio: ['pipe', log.fd, log.fd],
+        output: log.fd,
       });
-      server.unref();
       server.on('exit', () => {
-        if (this.#server !== server) return;
-        this.#server = undefined;
-        this.#tellWatchdog('none');
+        if (this.#server === server) this.#server = undefined;
       });
       this.#server = server;
-      this.#tellWatchdog(String(server.pid));
-      invariant(server.stdin !== null, 'the stdin of the server is a pipe');
-      server.stdin.on('error', () => undefined); // It ended before it read the word; its exit tells.
-      server.stdin.end('go\n');
       return await this.#becomesReady(server);
     } finally {
       await log.close();
@@ -282,21 +241,5 @@ export class EmbeddedPostgres {
       await delay(POLL_MS);
     }
     return true;
-  }
-
-  #tellWatchdog(line: string): void {
-    this.#watchdog.stdin?.write(`${line}\n`);
-  }
-}
-
-async function freePort(): Promise<number> {
-  for (;;) {
-    const port = PORT_MIN + (randomBytes(2).readUInt16LE() % (PORT_MAX - PORT_MIN));
-    const probe = createServer();
-    const isFree = await new Promise<boolean>((resolve) => {
-      probe.once('error', () => resolve(false));
-      probe.listen({ host: HOST, port, exclusive: true }, () => probe.close(() => resolve(true)));
-    });
-    if (isFree) return port;
   }
 }

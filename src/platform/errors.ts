@@ -716,6 +716,29 @@ export const ERRORS = {
     cause: 'The temporary folder cannot be used for the demo.',
     remedy: 'Set TMPDIR to a folder that this user can write to, with 1 GB free.',
   },
+  'SYN-D040': {
+    class: 'operator',
+    cause: 'There is no Java on this machine that an embedded Kafka broker can run on.',
+    remedy:
+      'Install Java 17 or later (Debian: apt-get install default-jre-headless), or set JAVA_HOME to it; or set KAFKA_BROKERS to a cluster that runs.',
+  },
+  'SYN-D041': {
+    class: 'operator',
+    cause: 'There is no Maven on this machine that can fetch Apache Kafka.',
+    remedy:
+      'Install Maven 3.6.3 or later (Debian: apt-get install maven). It is needed once; what it fetches is kept in .cache/kafka.',
+  },
+  'SYN-D042': {
+    class: 'infrastructure',
+    cause: 'Apache Kafka could not be fetched by Maven.',
+    remedy:
+      'Read what Maven said, which the message quotes; behind a proxy or a mirror, set it in the settings of Maven.',
+  },
+  'SYN-D043': {
+    class: 'infrastructure',
+    cause: 'An embedded Kafka broker did not start, or did not stop.',
+    remedy: 'Read the end of its log, which the message quotes.',
+  },
 } as const satisfies Record<string, ErrorEntry>;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -19,13 +19,9 @@ import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { fail } from './errors.ts';
+import type { RunAs } from './guarded-process.ts';
 
 export type PostgresMajor = 15 | 18;
-
-export interface RunAs {
-  readonly uid?: number;
-  readonly gid?: number;
-}
 
 export interface PostgresInstallation {
   /** The folder of initdb, pg_ctl and postgres. */

@@ -129,6 +129,34 @@ describe('the losses of a row', () => {
     );
   });
 
+  test('of a hot row are seen without looking again and again at what is overwritten already', () => {
+    const WRITES = 2_000;
+    // `b` has heard nothing from `a` for long, as behind a paused link, and each goes on with its own row.
+    let looks = 0;
+    const counted = (origin: string, lsn: number): Contender => {
+      const { source, ...event } = at(origin, BigInt(lsn * 2 + (origin === 'a' ? 0 : 1)), BigInt(lsn), {});
+      return {
+        ...event,
+        get source() {
+          looks += 1;
+          return source;
+        },
+      };
+    };
+    const lines = new Map<string, Contender[]>();
+    for (let lsn = 1; lsn <= WRITES; lsn += 1) {
+      for (const origin of ['a', 'b']) {
+        const event = counted(origin, lsn);
+        const line = lineOf(event.source);
+        const stream = lines.get(line) ?? [];
+        stream.push(event);
+        lines.set(line, stream);
+        assert.ok(judgeNewest(lines, line, stream.length - 1).length <= 1);
+      }
+    }
+    assert.ok(looks < 2 * WRITES * 200, `${looks}`);
+  });
+
   test('of an event that nobody overwrote knowingly are told, to the highest that is concurrent with it', () => {
     const loser = at('a', 1n, 1n, {});
     const low = at('b', 2n, 1n, {});

@@ -17,13 +17,23 @@ export type RowStreams<Event extends Contender> = ReadonlyMap<string, readonly E
 /** How far back losers of a new event are looked for in each stream, for what is found at once. */
 const LOOK_BACK_MAX = 100;
 
-/** All losses among a row's events, each with its highest winner. */
-export function judgeRow<Event extends Contender>(streams: RowStreams<Event>): Loss<Event>[] {
+/**
+ * `isNotLost` is a note of `judgeNewest`: where causes arrive first, one that knew the event has overwritten it, and
+ * nothing changes that any more. On a hot row almost every event is soon, so looking back at it costs nothing.
+ */
+type Noted = Contender & { isNotLost?: boolean };
+
+/** All losses among a row's events, or of those of them that are asked about, each with its highest winner. */
+export function judgeRow<Event extends Contender>(
+  streams: RowStreams<Event>,
+  isAsked: (event: Event) => boolean = () => true,
+): Loss<Event>[] {
   const losses: Loss<Event>[] = [];
   for (const stream of streams.values()) {
     for (const [place, event] of stream.entries()) {
-      const winner = winnerOver(event, place, streams);
-      if (winner !== null) losses.push({ loser: event, winner });
+      if (!isAsked(event)) continue;
+      const winner = event.isTruncate ? null : winnerOver(event, place, streams);
+      if (winner !== null && !isOverwritten(event, place, streams)) losses.push({ loser: event, winner });
     }
   }
   return losses;
@@ -33,15 +43,21 @@ export function judgeRow<Event extends Contender>(streams: RowStreams<Event>): L
  * The losses in which the newest events of one line, from this place of it on, lose or win; of those that they
  * win over, the newest. What they overwrite among events that were known before is not taken back.
  */
-export function judgeNewest<Event extends Contender>(
+export function judgeNewest<Event extends Noted>(
   streams: RowStreams<Event>,
   line: string,
   from: number,
 ): Loss<Event>[] {
   const losses = new Map<Event, Event>();
+  const judged = new Set<Event>();
   const own = streams.get(line) ?? [];
   const judge = (event: Event | undefined, place: number): void => {
-    if (event === undefined || losses.has(event)) return;
+    if (event === undefined || event.isTruncate || event.isNotLost === true || judged.has(event)) return;
+    judged.add(event);
+    if (isOverwritten(event, place, streams)) {
+      event.isNotLost = true;
+      return;
+    }
     const winner = winnerOver(event, place, streams);
     if (winner !== null) losses.set(event, winner);
   };
@@ -60,12 +76,8 @@ export function judgeNewest<Event extends Contender>(
   return [...losses].map(([loser, winner]) => ({ loser, winner }));
 }
 
-/**
- * The highest event that is concurrent with this one and above it, else the one that it was hidden from; none where one
- * that knew it has overwritten it.
- */
+/** The highest event that is concurrent with this one and above it, else the one that it was hidden from. */
 function winnerOver<Event extends Contender>(event: Event, place: number, streams: RowStreams<Event>): Event | null {
-  if (event.isTruncate) return null;
   const own = lineOf(event.source);
   let highest: Event | null = null;
   for (const [line, stream] of streams) {
@@ -75,8 +87,7 @@ function winnerOver<Event extends Contender>(event: Event, place: number, stream
     if (winner !== undefined && isAbove(winner.source, (highest ?? event).source)) highest = winner;
   }
   const next = event.left === undefined ? undefined : streams.get(own)?.[place + 1];
-  const winner = highest ?? (next !== undefined && hides(next, event) ? next : null);
-  return winner === null || isOverwritten(event, place, streams) ? null : winner;
+  return highest ?? (next !== undefined && hides(next, event) ? next : null);
 }
 
 /** Whether this event is the highest that some other one had seen. */

@@ -7,9 +7,9 @@ import { after, before, describe, test } from 'node:test';
 import type { CommitMessage } from '../../src/capture/pgoutput-messages.ts';
 import { ReplicationConnection } from '../../src/capture/replication-connection.ts';
 import { lsnFromText } from '../../src/change/position.ts';
+import { selfSignedCertificate } from '../support/certificate-authority.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { commitsOf, idsOf, ReplicationSource, readCommits, readToEnd } from '../support/replication-source.ts';
-import { selfSignedCertificate } from '../support/self-signed-certificate.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 for (const version of [15, 18] as const) {

@@ -18,6 +18,8 @@ export type InvariantName =
   | 'applied-once'
   /** An echo leaves later local writes alone. */
   | 'echo'
+  /** A second look leaves local writes alone that were made after the removal was applied. */
+  | 'looks'
   /** Nothing is applied that is further ahead of the local clock than the link may be. */
   | 'held'
   /** What a transaction says to have seen of a row is what it overwrote. */

@@ -17,6 +17,7 @@ import type {
   Tombstone,
 } from '../../src/apply/apply-port.ts';
 import { hlcFromMicros } from '../../src/change/hlc.ts';
+import { isAbove } from '../../src/change/version.ts';
 import type { NoteRow } from '../../src/clock/note-store.ts';
 import type { OwnHistory } from '../../src/clock/own-history.ts';
 import type { Transaction } from './model-transaction.ts';
@@ -55,6 +56,13 @@ export class ModelStore {
       const isBelow = [...byRow].some(([row, exact]) => row.startsWith(prefix) && exact.hlc <= hlc);
       return isBelow && hlc <= hlcFromMicros(stampMicros);
     });
+  }
+
+  /** The highest tombstone of a row or its table. */
+  removalOver(row: string): Tombstone | undefined {
+    const ofTable = this.tombstones.get(row.slice(0, row.indexOf(' ') + 1));
+    const own = this.tombstones.get(row);
+    return own === undefined || (ofTable !== undefined && isAbove(ofTable, own)) ? ofTable : own;
   }
 
   nextLookId(): string {

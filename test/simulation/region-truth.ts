@@ -24,6 +24,8 @@ export type ParkingTruth = {
   readonly isParked: (row: string) => boolean;
   /** Whether an operator decided about a parked row there. */
   readonly isDecision: (position: Position) => boolean;
+  /** The applied removal that stands over a row; undefined for none. */
+  readonly removalOf: (row: string) => { readonly origin: string; readonly position: Position } | undefined;
 };
 
 export class RegionTruth {
@@ -34,6 +36,8 @@ export class RegionTruth {
   readonly #fail: (failure: Failure) => void;
   readonly #parking: ParkingTruth;
   readonly #applied = new Map<string, Position>();
+  /** Where in the WAL the marks of others moved on, and how far. */
+  #moves: { readonly origin: string; readonly to: Position; readonly lsn: bigint }[] = [];
 
   readonly #isLost: (position: Position) => boolean;
 
@@ -56,7 +60,9 @@ export class RegionTruth {
   snapshot(): () => void {
     const rows = [...this.rows].map(([row, history]) => [row, [...history]] as const);
     const applied = [...this.#applied];
+    const moves = [...this.#moves];
     return () => {
+      this.#moves = moves;
       this.rows.clear();
       for (const [row, history] of rows) this.rows.set(row, [...history]);
       this.#applied.clear();
@@ -69,6 +75,8 @@ export class RegionTruth {
     if (applies !== null) {
       this.#checkApplied(applies);
       this.#checkLead(applies, transaction.stampMicros ?? 0n);
+      const { origin, mark } = applies;
+      if (mark !== null && transaction.lsn !== null) this.#moves.push({ origin, to: mark.to, lsn: transaction.lsn });
     }
     for (const write of writes) {
       const { slot } = write;
@@ -77,6 +85,7 @@ export class RegionTruth {
       const position = applies?.rows.get(row) ?? applies?.rows.get(rowName(table, EVERY_ROW)) ?? null;
       const isEcho = applies?.origin === this.#region && (position === null || !this.#isLost(position));
       if (isEcho) this.#checkEcho(row, write, position);
+      if (applies !== null && applies.mark === null) this.#checkLook(row, write);
       const history = this.rows.get(row) ?? [];
       this.rows.set(row, history);
       if (applies !== null) {
@@ -113,10 +122,27 @@ export class RegionTruth {
     this.#applied.set(origin, to);
   }
 
+  /** A second look takes no local write that was made after the removal was here. */
+  #checkLook(row: string, { before, after }: RowWrite): void {
+    if (before === null || after !== null || !before.writer.kind.local || this.#parking.isParked(row)) return;
+    // Room may be made for a row above it, and what was removed elsewhere is not parked.
+    if (before.image.u != null || before.image.w != null) return;
+    const removal = this.#parking.removalOf(row);
+    if (removal === undefined || removal.origin === this.#region) return;
+    const { lsn } = this.#moves.find(({ origin, to }) => origin === removal.origin && to >= removal.position) ?? {};
+    if (lsn === undefined || before.writer.lsn === null || before.writer.lsn < lsn) return;
+    const what = `the removal by ${removal.origin} at ${removal.position}, applied at ${lsn}`;
+    const message = `${this.#region}: ${what}, takes the local write at ${before.writer.lsn} of ${row}`;
+    this.#fail({ invariant: 'looks', message });
+  }
+
   /** An echo replaces a local tuple only with what that very transaction left of the row. */
   #checkEcho(row: string, { before, after }: RowWrite, position: Position | null): void {
     const last = this.rows.get(row)?.at(-1);
-    if (before === null && last?.local === true && position !== null && last.lsn > positionLsn(position)) {
+    const isDecision = position !== null && this.#parking.isDecision(position);
+    // A parked row that an operator brings back may show until the echo of a later removal, as any that its blocker frees.
+    const isUndone = before === null && last?.local === true && position !== null && last.lsn > positionLsn(position);
+    if (isUndone && !isDecision) {
       const message = `${this.#region}: the echo of ${position} undoes the local removal at ${last.lsn} of ${row}`;
       this.#fail({ invariant: 'echo', message });
     }
@@ -125,7 +151,7 @@ export class RegionTruth {
     if (after === null && this.#parking.isParked(row)) return;
     // What an operator decided is no write of a tuple: it takes the place of any that came before it.
     const isEarlier = position !== null && before.writer.lsn !== null && before.writer.lsn < positionLsn(position);
-    if (isEarlier && this.#parking.isDecision(position)) return;
+    if (isEarlier && isDecision) return;
     // The lane goes by commit timestamps, which later transactions can share; what users see must not change by that.
     if (
       after !== null &&

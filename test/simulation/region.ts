@@ -45,6 +45,7 @@ export class Region {
     const latestMicros = (): bigint => this.clock.highestMicros + world.driftMicros;
     this.truth = new RegionTruth(name, isLostHere, latestMicros, (failure) => world.fail(failure), {
       isParked: (row) => this.store.parked.has(row),
+      removalOf: (row) => this.store.removalOver(row),
       isDecision: (position) =>
         this.database.wal.some(
           ({ lsn, changes }) => lsn === positionLsn(position) && changes.some((change) => change.operator === true),

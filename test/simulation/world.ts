@@ -30,7 +30,7 @@ const IDLE_MICROS = 10_000n;
 const HELD_MICROS = 500_000n;
 const ANY_DRIFT_MICROS = 1_000_000_000_000n;
 /** Heartbeats that go round after the end, each further away from the last than the window of stamping. */
-const LAST_ROUNDS = 3;
+const LAST_ROUNDS = 2;
 const ROUND_MICROS = 1_000_000n;
 /** By when a clock that was set back shows again what it showed before; a stream promises nothing new until then. */
 const CAUGHT_UP_MICROS = 120_000_000n;
@@ -65,7 +65,7 @@ export class World implements WorldView {
       badClocks: random.chance(BAD_CLOCKS_SHARE),
       driftMicros: random.pick([100_000n, 1_000_000n, 60_000_000n]),
       allowsDrift: random.chance(0.5),
-      foreignRate: random.chance(0.15) ? random.pick([0.1, 0.5]) : 0,
+      foreignRate: random.chance(0.25) ? random.pick([0.1, 0.5, 0.5]) : 0,
       ...random.pick<Pick<Conditions, 'restores' | 'isSwift'>>([
         { restores: true, isSwift: false },
         { restores: false, isSwift: true },
