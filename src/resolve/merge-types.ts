@@ -1,9 +1,6 @@
 /**
- * The types of a custom merge function, for its author:
- *
- *     import type { Merge } from 'syncline/merge';
- *     const merge: Merge = ({ base, a, b }) => ({ ...a, ...b });
- *     export default merge;
+ * The types of a custom merge function, for its author: exported by the package as `syncline/merge`. The default export
+ * of the source is a `Merge`; docs/merging.md has an example.
  */
 
 /** A row: each column's value as the text that PostgreSQL prints, or null. */

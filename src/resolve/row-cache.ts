@@ -6,8 +6,10 @@
  * what is included: the same step as of any event, so that removals, sets and counters mean the same as in the fold. Once
  * everything in the tuple is captured, the fold itself takes the place of this guess.
  *
- * `included` is the fold of those known events that the tuple has: for a batch of another region, the fold before the batch;
- * for an echo, the fold with it. It is not the image that the lane last wrote. That one holds writes that were merged
+ * `included` is what the tuple would be without those writes, by what is known: for a batch of another region, the fold before the
+ * batch; for an echo, the fold before it with the echo's events on top, as later than all (`withEcho`), for that is
+ * how the tuple has them. (The fold with the echo can lack what the tuple has: an event that was passed on without its causes gives
+ * its own image, causes included, until one that it has not seen takes its place before it.) It is not the image that the lane last wrote. That one holds writes that were merged
  * in and are still not captured: taken as the base, it hides them, so the next batch drops them from the row, and a user's
  * next write, which counts as knowing them, makes that final. (+1 here, not captured; +10 applied, 11 is written; +100
  * applied: the fold is 110 and the tuple is still 11, so the row has to become 111.) And the tuple being what the lane
@@ -20,7 +22,7 @@
 import type { Image } from '../change/change-event.ts';
 import { HLC_MAX } from '../change/hlc.ts';
 import { type Epoch, makePosition, type Position } from '../change/position.ts';
-import { type Folding, foldOn } from './fold.ts';
+import { type FoldEvent, type Folding, foldOn } from './fold.ts';
 import type { FoldState } from './fold-state.ts';
 import type { Heads } from './heads.ts';
 import type { MergeRule } from './merge-rule.ts';
@@ -37,6 +39,13 @@ export type UncapturedRow = {
 };
 
 const BEYOND_ALL = 2n ** 64n - 1n;
+
+/** What the tuple includes once these local events, in their order, are no longer what is not captured. */
+export function* withEcho(before: FoldState, echo: readonly FoldEvent[]): Folding<FoldState> {
+  const onTop = echo.map((event) => ({ ...event, version: { hlc: HLC_MAX, origin: event.version.origin } }));
+  const { state } = yield* foldOn(before, onTop);
+  return state;
+}
 
 /** The image to write into it, null for removing the row. */
 export function* cachedRow(fold: FoldState, row: UncapturedRow): Folding<Image | null> {

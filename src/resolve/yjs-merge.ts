@@ -18,7 +18,7 @@ export function mergeYjs(base: string | null, a: string | null, b: string | null
   const [one, other] = [bytesOf(a), bytesOf(b)];
   if (one === null || other === null) return b;
   try {
-    return `\\x${Buffer.from(mergeUpdates([one, other].sort(Buffer.compare))).toString('hex')}`;
+    return `\\x${Buffer.from(mergeUpdates([one, other].sort((left, right) => Buffer.compare(left, right)))).toString('hex')}`;
   } catch {
     // The library throws plain errors of many kinds at what is no update.
     return b;

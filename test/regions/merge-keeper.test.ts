@@ -33,7 +33,10 @@ class Kept implements AsyncDisposable {
     const isCaptured = (): boolean => true;
     const tables = { include: ['public.*'], exclude: [] };
     this.registry = new MergeRegistry({
-      ...{ region: 'eu', database: client, tables, isCaptured },
+      region: 'eu',
+      database: client,
+      tables,
+      isCaptured,
       check: async () => {},
       onChange: () => this.keeper.wake(),
     });

@@ -125,6 +125,8 @@ export class RegionTruth {
   /** A second look takes no local write that was made after the removal was here. */
   #checkLook(row: string, { before, after }: RowWrite): void {
     if (before === null || after !== null || !before.writer.kind.local || this.#parking.isParked(row)) return;
+    // Room may be made for a row above it, and what was removed elsewhere is not parked.
+    if (before.image.u != null || before.image.w != null) return;
     const removal = this.#parking.removalOf(row);
     if (removal === undefined || removal.origin === this.#region) return;
     const { lsn } = this.#moves.find(({ origin, to }) => origin === removal.origin && to >= removal.position) ?? {};

@@ -13,7 +13,7 @@ import { type FoldState, settledRow } from '../../src/resolve/fold-state.ts';
 import { knows, type Observer } from '../../src/resolve/heads.ts';
 import { lineOf } from '../../src/resolve/losses.ts';
 import type { MergeRule } from '../../src/resolve/merge-rule.ts';
-import { cachedRow } from '../../src/resolve/row-cache.ts';
+import { cachedRow, withEcho } from '../../src/resolve/row-cache.ts';
 import { RowFold } from '../../src/resolve/row-fold.ts';
 
 export const REGIONS: readonly string[] = ['a', 'b', 'c'];
@@ -128,17 +128,15 @@ export class MergeWorld {
     // What any other region knows of this one's writes came from its stream: so that is read up to its end first.
     const own = REGIONS.indexOf(region.name);
     if (origin !== own) this.#hear(region, own, 0);
-    const isEcho = REGIONS[origin] === region.name;
-    const included = isEcho ? null : this.state(region);
-    for (const event of stream.slice(from, to).flat()) region.fold.add(event);
+    const events = stream.slice(from, to).flat();
+    const before = this.state(region);
+    const included = origin === own ? foldNow(withEcho(before, events), this.#answer) : before;
+    for (const event of events) region.fold.add(event);
     region.heard[origin] = to;
     const fold = this.state(region);
     const isCaptured = region.heard[own] === this.streams[own]?.length;
-    if (isCaptured) region.tuple = fold.image;
-    else if (included !== null) {
-      const row = { region: region.name, epoch: EPOCH, rule: this.#rule, included, tuple: region.tuple };
-      region.tuple = foldNow(cachedRow(fold, row), this.#answer);
-    }
+    const row = { region: region.name, epoch: EPOCH, rule: this.#rule, included, tuple: region.tuple };
+    region.tuple = isCaptured ? fold.image : foldNow(cachedRow(fold, row), this.#answer);
   }
 
   /** The length of a stream in the log. What a region "hears" of itself is captured before. */
