@@ -479,4 +479,18 @@ export const MUTATIONS: readonly Mutation[] = [
     find: 'this.#keepRemoved(removed);\n    this.#learn(',
     replace: 'this.#learn(',
   },
+  {
+    name: 'activations-are-not-followed',
+    rule: 'what an event names follows the activation row in the WAL',
+    file: 'src/capture/active-merges.ts',
+    find: '    this.#follow(change);\n',
+    replace: '',
+  },
+  {
+    name: 'capture-starts-without-merges',
+    rule: 'a capture that starts knows what is active where the slot begins to send',
+    file: 'test/simulation/capture-actor.ts',
+    find: '    for (const { activates } of slot.database.wal) if (activates !== null)',
+    replace: '    for (const { activates } of []) if (activates !== null)',
+  },
 ];

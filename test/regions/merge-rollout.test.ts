@@ -16,7 +16,7 @@ let us: ClusterRegion;
 let ap: ClusterRegion;
 before(async () => {
   const schema = TABLES.map((table) => `create table ${table} (id int primary key, qty int, items text[]);`).join('\n');
-  cluster = await Cluster.start({ schema });
+  cluster = await Cluster.start({ schema, versions: { ap: 15 } });
   [eu, us, ap] = ['eu', 'us', 'ap'].map((name) => cluster.region(name)) as [
     ClusterRegion,
     ClusterRegion,

@@ -5,17 +5,20 @@
  * an append failed. An agent that was replaced may linger: it goes on with what it had received, and never with more.
  */
 import { ActiveMerges } from '../../src/capture/active-merges.ts';
+import type { RowChange } from '../../src/capture/decoded-transaction.ts';
 import { Publisher } from '../../src/capture/publisher.ts';
 import { readResumePoint } from '../../src/capture/resume-point.ts';
 import { type OwnDatabase, startRun } from '../../src/capture/run-start.ts';
 import { SlotAcker } from '../../src/capture/slot-acker.ts';
 import { hlcFromMicros, hlcToText } from '../../src/change/hlc.ts';
+import { ACTIVATION_TABLE, REGISTRY_SCHEMA } from '../../src/change/merge-registry.ts';
 import type { Position } from '../../src/change/position.ts';
 import type { NotesLedger } from '../../src/clock/notes-ledger.ts';
 import type { Stability } from '../../src/clock/stability.ts';
 import { fail, SynclineError, sqlStateOf } from '../../src/platform/errors.ts';
 import type { ModelStore } from './model-store.ts';
 import type { ReplicationSlot, SlotHold } from './replication-slot.ts';
+import { MERGED_TABLE } from './workload.ts';
 import type { WorldView } from './world-view.ts';
 
 /** Transactions with more rows are stamped for their tables and stream out before their end is known. */
@@ -123,6 +126,8 @@ export class CaptureActor {
     const resume = await readResumePoint(reader, tables);
     const { confirmedLsn } = hold;
     const acker = new SlotAcker(confirmedLsn, (lsn) => hold.confirm(lsn));
+    const merges = new ActiveMerges(region);
+    for (const { activates } of slot.database.wal) if (activates !== null) merges.next(activation(region, activates));
     const publisher = new Publisher({
       region,
       run,
@@ -131,7 +136,7 @@ export class CaptureActor {
       ledger: this.#ledger,
       stamper: resume.stamper,
       stability: this.#stability,
-      merges: new ActiveMerges(region),
+      merges,
       resumeAfter: trace.published,
       confirmedLsn,
       predecessor: resume.predecessor,
@@ -153,10 +158,18 @@ export class CaptureActor {
       if (entry === null) return;
       acker.received(entry.endLsn);
       await publisher.begin(entry);
+      if (entry.activates !== null) merges.next(activation(region, entry.activates));
       if (entry.foreign) publisher.foreignOrigin();
       for (const change of entry.changes) await publisher.change(change);
       if (entry.heartbeat !== null) publisher.heartbeat(entry.heartbeat);
       await publisher.commit(entry.endLsn);
     }
   }
+}
+
+/** The region's own activation row, as it is written. Its replication is left out of the model. */
+function activation(region: string, version: number): RowChange {
+  const [schema_name, table_name] = ['public', MERGED_TABLE];
+  const after = { schema_name, table_name, region, version_id: String(version), mode: 'immediate', percent: '100' };
+  return { schema: REGISTRY_SCHEMA, table: ACTIVATION_TABLE, operation: 'INSERT', key: [], before: null, after };
 }

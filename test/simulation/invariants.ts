@@ -28,6 +28,8 @@ export type InvariantName =
   | 'conflicts-final'
   /** Every region looks for the children of every removed row, once all that may name it is there. */
   | 'orphans-found'
+  /** An event names the merge rule that was active at its place in the WAL, or a newer one. */
+  | 'names-merges'
   /** No event of equal tables is ever set aside. */
   | 'quarantine-empty'
   /** Once heartbeats went round, nothing is kept that only unstable versions need. */

@@ -18,6 +18,8 @@ const LONG_AGO_MICROS = 946_684_800_000_000n;
 const FAR_AHEAD_MICROS = 31_536_000_000_000n;
 
 export const TABLES = ['kv', 'other', 'owned', CLAIMS] as const;
+/** The one of them whose rows merge by a rule. */
+export const MERGED_TABLE = TABLES[0];
 /** What an application expects of a database: unique violations, deadlocks, lost connections. */
 const EXPECTED_STATES = new Set(['23505', '40P01', '57P02']);
 
@@ -26,6 +28,7 @@ export class Workload {
   readonly #random: Random;
   #users = 0;
   #values = 0;
+  #versions = 0;
 
   constructor(world: WorldView) {
     this.#world = world;
@@ -64,6 +67,7 @@ export class Workload {
       const session = new ModelSession(region.database, step);
       await attempt(session, async () => {
         session.heartbeat(regions);
+        if (this.#random.chance(0.2)) session.activate(this.#nextVersion());
         await session.commit();
       });
       for (let rest = this.#random.below(restsMax); rest > 0; rest -= 1) await step('rests');
@@ -84,6 +88,11 @@ export class Workload {
     // One without any time cannot be told from the one that has its id in another history: then capture stops, SYN-K009.
     const none = this.#world.conditions.restores ? now : 0n;
     return this.#random.pick([none, LONG_AGO_MICROS, now - 1_000n, now + aside, now + FAR_AHEAD_MICROS]);
+  }
+
+  #nextVersion(): number {
+    this.#versions += 1;
+    return this.#versions;
   }
 
   #value(): string {
