@@ -97,7 +97,7 @@ function toItem(
 
 function told(definition: MergeDefinition | undefined): MergeVersion['definition'] {
   const rule = definition?.rule;
-  const rows = rule?.rows ?? 'lww';
+  const rows = rule?.rows;
   // The database keeps keys in an order of its own.
   const columns = Object.entries(rule?.columns ?? {}).map(([name, { strategy }]) => [name, strategy] as const);
   return {
@@ -106,6 +106,6 @@ function told(definition: MergeDefinition | undefined): MergeVersion['definition
     deletes: rule?.deletes ?? 'latest',
     key: [...(rule?.key ?? [])],
     limits: definition?.function?.limits ?? null,
-    function_hash: typeof rows === 'string' ? null : rows.hash,
+    function_hash: typeof rows === 'object' ? rows.hash : null,
   };
 }

@@ -1,7 +1,8 @@
 // Merge rules: what is registered and how far it is, and what operators want. Any region's agent takes it for all.
 
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Static } from 'typebox';
+import type { RolloutStep } from '../merge/merge-registry.ts';
 import { fail } from '../platform/errors.ts';
 import { described } from './described.ts';
 import { listMerges, readMerge } from './merge-list.ts';
@@ -60,6 +61,7 @@ export function addMergeRoutes(app: FastifyInstance, { config, database, agent }
     '/merge-functions/:version_id/promote',
     {
       config: operator,
+      preValidation: withoutBody,
       schema: described('Want a version in all regions, for all rows or as a rollout', {
         params: VersionParams,
         body: RolloutRequest,
@@ -76,6 +78,7 @@ export function addMergeRoutes(app: FastifyInstance, { config, database, agent }
     '/merge-functions/:version_id/rollback',
     {
       config: operator,
+      preValidation: withoutBody,
       schema: described('Go back to what was in effect before a version', {
         params: VersionParams,
         body: RollbackRequest,
@@ -89,15 +92,20 @@ export function addMergeRoutes(app: FastifyInstance, { config, database, agent }
   );
 }
 
+/** All that such a request could say is optional. */
+async function withoutBody(request: FastifyRequest): Promise<void> {
+  request.body ??= {};
+}
+
 function tableOf(name: string): { schema_name: string; table_name: string } {
   const dot = name.indexOf('.');
   if (dot < 0) return { schema_name: 'public', table_name: name };
   return { schema_name: name.slice(0, dot), table_name: name.slice(dot + 1) };
 }
 
-function howOf(rollout: RolloutRequest | undefined): { mode: RolloutRequest['mode']; percent: number } {
-  const mode = rollout?.mode ?? 'immediate';
+function howOf(rollout: RolloutRequest | undefined): RolloutStep {
   const { percent } = rollout ?? {};
+  const mode = rollout?.mode ?? (percent === undefined ? 'immediate' : 'percent');
   if (mode === 'percent' && percent === undefined) throw fail('SYN-T005', 'percent: is missing for the mode percent');
   if (mode !== 'percent' && percent !== undefined) throw fail('SYN-T005', `percent: is not for the mode ${mode}`);
   return { mode, percent: percent ?? 100 };

@@ -22,10 +22,7 @@ const Mode = Type.Enum([...ROLLOUT_MODES], {
     'immediate: all rows; shadow: run and compared, without effect; percent: a share of the rows, by their keys',
 });
 const Percent = Type.Integer({ minimum: 0, maximum: 100 });
-export const RolloutRequest = Type.Object(
-  { mode: Type.Enum([...ROLLOUT_MODES], { default: 'immediate' }), percent: Type.Optional(Percent) },
-  closed,
-);
+export const RolloutRequest = Type.Object({ mode: Type.Optional(Mode), percent: Type.Optional(Percent) }, closed);
 export type RolloutRequest = Static<typeof RolloutRequest>;
 
 export const MergeRegistration = Type.Object(
@@ -107,7 +104,9 @@ export const MergeVersion = Type.Object({
     columns: Type.Record(Type.String(), ColumnStrategy),
     deletes: Deletes,
     key: Type.Array(Type.String()),
-    function_hash: nullable(Type.String()),
+    function_hash: nullable(
+      Type.String({ description: 'Null, as the strategy, where this version of Syncline cannot read the definition' }),
+    ),
     limits: nullable(Limits),
     source: Type.Optional(nullable(Type.String({ description: 'Told of a single version only' }))),
   }),

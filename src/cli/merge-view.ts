@@ -61,8 +61,8 @@ function rolloutOf({ rollout }: MergeVersion): string {
   }
 }
 
-function ruleOf({ definition: { strategy, columns, deletes } }: MergeVersion): string {
-  const rows = strategy ?? 'function';
+function ruleOf({ definition: { strategy, columns, deletes, function_hash } }: MergeVersion): string {
+  const rows = strategy ?? (function_hash === null ? 'unknown' : 'function');
   const parts = Object.entries(columns).map(([column, each]) => `${column}=${each}`);
   return [rows, ...parts, ...(deletes === 'latest' ? [] : [deletes])].join(', ');
 }

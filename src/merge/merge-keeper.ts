@@ -18,7 +18,6 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Epoch } from '../change/position.ts';
-import { invariant } from '../platform/assert.ts';
 import { type ErrorCode, isInfrastructure } from '../platform/errors.ts';
 import type { Logger } from '../platform/logger.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
@@ -153,7 +152,7 @@ export class MergeKeeper {
   async #refusalOf({ version_id, schema_name, table_name }: Version): Promise<string | null> {
     const { database, check } = this.#options;
     const definition = (await readDefinitions(database, [version_id])).get(version_id);
-    invariant(definition !== undefined, 'a version that is listed can be read');
+    if (definition === undefined) return 'this version of Syncline cannot read it';
     return await refusalOf(version_id, definition, await readTableFacts(database, schema_name, table_name), check);
   }
 

@@ -13,7 +13,7 @@ import { type Registry, readRegistry, saveIntent, saveVersion, VERSIONS_MAX, typ
 import { effectiveIntent, rollbackOf, rolloutTo, type TableName, tableText, versionsOf } from './rollout.ts';
 import { readTableFacts } from './table-facts.ts';
 
-export type RolloutRequest = { readonly mode: RolloutMode; readonly percent: number };
+export type RolloutStep = { readonly mode: RolloutMode; readonly percent: number };
 
 export type MergeRegistryOptions = {
   readonly region: string;
@@ -35,7 +35,7 @@ export class MergeRegistry {
   }
 
   /** Adds a version and wants it; returns its id. One that is known already is wanted (again). */
-  async register(name: TableName, request: MergeRequest, how: RolloutRequest): Promise<string> {
+  async register(name: TableName, request: MergeRequest, how: RolloutStep): Promise<string> {
     const { region, database, tables, check } = this.#options;
     const table = `${name.schema_name}.${name.table_name}`;
     if (!isTableIncluded(tables, name.schema_name, name.table_name)) {
@@ -55,7 +55,7 @@ export class MergeRegistry {
   }
 
   /** Wants the version, for all rows or as a rollout; SYN-T103 for an unknown one. */
-  async promote(versionId: string, how: RolloutRequest): Promise<void> {
+  async promote(versionId: string, how: RolloutStep): Promise<void> {
     await this.#inTurn(async (registry) => {
       const version = versionIn(registry, versionId);
       await this.#want(version, rolloutTo(wanted(registry, version), versionId, how));

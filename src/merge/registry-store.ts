@@ -7,6 +7,7 @@
 import type { Rollout } from '../change/merge-registry.ts';
 import { arrayText, type TextRow } from '../platform/postgres.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
+import { parseDefinition } from './definition-schema.ts';
 import type { MergeDefinition } from './merge-definition.ts';
 import type { Ack, Activation, Intent, TableName } from './rollout.ts';
 
@@ -55,7 +56,7 @@ export async function readRegistry(database: Queryable, region: string): Promise
   return { ...found, copied: new Set(found.copied) };
 }
 
-/** What versions say, by whichever copy. */
+/** What versions say, by whichever copy; what cannot be read here is left out. */
 export async function readDefinitions(
   database: Queryable,
   versionIds: readonly string[],
@@ -66,7 +67,10 @@ export async function readDefinitions(
     [arrayText(versionIds)],
   );
   return new Map(
-    rows.map(({ version_id, definition }) => [String(version_id), JSON.parse(definition ?? '') as MergeDefinition]),
+    rows.flatMap(({ version_id, definition }) => {
+      const read = parseDefinition(definition ?? 'null');
+      return read === null ? [] : [[String(version_id), read] as const];
+    }),
   );
 }
 
@@ -142,16 +146,17 @@ export async function saveAck(
   );
 }
 
-/** Lets the region's events name what is wanted, from where this stands in the WAL. */
+/** Lets the region's events name what is wanted, from where this stands in the WAL; never what was wanted before that. */
 export async function saveActivation(database: Queryable, region: string, intent: Intent): Promise<void> {
   await database.query(
-    `insert into syncline.merge_activation
+    `insert into syncline.merge_activation as a
             (schema_name, table_name, region, version_id, base_version_id, mode, percent, generation, decided_by)
      values ($1, $2, $3, $4, $5, $6, $7::integer, $8::bigint, $9)
          on conflict (schema_name, table_name, region) do update
         set version_id = excluded.version_id, base_version_id = excluded.base_version_id, mode = excluded.mode,
             percent = excluded.percent, generation = excluded.generation, decided_by = excluded.decided_by,
-            activated_at = excluded.activated_at`,
+            activated_at = excluded.activated_at
+      where (a.generation, a.decided_by) < (excluded.generation, excluded.decided_by)`,
     [...intentValues(intent, region, intent), String(intent.generation), intent.region],
   );
 }

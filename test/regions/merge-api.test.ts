@@ -290,6 +290,10 @@ describe('promoting and rolling back', () => {
       [{ mode: 'immediate', percent: 100, role: 'version' }, null],
     );
     assertProblem(await act(second, 'rollback'), 409, 'SYN-T104');
+    const post = { method: 'POST' };
+    assert.equal((await fixture.call(`/merge-functions/${second.version_id}/promote`, post)).status, 200);
+    await act(second, 'promote', { percent: 7 });
+    assert.deepEqual(await roleOf(second), { mode: 'percent', percent: 7, role: 'version' });
     await act(second, 'promote');
     await act(second, 'rollback', { to: null });
     assert.deepEqual([await roleOf(first), await roleOf(second)], [null, null]);

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { MergeKeeper } from '../../src/merge/merge-keeper.ts';
 import { MergeRegistry } from '../../src/merge/merge-registry.ts';
+import { saveActivation } from '../../src/merge/registry-store.ts';
 import { createLogger } from '../../src/platform/logger.ts';
 import { migrate } from '../../src/platform/migrations.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
@@ -121,6 +122,63 @@ describe('a keeper', () => {
     const { rows } = await kept.client.query(`select value from syncline.meta where key = 'merge_greeted'`);
     assert.deepEqual(JSON.parse(rows[0]?.value ?? ''), ['ap', 'us']);
     assert.deepEqual(await kept.writers('us'), others, 'and nothing of another region');
+  });
+
+  test('refuses what a newer version says and this one cannot read, and goes on with the rest', async () => {
+    await using kept = await Kept.start('eu');
+    const known = await kept.register();
+    await kept.until(4);
+    const changes = [
+      '{"rule": {"rows": "three-way"}}',
+      '{"rule": {"columns": {"n": {"strategy": "average", "typeName": "int4"}}}}',
+      '{"more": 1}',
+      '[]',
+    ];
+    for (const [place, change] of changes.entries()) {
+      await kept.client.query(
+        `insert into syncline.merge_version (version_id, region, schema_name, table_name, definition, registered_by)
+         select 'v' || $2::text, 'us', 'public', 't', case when $3::jsonb = '[]' then $3::jsonb else jsonb_set(definition || ($3::jsonb - 'rule'),
+                '{rule}', (definition->'rule') || coalesce($3::jsonb->'rule', '{}')) end, 'us'
+           from syncline.merge_version where version_id = $1 limit 1`,
+        [known, String(place), change],
+      );
+    }
+    kept.keeper.applied('us', 'another one');
+    await kept.until(8);
+    const acks = `select version_id, verdict, reason from syncline.merge_ack where version_id <> $1 order by 1`;
+    const { rows } = await kept.client.query(acks, [known]);
+    const reason = 'this version of Syncline cannot read it';
+    assert.deepEqual(
+      rows,
+      changes.map((_, place) => ({ version_id: `v${place}`, verdict: 'refused', reason })),
+    );
+    // One that can be read, and is not what its id says.
+    await kept.client.query(
+      `insert into syncline.merge_version (version_id, region, schema_name, table_name, definition, registered_by)
+       select 'other', 'us', schema_name, table_name, definition, 'us' from syncline.merge_version where version_id = $1 limit 1`,
+      [known],
+    );
+    kept.keeper.applied('us', 'another one');
+    await kept.until(9);
+    const other = await kept.client.query(`select reason from syncline.merge_ack where version_id = 'other'`);
+    assert.deepEqual(other.rows, [{ reason: 'its content does not have that id' }]);
+  });
+
+  test('never takes back what an agent behind it has activated', async () => {
+    await using kept = await Kept.start('eu');
+    await kept.register();
+    await kept.until(4);
+    await kept.client.query(
+      `update syncline.merge_activation set generation = 7, decided_by = 'us', version_id = null`,
+    );
+    const intent = { schema_name: 'public', table_name: 't', version_id: 'v', base_version_id: null } as const;
+    const older = { ...intent, mode: 'immediate', percent: 100, region: 'eu', generation: 7, wanted_at: '' } as const;
+    await saveActivation(kept.client, 'eu', older);
+    const active = async (): Promise<unknown> =>
+      (await kept.client.query('select version_id, generation from syncline.merge_activation')).rows;
+    assert.deepEqual(await active(), [{ version_id: null, generation: '7' }]);
+    await saveActivation(kept.client, 'eu', { ...older, generation: 8 });
+    assert.deepEqual(await active(), [{ version_id: 'v', generation: '8' }]);
   });
 
   test('sends it again where it came back from the log, of an epoch that is over', async () => {
