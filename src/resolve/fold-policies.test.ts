@@ -219,3 +219,32 @@ describe('values that were not sent', () => {
     assert.deepEqual(fold(BASE, 'latest', [other, keyOnly]).image, plus(11));
   });
 });
+
+describe('columns with names that every object has', () => {
+  test('merge like any other', () => {
+    const rows = ['{"id": "1", "__proto__": "5", "constructor": "{x}", "toString": null}'].map(
+      (text) => JSON.parse(text) as Image,
+    );
+    const [found = {}] = rows;
+    const by: MergeRule = {
+      ...rule('latest'),
+      columns: { constructor: { strategy: 'set' as const, typeName: '_text' } },
+    };
+    const change = (column: string, value: string): Image =>
+      Object.fromEntries([...Object.entries(found).filter(([name]) => name !== column), [column, value]]);
+    const { image } = fold(found, by, [
+      { at: 1, in: 'eu', before: found, after: change('constructor', '{x,y}') },
+      { at: 2, in: 'us', before: found, after: change('__proto__', '6') },
+      { at: 3, in: 'ap', before: found, after: change('constructor', '{x,z}') },
+    ]);
+    assert.equal(
+      JSON.stringify(Object.entries(image ?? {}).sort()),
+      JSON.stringify([
+        ['__proto__', '6'],
+        ['constructor', '{x,y,z}'],
+        ['id', '1'],
+        ['toString', null],
+      ]),
+    );
+  });
+});
