@@ -238,7 +238,7 @@ describe('columns with names that every object has', () => {
       { at: 3, in: 'ap', before: found, after: change('constructor', '{x,z}') },
     ]);
     assert.equal(
-      JSON.stringify(Object.entries(image ?? {}).sort()),
+      JSON.stringify(Object.entries(image ?? {}).sort(([a], [b]) => (a < b ? -1 : 1))),
       JSON.stringify([
         ['__proto__', '6'],
         ['constructor', '{x,y,z}'],
