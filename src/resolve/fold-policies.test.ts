@@ -5,9 +5,9 @@ import type { Image } from '../change/change-event.ts';
 import { makePosition, type Position } from '../change/position.ts';
 import { compareEvents, type FoldAnswer, type FoldEvent, type FoldRequest, foldOn } from './fold.ts';
 import { foldNow, foldTogether, neverAsked } from './fold-drivers.ts';
-import { settledRow } from './fold-state.ts';
+import { type FoldState, settledRow } from './fold-state.ts';
 import { type DeletePolicy, LAST_WRITER_WINS, type MergeRule } from './merge-rule.ts';
-import { cachedRow } from './row-cache.ts';
+import { cachedRow, withEcho } from './row-cache.ts';
 
 const EPOCH = '0000000000000000001';
 const place = (at: number): Position => makePosition(EPOCH, BigInt(at));
@@ -128,6 +128,16 @@ describe('a transaction that changes a row several times', () => {
   });
 });
 
+describe('a transaction that changes a row and removes it', () => {
+  test('knows its own changes', () => {
+    const events: Sketch[] = [
+      { at: 2, in: 'eu', before: BASE, after: plus(13), index: 0 },
+      { at: 2, in: 'eu', before: plus(13), after: null, index: 1 },
+    ];
+    assert.deepEqual(fold(BASE, 'update-wins', events), { image: null, how: '' });
+  });
+});
+
 describe('an event that a third region passed on', () => {
   test('is not taken for having seen what that one had seen', () => {
     // c knows f and h, f knows g, and c does not know g: c's row lacks g's one.
@@ -208,6 +218,26 @@ describe('the cached row', () => {
   });
 });
 
+describe('the echo of a local write', () => {
+  test('takes causes out of the row that an event brought along, until they come themselves', () => {
+    // us adds 4 to what it saw of ap; eu, which does not know ap's 4, adds 4 before and 4 after it hears of us.
+    const ours = eventOf({ at: 1, in: 'eu', before: BASE, after: plus(14) }, rule('latest'));
+    const theirs = eventOf({ at: 2, in: 'us', seen: { ap: 1 }, before: plus(14), after: plus(18) }, rule('latest'));
+    const cause = eventOf({ at: 1, in: 'ap', before: BASE, after: plus(14) }, rule('latest'));
+    const stateOf = (...events: FoldEvent[]): FoldState =>
+      foldNow(foldOn(settledRow(BASE), events.sort(compareEvents)), neverAsked).state;
+    const local = { region: 'eu', epoch: EPOCH, rule: rule('latest') };
+    const before = stateOf(theirs);
+    const tuple = plus(26);
+    const included = foldNow(withEcho(before, [ours]), neverAsked);
+    const behind = stateOf(ours, theirs);
+    const row = foldNow(cachedRow(behind, { ...local, included, tuple }), neverAsked);
+    assert.deepEqual(row, plus(22), '10 and three times 4');
+    const all = stateOf(ours, theirs, cause);
+    assert.deepEqual(foldNow(cachedRow(all, { ...local, included: behind, tuple: row }), neverAsked), plus(26));
+  });
+});
+
 describe('values that were not sent', () => {
   test('are unchanged in an image from after, and taken from the event where there is nothing to compare with', () => {
     const unsent = { id: '1', n: '11' };
@@ -217,5 +247,34 @@ describe('values that were not sent', () => {
     assert.deepEqual(fold(BASE, 'latest', [event]).image, plus(11));
     const keyOnly: Sketch = { at: 2, in: 'eu', before: { id: '1' }, after: plus(11) };
     assert.deepEqual(fold(BASE, 'latest', [other, keyOnly]).image, plus(11));
+  });
+});
+
+describe('columns with names that every object has', () => {
+  test('merge like any other', () => {
+    const rows = ['{"id": "1", "__proto__": "5", "constructor": "{x}", "toString": null}'].map(
+      (text) => JSON.parse(text) as Image,
+    );
+    const [found = {}] = rows;
+    const by: MergeRule = {
+      ...rule('latest'),
+      columns: { constructor: { strategy: 'set' as const, typeName: '_text' } },
+    };
+    const change = (column: string, value: string): Image =>
+      Object.fromEntries([...Object.entries(found).filter(([name]) => name !== column), [column, value]]);
+    const { image } = fold(found, by, [
+      { at: 1, in: 'eu', before: found, after: change('constructor', '{x,y}') },
+      { at: 2, in: 'us', before: found, after: change('__proto__', '6') },
+      { at: 3, in: 'ap', before: found, after: change('constructor', '{x,z}') },
+    ]);
+    assert.equal(
+      JSON.stringify(Object.entries(image ?? {}).sort(([a], [b]) => (a < b ? -1 : 1))),
+      JSON.stringify([
+        ['__proto__', '6'],
+        ['constructor', '{x,y,z}'],
+        ['id', '1'],
+        ['toString', null],
+      ]),
+    );
   });
 });

@@ -59,6 +59,8 @@ export type FoldEvent = {
   readonly after: Image | null;
   /** The rule that its origin had active; none is last writer wins. */
   readonly rule?: MergeRule | undefined;
+  /** What `row-cache.ts` guesses of a local write: that it knows every event does not mean that it found their fold. */
+  readonly isGuess?: true;
 };
 
 export type FoldRequest =
@@ -132,8 +134,8 @@ function* step(state: FoldState, event: FoldEvent): Folding<Taken> {
   const rule = event.rule ?? LAST_WRITER_WINS;
   const observer: Observer = { origin: event.version.origin, position: event.position, seen: event.seen };
   const next: FoldState = { ...state, version: event.version, heads: withHead(state.heads, observer) };
-  const knowsEverything = knowsAll(observer, state.heads);
   const { before, after } = event;
+  const knowsEverything = event.isGuess === true ? isSameRow(before, state.image) : knowsAll(observer, state.heads);
   if (after === null) return remove(state, next, rule, observer, knowsEverything);
   if (isVoid(state, rule, observer, before)) return { state: next, how: 'void', fallback: null };
 
@@ -195,6 +197,10 @@ function metaOf(rule: MergeRule, own: Image, a: Version, b: Version): MergeMeta 
 
 function partyOf({ hlc, origin }: Version): MergeParty {
   return { region: origin, time: microsToIso(hlcMicros(hlc)) };
+}
+
+function isSameRow(one: Image | null, other: Image | null): boolean {
+  return one === null || other === null ? one === other : isSame(one, other);
 }
 
 function isSame(one: Image, other: Image): boolean {

@@ -34,29 +34,28 @@ export function mergeRow(
   event: Observer,
   byFunction: Image | null,
 ): MergedRow {
-  const image: Record<string, string | null> = {};
-  const merged: Record<string, Additions> = {};
+  const image: [string, string | null][] = [];
+  const merged: [string, Additions][] = [];
   const takesChanges = rule.rows === 'lww-columns';
   for (const column of columnsOf(a, b)) {
-    const [earlier, later] = [a[column], b[column]];
-    const former = base === null ? null : base[column];
-    const strategy = rule.columns[column];
-    if (strategy === undefined && byFunction !== null) image[column] = byFunction[column] ?? null;
-    else if (earlier === undefined || later === undefined) image[column] = later ?? earlier ?? null;
-    else if (former === undefined || rule.key.includes(column)) image[column] = later;
-    else if (strategy === undefined)
-      image[column] = takesChanges && former === later && base !== null ? earlier : later;
+    const [earlier, later] = [own(a, column), own(b, column)];
+    const former = base === null ? null : own(base, column);
+    const strategy = own(rule.columns, column);
+    let value: string | null | typeof OUT_OF_RANGE;
+    if (strategy === undefined && byFunction !== null) value = own(byFunction, column) ?? null;
+    else if (earlier === undefined || later === undefined) value = later ?? earlier ?? null;
+    else if (former === undefined || rule.key.includes(column)) value = later;
+    else if (strategy === undefined) value = takesChanges && former === later && base !== null ? earlier : later;
     else if (strategy.strategy === 'set') {
-      const result = mergeSet(strategy.typeName, former, earlier, later, additions[column] ?? {}, event);
-      image[column] = result.value;
-      merged[column] = result.additions;
-    } else {
-      const value = mergeColumn(strategy, former, earlier, later);
-      if (value === OUT_OF_RANGE) return { image: null, additions };
-      image[column] = value;
-    }
+      const known = own(additions, column) ?? {};
+      const result = mergeSet(strategy.typeName, former, earlier, later, known, event);
+      value = result.value;
+      merged.push([column, result.additions]);
+    } else value = mergeColumn(strategy, former, earlier, later);
+    if (value === OUT_OF_RANGE) return { image: null, additions };
+    image.push([column, value]);
   }
-  return { image, additions: merged };
+  return { image: Object.fromEntries(image), additions: merged.length === 0 ? NONE : Object.fromEntries(merged) };
 }
 
 /** The event's own row, taken as it is. */
@@ -67,14 +66,14 @@ export function takeRow(
   additions: AdditionsByColumn,
   event: Observer,
 ): AdditionsByColumn {
-  let taken: Record<string, Additions> | null = null;
+  const taken: [string, Additions][] = [];
   for (const [column, { strategy, typeName }] of Object.entries(rule.columns)) {
-    const value = after[column];
+    const value = own(after, column);
     if (strategy !== 'set' || value === undefined) continue;
-    taken ??= {};
-    taken[column] = additionsOf(typeName, before?.[column] ?? null, value, additions[column] ?? {}, event);
+    const former = before === null ? null : (own(before, column) ?? null);
+    taken.push([column, additionsOf(typeName, former, value, own(additions, column) ?? {}, event)]);
   }
-  return taken ?? NONE;
+  return taken.length === 0 ? NONE : Object.fromEntries(taken);
 }
 
 const NONE: AdditionsByColumn = {};
@@ -84,7 +83,7 @@ export function completed(after: Image, current: Image | null, before: Image | n
   const known = current ?? before;
   if (known === null) return after;
   for (const column of Object.keys(known)) {
-    if (after[column] === undefined) return { ...known, ...after };
+    if (!Object.hasOwn(after, column)) return { ...known, ...after };
   }
   return after;
 }
@@ -116,8 +115,13 @@ function mergeColumn(
   }
 }
 
+/** A column may well be named `constructor`, which every object has. */
+function own<Value>(record: Readonly<Record<string, Value>>, column: string): Value | undefined {
+  return Object.hasOwn(record, column) ? record[column] : undefined;
+}
+
 function columnsOf(a: Image, b: Image): Iterable<string> {
   const columns = Object.keys(b);
-  const more = Object.keys(a).filter((column) => b[column] === undefined);
+  const more = Object.keys(a).filter((column) => !Object.hasOwn(b, column));
   return more.length === 0 ? columns : [...columns, ...more];
 }

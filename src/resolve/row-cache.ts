@@ -59,6 +59,7 @@ export function* cachedRow(fold: FoldState, row: UncapturedRow): Folding<Image |
     before: included.image,
     after: tuple,
     rule,
+    isGuess: true as const,
   };
   return (yield* foldOn(fold, [local])).state.image;
 }

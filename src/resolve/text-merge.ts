@@ -9,7 +9,7 @@
 import { diff3MergeRegions } from 'node-diff3';
 
 const CHARACTERS_MAX = 1_000_000;
-const PAIRS_MAX = 1_000_000;
+const PAIRS_MAX = 200_000;
 
 export function mergeText(base: string | null, a: string | null, b: string | null): string | null {
   if (b === base || a === b) return a;
