@@ -49,7 +49,7 @@ export class FakeAgent implements AgentControl {
       conflicts_by_table: { 'public.t': 2 },
       parked_by_table: {},
       orphans_by_table: {},
-      log: { bytes: 1_000, bytes_max: 10_000 },
+      log: { bytes: 1_000, bytes_max: 10_000, streams: [] },
       problems: [],
       ...this.state,
     };
@@ -86,6 +86,7 @@ export class FakeAgent implements AgentControl {
       last_heard_at: '2026-01-01T00:00:00.000000Z',
       clock_drift_ms: -1.5,
       clock_drift_error_ms: null,
+      log_kept_ms: null,
       events_applied: 100,
       events_waiting: 3,
       conflicts: 2,
