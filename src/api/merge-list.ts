@@ -8,9 +8,12 @@ import { missingRegions, regionState, tableText, versionState, versionsOf } from
 import { fail } from '../platform/errors.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
 import type { MergeQuery, MergeVersion } from './merge-schemas.ts';
-import { decodeCursor, encodeCursor, type Page } from './paging.ts';
+import { decodeCursor, encodeCursor, PAGE_BYTES_MAX, type Page } from './paging.ts';
 
 const CURSOR = [/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/, /^[0-9a-f]{64}$/];
+
+/** What a page may go beyond its bound by is no more than this. */
+const READ_AT_ONCE = 20;
 
 type Members = { readonly region: string; readonly members: readonly string[] };
 
@@ -24,14 +27,17 @@ export async function listMerges(
   const isBehind = ({ registered_at, version_id }: Version): boolean =>
     at === undefined || registered_at < at || (registered_at === at && version_id < (id ?? ''));
   const found = registry.versions.filter((version) => isNamed(version, table) && isBehind(version));
-  const shown = found.slice(0, limit);
-  const definitions = await readDefinitions(
-    database,
-    shown.map(({ version_id }) => version_id),
-  );
-  const items = shown.map((version) => toItem(version, registry, members, definitions.get(version.version_id)));
-  const last = shown.at(-1);
-  const isAll = shown.length === found.length || last === undefined;
+  const items: MergeVersion[] = [];
+  const wanted = found.slice(0, limit);
+  for (let bytes = 0; items.length < wanted.length && bytes < PAGE_BYTES_MAX; ) {
+    const some = wanted.slice(items.length, items.length + READ_AT_ONCE);
+    const ids = some.map(({ version_id }) => version_id);
+    const definitions = await readDefinitions(database, ids, { withSources: false });
+    for (const version of some) items.push(toItem(version, registry, members, definitions.get(version.version_id)));
+    bytes += JSON.stringify(items.slice(-some.length)).length;
+  }
+  const last = items.at(-1);
+  const isAll = items.length === found.length || last === undefined;
   return { items, next_cursor: isAll ? null : encodeCursor([last.registered_at, last.version_id]) };
 }
 
@@ -44,7 +50,7 @@ export async function readMerge(
   const registry = await readRegistry(database, region);
   const version = registry.versions.find(({ version_id }) => version_id === versionId);
   if (version === undefined) throw fail('SYN-T103', `there is no version ${versionId}`);
-  const definition = (await readDefinitions(database, [versionId])).get(versionId);
+  const definition = (await readDefinitions(database, [versionId], { withSources: true })).get(versionId);
   const item = toItem(version, registry, members, definition);
   return { ...item, definition: { ...item.definition, source: definition?.function?.source ?? null } };
 }

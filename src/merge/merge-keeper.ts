@@ -151,7 +151,7 @@ export class MergeKeeper {
 
   async #refusalOf({ version_id, schema_name, table_name }: Version): Promise<string | null> {
     const { database, check } = this.#options;
-    const definition = (await readDefinitions(database, [version_id])).get(version_id);
+    const definition = (await readDefinitions(database, [version_id], { withSources: true })).get(version_id);
     if (definition === undefined) return 'this version of Syncline cannot read it';
     return await refusalOf(version_id, definition, await readTableFacts(database, schema_name, table_name), check);
   }

@@ -56,13 +56,18 @@ export async function readRegistry(database: Queryable, region: string): Promise
   return { ...found, copied: new Set(found.copied) };
 }
 
-/** What versions say, by whichever copy; what cannot be read here is left out. */
+/** What versions say, by whichever copy; what cannot be read here is left out. Sources may be left empty: they are long. */
 export async function readDefinitions(
   database: Queryable,
   versionIds: readonly string[],
+  { withSources }: { readonly withSources: boolean },
 ): Promise<ReadonlyMap<string, MergeDefinition>> {
+  const definition = withSources
+    ? 'definition'
+    : `case when definition #> '{function,source}' is null then definition
+            else jsonb_set(definition, '{function,source}', '""') end`;
   const { rows } = await database.query(
-    `select distinct on (version_id) version_id, definition::text as definition
+    `select distinct on (version_id) version_id, (${definition})::text as definition
        from syncline.merge_version where version_id = any ($1::text[]) order by version_id`,
     [arrayText(versionIds)],
   );

@@ -267,6 +267,18 @@ describe('the list', () => {
       assert.equal((body.items as unknown[]).length, 3);
     }
     assertProblem(await fixture.call('/merge-functions?cursor=x'), 400, 'SYN-T005');
+    await fixture.client.query(
+      `insert into syncline.merge_version (version_id, region, schema_name, table_name, definition, registered_by)
+       select lpad(n::text, 64, '0'), 'us', 'public', 'many', definition, 'us'
+         from generate_series(1, 45) n, (select definition from syncline.merge_version limit 1) as one`,
+    );
+    const ofMany = async (limit: number): Promise<MergeVersion[]> =>
+      (await fixture.call(`/merge-functions?table=many&limit=${limit}`)).body.items as MergeVersion[];
+    for (const limit of [1, 20, 30, 45, 1_000]) assert.equal((await ofMany(limit)).length, Math.min(limit, 45));
+    assert.deepEqual(
+      (await ofMany(45)).map(({ version_id }) => Number(version_id)),
+      Array.from({ length: 45 }, (_, place) => 45 - place),
+    );
   });
 });
 
