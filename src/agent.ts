@@ -29,9 +29,7 @@ import { NotesLedger } from './clock/notes-ledger.ts';
 import type { Snapshot } from './clock/snapshot.ts';
 import { SqlNoteStore } from './clock/sql-note-store.ts';
 import { Stability } from './clock/stability.ts';
-import { EmbeddedLog } from './log/embedded-log.ts';
-import type { EventLog } from './log/event-log.ts';
-import { Retention } from './log/retention.ts';
+import { RegionLogs } from './log/region-logs.ts';
 import type {
   AgentControl,
   AgentStatus,
@@ -47,7 +45,7 @@ import { LinkActivity, toProblem } from './monitor/link-activity.ts';
 import { checkPrerequisites } from './monitor/prerequisites.ts';
 import { Backoff } from './platform/backoff.ts';
 import type { Config } from './platform/config.ts';
-import { fail, SynclineError } from './platform/errors.ts';
+import { SynclineError } from './platform/errors.ts';
 import type { Logger } from './platform/logger.ts';
 import { migrate } from './platform/migrations.ts';
 import { arrayText, connect, type PostgresClient } from './platform/postgres.ts';
@@ -58,9 +56,9 @@ import { isTableIncluded } from './platform/table-filter.ts';
 import { SequenceKeeper } from './sequences/sequence-keeper.ts';
 import { LinkStore, linkId } from './topology/link-store.ts';
 
-const MS_PER_HOUR = 3_600_000;
 const TRIM_PERIOD_MS = 5_000;
 const RETENTION_PERIOD_MS = 60_000;
+const KEPT_PERIOD_MS = 15_000;
 const CAPTURE_AGAIN_MS = 5_000;
 const TERMINATE_POLL_MS = 50;
 /** A log whose bound is small still takes many appends: one that is larger than what was trimmed would never fit. */
@@ -72,13 +70,11 @@ export class Agent implements AgentControl, AsyncDisposable {
   readonly #lease: Lease;
   readonly #control: StandingConnection;
   readonly #links: LinkStore;
-  readonly #log: EmbeddedLog;
-  readonly #peerLogs: ReadonlyMap<string, EmbeddedLog>;
+  readonly #logs: RegionLogs;
   readonly #stability: Stability;
   readonly #applier: Applier;
   /** Null where sequences are left as they are. */
   readonly #sequences: SequenceKeeper | null;
-  readonly #retention: Retention;
   readonly #gates: BaselineGates;
   readonly #joined: ReadonlySet<string>;
   readonly #activities = new Map<string, LinkActivity>();
@@ -101,6 +97,9 @@ export class Agent implements AgentControl, AsyncDisposable {
   /** Stays for as long as the agent runs: nobody else would tell. */
   #slotProblem: Problem | null = null;
   #logBytes = 0;
+  /** By peer, how long its stream still keeps what is next here. */
+  readonly #keptMs = new Map<string, number | null>();
+  #nextKeptMs = 0;
   #nextRetentionMs = 0;
   #upkeep: Promise<unknown> = Promise.resolve();
   #gating: Promise<void> = Promise.resolve();
@@ -111,13 +110,11 @@ export class Agent implements AgentControl, AsyncDisposable {
     this.#lease = parts.lease;
     this.#control = parts.control;
     this.#links = parts.links;
-    this.#log = parts.log;
-    this.#peerLogs = parts.peerLogs;
+    this.#logs = parts.logs;
     const peers = config.peers.map((peer) => peer.region);
     for (const peer of peers) this.#activities.set(peer, new LinkActivity());
     this.#activities.set(config.region, new LinkActivity());
     this.#stability = new Stability(config.region, peers);
-    this.#retention = new Retention(config.log.keep_hours * MS_PER_HOUR, config.log.max_bytes);
     this.#joined = parts.joined;
     this.#gates = this.#makeGates();
     this.#applier = this.#makeApplier(peers, parts.ledger);
@@ -164,14 +161,9 @@ export class Agent implements AgentControl, AsyncDisposable {
     await links.open(config.peers.map((peer) => peer.region));
     const { rows } = await control.query('select origin from syncline.applied');
     const joined = new Set(rows.map((row) => String(row.origin)));
-    const log = resources.use(await EmbeddedLog.open(config.log.path, { max_bytes: config.log.max_bytes }));
-    const peerLogs = new Map<string, EmbeddedLog>();
-    for (const { log: peerLog } of config.peers) {
-      if (peerLog === undefined || peerLog.path === config.log.path || peerLogs.has(peerLog.path)) continue;
-      peerLogs.set(peerLog.path, resources.use(await EmbeddedLog.open(peerLog.path)));
-    }
+    const logs = resources.use(await RegionLogs.open(config, (detail) => logger.warn(detail)));
     const ledger = new NotesLedger();
-    const agent = new Agent(config, logger, { lease, control, links, joined, log, peerLogs, ledger });
+    const agent = new Agent(config, logger, { lease, control, links, joined, logs, ledger });
     await agent.#run(ledger);
     // From here on the agent gives them back.
     resources.move();
@@ -218,7 +210,7 @@ export class Agent implements AgentControl, AsyncDisposable {
       conflicts_by_table,
       parked_by_table: this.#parked,
       orphans_by_table: { ...this.#orphans },
-      log: { bytes: this.#logBytes, bytes_max: this.#config.log.max_bytes },
+      log: { bytes: this.#logBytes, bytes_max: this.#logs.bytesMax, streams: this.#logs.traffic() },
       problems,
     };
   }
@@ -265,8 +257,7 @@ export class Agent implements AgentControl, AsyncDisposable {
     await this.#upkeep;
     await this.#gating;
     await this.#links[Symbol.asyncDispose]();
-    for (const log of this.#peerLogs.values()) await log[Symbol.asyncDispose]();
-    await this.#log[Symbol.asyncDispose]();
+    await this.#logs[Symbol.asyncDispose]();
     await this.#control[Symbol.asyncDispose]();
     await this.#lease[Symbol.asyncDispose]();
     this.#ended.resolve();
@@ -277,7 +268,7 @@ export class Agent implements AgentControl, AsyncDisposable {
   }
 
   async #run(ledger: NotesLedger): Promise<void> {
-    const { region, peers, tables, capture, database, log } = this.#config;
+    const { region, peers, tables, capture, database } = this.#config;
     if (this.#config.baseline === 'trust') {
       this.#logger.warn(
         'baseline: trust: rows from before replication began are taken for equal, and are not compared',
@@ -294,7 +285,7 @@ export class Agent implements AgentControl, AsyncDisposable {
           url: database,
           region,
           lease: this.#lease,
-          log: this.#log,
+          log: this.#logs.of(region),
           ledger,
           stability: this.#stability,
           publication: { name, ...tables, identity: 'full' },
@@ -304,7 +295,7 @@ export class Agent implements AgentControl, AsyncDisposable {
           members: () => members,
           delays: () => this.#delays(),
           neededFrom: async () => await this.#neededFrom(),
-          limits: { append_bytes_max: Math.min(PUBLISHER_LIMITS.append_bytes_max, log.max_bytes / APPENDS_OF_LOG_MIN) },
+          limits: { append_bytes_max: this.#appendBytesMax() },
         },
         {
           onState: (state) => this.#onCaptureState(state, start),
@@ -405,7 +396,7 @@ export class Agent implements AgentControl, AsyncDisposable {
         region: peer.region,
         isTrusted: baseline === 'trust' || peer.baseline === 'trust',
       })),
-      logOf: (origin) => this.#logOf(origin),
+      logOf: (origin) => this.#logs.of(origin),
       onVerdict: (source, verdict) => this.#onVerdict(source, verdict),
       onFault: (source, err) => this.#logger.warn({ source, err }, 'the baseline of a region cannot be read yet'),
     });
@@ -416,7 +407,7 @@ export class Agent implements AgentControl, AsyncDisposable {
     return new Applier({
       region,
       peers,
-      logOf: (origin) => this.#logOf(origin),
+      logOf: (origin) => this.#logs.of(origin),
       openSession: async () => await this.#openSession(),
       ledger,
       stability: this.#stability,
@@ -535,12 +526,10 @@ export class Agent implements AgentControl, AsyncDisposable {
       this.#logger.warn({ err: state.error, retry_ms: state.delayMs }, 'apply is interrupted');
   }
 
-  #logOf(origin: string): EventLog {
-    const path = this.#config.peers.find((peer) => peer.region === origin)?.log?.path;
-    if (path === undefined || path === this.#config.log.path) return this.#log;
-    const log = this.#peerLogs.get(path);
-    if (log === undefined) throw fail('SYN-L002', `the log of ${origin} at ${path} is not open`);
-    return log;
+  #appendBytesMax(): number {
+    const { append_bytes_max } = PUBLISHER_LIMITS;
+    const { bytesMax } = this.#logs;
+    return bytesMax === null ? append_bytes_max : Math.min(append_bytes_max, bytesMax / APPENDS_OF_LOG_MIN);
   }
 
   #leadLimits(origin: string): LeadLimits {
@@ -585,6 +574,7 @@ export class Agent implements AgentControl, AsyncDisposable {
       last_heard_at: activity?.lastHeardAt ?? null,
       clock_drift_ms: drift?.drift_ms ?? null,
       clock_drift_error_ms: drift?.error_ms ?? null,
+      log_kept_ms: this.#keptMs.get(source) ?? null,
       events_applied: activity?.events ?? 0,
       events_waiting: waiting.events,
       conflicts: activity?.conflicts ?? 0,
@@ -600,6 +590,7 @@ export class Agent implements AgentControl, AsyncDisposable {
         await this.#countQuarantine();
         await this.#trim();
         await this.#dropOldConflicts();
+        await this.#measureKept();
       } catch (error) {
         this.#logger.warn({ err: error }, 'upkeep is put off');
       }
@@ -612,6 +603,16 @@ export class Agent implements AgentControl, AsyncDisposable {
     this.#nextRetentionMs = Date.now() + RETENTION_PERIOD_MS;
     const records = await dropOldConflicts(this.#control, this.#config.conflicts);
     if (records > 0) this.#logger.info({ records }, 'old records of the conflict log were dropped');
+  }
+
+  async #measureKept(): Promise<void> {
+    if (Date.now() < this.#nextKeptMs) return;
+    this.#nextKeptMs = Date.now() + KEPT_PERIOD_MS;
+    for (const { region } of this.#config.peers) {
+      const next = this.#applier.mark(region)?.log_offset ?? 0;
+      // What cannot be read now is told by the link.
+      this.#keptMs.set(region, await this.#logs.keptForMs(region, next).catch(() => null));
+    }
   }
 
   async #countQuarantine(): Promise<void> {
@@ -633,7 +634,7 @@ export class Agent implements AgentControl, AsyncDisposable {
     const baseline = this.#capture?.baseline ?? { kind: 'starting' };
     const isTold = ownBaseline(baseline) !== null;
     if (neededFrom > 0 && isTold) await this.#capture?.trim(neededFrom);
-    await using reader = await this.#log.reader(region);
+    await using reader = await this.#logs.of(region).reader(region);
     this.#logBytes = await reader.sizeBytes();
   }
 
@@ -642,13 +643,15 @@ export class Agent implements AgentControl, AsyncDisposable {
    * is kept beyond that.
    */
   async #neededFrom(): Promise<number> {
+    if (!this.#logs.isTrimmed) return 0;
     const { region, peers } = this.#config;
-    const acknowledged = await this.#log.acknowledged(region);
+    const log = this.#logs.of(region);
+    const acknowledged = await log.acknowledged(region);
     // A database that was restored needs again what it had acknowledged before: its own mark tells.
     const own = (this.#applier.mark(region)?.log_offset ?? 1) - 1;
     const needed = Math.min(own, ...peers.map((peer) => acknowledged.get(peer.region) ?? 0));
-    await using reader = await this.#log.reader(region);
-    return this.#retention.trimTo(needed, await reader.sizeBytes(), Date.now());
+    await using reader = await log.reader(region);
+    return this.#logs.trimTo(needed, await reader.sizeBytes(), Date.now());
   }
 }
 
@@ -658,8 +661,7 @@ type Parts = {
   readonly links: LinkStore;
   /** Regions of which something is applied. */
   readonly joined: ReadonlySet<string>;
-  readonly log: EmbeddedLog;
-  readonly peerLogs: ReadonlyMap<string, EmbeddedLog>;
+  readonly logs: RegionLogs;
   readonly ledger: NotesLedger;
 };
 

@@ -43,6 +43,14 @@ const Policy = {
   ),
 };
 
+const Tally = Type.Object({
+  counts: Type.Array(Count),
+  seconds: Type.Number(),
+  bytes: Count,
+  records: Count,
+  errors: Count,
+});
+
 export const Link = Type.Object({
   link_id: Type.String(),
   source_region: Region,
@@ -64,6 +72,11 @@ export const Link = Type.Object({
   last_heard_at: nullable(Time),
   clock_drift_ms: nullable(Type.Number({ description: 'Lead of the clock of the source over the local one' })),
   clock_drift_error_ms: nullable(Type.Number({ description: 'Null while only one direction is measured' })),
+  log_kept_ms: nullable(
+    Type.Number({
+      description: 'How long the stream of the source still keeps the next event that is not applied here',
+    }),
+  ),
   events_applied: Count,
   events_waiting: Count,
   conflicts: Count,
@@ -298,7 +311,13 @@ export const Status = Type.Object({
   conflicts_by_table: Type.Record(Type.String(), Count),
   parked_by_table: Type.Record(Type.String(), Count),
   orphans_by_table: Type.Record(Type.String(), Count),
-  log: Type.Object({ bytes: Count, bytes_max: nullable(Count) }),
+  log: Type.Object({
+    bytes: Count,
+    bytes_max: nullable(Count),
+    streams: Type.Array(Type.Object({ stream: Type.String(), append: Tally, fetch: Tally }), {
+      description: 'What was appended and fetched since the agent started, where that goes over a network',
+    }),
+  }),
   problems: Type.Array(Problem),
 });
 

@@ -6,6 +6,7 @@
  * A new connection first ends the backend of the one before it: a COMMIT that is still under way there would bring a
  * note that the ledger does not know.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { type ChangeEvent, isoToMicros } from '../change/change-event.ts';
 import { HLC_MAX, type Hlc, hlcFromMicros } from '../change/hlc.ts';
 import type { Seen } from '../change/position.ts';
@@ -18,7 +19,7 @@ import { WINDOW } from '../clock/stamper.ts';
 import type { EventLog, StreamReader } from '../log/event-log.ts';
 import { TransactionReader } from '../log/transaction-reader.ts';
 import { Backoff } from '../platform/backoff.ts';
-import { fail, isInfrastructure } from '../platform/errors.ts';
+import { fail, isInfrastructure, SynclineError } from '../platform/errors.ts';
 import { systemRandom } from '../platform/random.ts';
 import { type RunState, runLoop } from '../platform/run-loop.ts';
 import type { ApplyPort, Mark } from './apply-port.ts';
@@ -35,6 +36,8 @@ import type { OrphanLook } from './removed-parents.ts';
 const COMMANDS_MAX = 100;
 const RECONNECT_MS_MIN = 50;
 const RECONNECT_MS_MAX = 10_000;
+/** Between looks for the stream of a peer whose log is away. */
+const RETURN_MS_MIN = 500;
 const ACKNOWLEDGE_PERIOD_MS = 500;
 
 /** A connection for the lane, and what is read over it. */
@@ -131,6 +134,8 @@ export class Applier {
     ledger.reset(await session.notes.notesAbove(0n));
     const { isReplicated, onApplied, onError } = this.#options;
     const readers: StreamReader[] = [];
+    const returning: Promise<void>[] = [];
+    const ended = new AbortController();
     const eventAt: EventAt = async (place) => {
       const reader = readers.find(({ stream }) => stream === place.origin);
       return reader === undefined ? null : await readEvent(reader, place);
@@ -144,16 +149,21 @@ export class Applier {
     try {
       const consumers: LinkConsumer[] = [];
       for (const origin of [region, ...peers]) {
-        await this.#takeBackAcknowledgement(lane, origin);
         const reader = await logOf(origin).reader(origin);
         readers.push(reader);
         const consumer = await this.#consumer(lane, origin, reader);
-        if (consumer !== null) consumers.push(consumer);
+        if (consumer === 'away') returning.push(this.#returns(origin, reader, ended.signal));
+        else if (consumer !== null) consumers.push(consumer);
       }
       this.#consumers = consumers;
       healthy();
-      await this.#loop(session.port, lane, consumers).run(signal);
+      const isBack = new AbortController();
+      for (const each of returning) void each.then(() => isBack.abort());
+      await this.#loop(session.port, lane, consumers).run(AbortSignal.any([signal, isBack.signal]));
+      if (!signal.aborted) throw fail('SYN-L060', 'a stream can be read again that was away when apply began');
     } finally {
+      ended.abort();
+      await Promise.all(returning);
       this.#consumers = [];
       for (const reader of readers) await reader[Symbol.asyncDispose]();
     }
@@ -183,24 +193,43 @@ export class Applier {
 
   /**
    * Reads on from the mark, makes sure that the log still holds there what was applied, and tells the lane what was.
-   * Where it does not, this link stands still until the next connection, and the others go on: null.
+   * Where it does not, this link stands still until the next connection, and the others go on: null. So it does where the log
+   * of a peer is away, a cluster of its own: then apply begins anew once it is back.
    */
-  async #consumer(lane: Lane, origin: string, reader: StreamReader): Promise<LinkConsumer | null> {
+  async #consumer(lane: Lane, origin: string, reader: StreamReader): Promise<LinkConsumer | 'away' | null> {
     const mark = lane.mark(origin);
     try {
+      await this.#takeBackAcknowledgement(lane, origin);
       if (mark !== undefined) {
         await checkMark(origin, mark, reader);
         await remember(lane, mark, reader);
       }
     } catch (error) {
-      if (isInfrastructure(error) || origin === this.#options.region) throw error;
+      const isAway = error instanceof SynclineError && error.code === 'SYN-L060';
+      if ((isInfrastructure(error) && !isAway) || origin === this.#options.region) throw error;
       // Without this stream no conflict can be told for certain.
       lane.lacks(HLC_MAX);
       this.#options.onFault(origin, error);
-      return null;
+      return isAway ? 'away' : null;
     }
     const transactions = new TransactionReader(reader, mark?.log_offset ?? 0);
     return new LinkConsumer(origin, transactions, this.#options.causalWaitMs, (heartbeat) => this.#heard(heartbeat));
+  }
+
+  /** Resolves once the stream can be read, or the signal aborts. */
+  async #returns(origin: string, reader: StreamReader, signal: AbortSignal): Promise<void> {
+    const backoff = new Backoff({ minMs: RETURN_MS_MIN, maxMs: RECONNECT_MS_MAX, random: systemRandom });
+    while (!signal.aborted) {
+      await delay(backoff.nextMs(), undefined, { signal }).catch(() => undefined);
+      if (signal.aborted) return;
+      try {
+        await reader.bounds();
+        this.#options.onFault(origin, null);
+        return;
+      } catch (error) {
+        this.#options.onFault(origin, error);
+      }
+    }
   }
 
   #heard(heartbeat: Heartbeat): void {

@@ -12,12 +12,19 @@ import { findProblems } from '../monitor/prerequisites.ts';
 import { type Config, parseListen } from '../platform/config.ts';
 import { ERRORS, SynclineError } from '../platform/errors.ts';
 import { connect } from '../platform/postgres.ts';
+import { checkKafkaLogs } from './doctor-kafka.ts';
 
 const PROBE_LIMIT_MS = 3_000;
 
 /** What can be found out about a region from here, but for how it compares with others. */
 export async function examine(config: Config): Promise<Finding[]> {
-  const parts = await Promise.all([checkDatabase(config), checkLog(config), checkAddress(config), checkPeers(config)]);
+  const parts = await Promise.all([
+    checkDatabase(config),
+    checkLog(config),
+    checkKafkaLogs(config),
+    checkAddress(config),
+    checkPeers(config),
+  ]);
   return parts.flat();
 }
 
@@ -38,6 +45,7 @@ async function checkDatabase(config: Config): Promise<Finding[]> {
 
 /** The agent makes the folder, so the nearest one that exists has to let it. */
 async function checkLog({ log }: Config): Promise<Finding[]> {
+  if (log.type !== 'embedded') return [];
   let folder = log.path;
   for (;;) {
     try {
@@ -124,7 +132,7 @@ async function checkPeers({ region, peers }: Config): Promise<Finding[]> {
   const findings = await Promise.all(
     peers.map(async ({ region: peer, api, log }): Promise<Finding[]> => {
       const found: Finding[] = [];
-      if (log !== undefined && !(await exists(log.path))) found.push(noLog(peer, log.path));
+      if (log?.type === 'embedded' && !(await exists(log.path))) found.push(noLog(peer, log.path));
       if (api === undefined) return found;
       const answers = await regionAt(api);
       if (answers === null) found.push(silent(peer, api));

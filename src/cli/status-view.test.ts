@@ -20,6 +20,7 @@ const LINK: ReplicationLink = {
   last_heard_at: null,
   clock_drift_ms: -3_400,
   clock_drift_error_ms: 2.1,
+  log_kept_ms: null,
   events_applied: 1_500,
   events_waiting: 2,
   conflicts: 3,
@@ -53,7 +54,7 @@ const STATUS: AgentStatus = {
   conflicts_by_table: {},
   parked_by_table: {},
   orphans_by_table: {},
-  log: { bytes: 1_572_864, bytes_max: null },
+  log: { bytes: 1_572_864, bytes_max: null, streams: [] },
   problems: [],
 };
 

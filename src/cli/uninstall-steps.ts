@@ -121,8 +121,9 @@ async function assertNoAgent(client: PostgresClient, { region }: Config): Promis
   if (rows[0] !== undefined) throw fail('SYN-K005', `region ${region} is served by ${rows[0].holder}: stop it first`);
 }
 
-/** Removes the region's own stream, a folder with its name; null where there is none. */
+/** Removes the region's own stream, a folder with its name; null where there is none. Topics of Kafka are left to its owner. */
 export async function removeStream({ log, region }: Config): Promise<string | null> {
+  if (log.type !== 'embedded') return null;
   const folder = join(log.path, region);
   const isStream = await stat(join(folder, 'records.sqlite')).then(
     (file) => file.isFile(),

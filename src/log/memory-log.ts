@@ -9,6 +9,7 @@ import type { LogRecord } from '../change/stream-record.ts';
 import { invariant } from '../platform/assert.ts';
 import { fail } from '../platform/errors.ts';
 import type { EventLog, ReadLimit, StoredRecord, StreamReader, StreamWriter } from './event-log.ts';
+import { takeWithin } from './read-limit.ts';
 
 /** Resolves after the time or when the signal aborts, whichever comes first. */
 type Sleep = (delayMs: number, signal: AbortSignal) => Promise<void>;
@@ -140,17 +141,6 @@ class MemoryReader implements StreamReader {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
-}
-
-function takeWithin(limit: ReadLimit, at: (index: number) => StoredRecord | undefined): StoredRecord[] {
-  const taken: StoredRecord[] = [];
-  let bytes = 0;
-  for (let record = at(0); record !== undefined; record = at(taken.length)) {
-    bytes += record.value.length;
-    if (taken.length > 0 && (taken.length >= limit.records_max || bytes > limit.bytes_max)) break;
-    taken.push(record);
-  }
-  return taken;
 }
 
 export class MemoryLog implements EventLog {

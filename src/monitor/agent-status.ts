@@ -1,6 +1,7 @@
 /** What an agent can tell about itself at any moment: the one shape that API, CLI and metrics read. */
 import type { Image } from '../change/change-event.ts';
 import type { ErrorCode } from '../platform/errors.ts';
+import type { StreamTraffic } from '../platform/meter.ts';
 
 export type LinkStatus = 'active' | 'paused' | 'degraded' | 'decommissioned';
 
@@ -43,6 +44,11 @@ export type ReplicationLink = LinkPolicy & {
   readonly clock_drift_ms: number | null;
   /** That measure is wrong by at most so much; null while only one direction is measured: it is at least that then. */
   readonly clock_drift_error_ms: number | null;
+  /**
+   * How long the stream of the source still keeps, at least, the next event that is not applied here; null where nothing is
+   * dropped before it is read, or where that is not known.
+   */
+  readonly log_kept_ms: number | null;
   readonly events_applied: number;
   readonly events_waiting: number;
   readonly conflicts: number;
@@ -101,7 +107,12 @@ export type AgentStatus = {
   readonly parked_by_table: Readonly<Record<string, number>>;
   /** Rows found since the agent started whose parent was removed elsewhere, by `schema.table`. */
   readonly orphans_by_table: Readonly<Record<string, number>>;
-  readonly log: { readonly bytes: number; readonly bytes_max: number | null };
+  readonly log: {
+    readonly bytes: number;
+    readonly bytes_max: number | null;
+    /** What was appended and fetched since the agent started, where that goes over a network. */
+    readonly streams: readonly StreamTraffic[];
+  };
   readonly problems: readonly Problem[];
 };
 

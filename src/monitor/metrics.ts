@@ -6,6 +6,7 @@
 
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { AgentStatus } from './agent-status.ts';
+import { registerTraffic } from './traffic-metrics.ts';
 
 const LINK_STATES = ['active', 'paused', 'degraded', 'decommissioned'] as const;
 const CAPTURE_STATES = ['starting', 'streaming', 'retrying', 'stopped'] as const;
@@ -20,9 +21,12 @@ export class Metrics {
   readonly #gauges = new Map<string, Gauge>();
   readonly #counters = new Map<string, Counter>();
 
+  #traffic: AgentStatus['log']['streams'] = [];
+
   constructor(region: string) {
     this.#registry.setDefaultLabels({ region });
     collectDefaultMetrics({ register: this.#registry, eventLoopMonitoringPrecision: 100 });
+    registerTraffic(this.#registry, () => this.#traffic);
   }
 
   get contentType(): string {
@@ -32,6 +36,7 @@ export class Metrics {
   /** The text of a scrape. */
   async render(status: AgentStatus, nowMs = Date.now()): Promise<string> {
     for (const metric of [...this.#gauges.values(), ...this.#counters.values()]) metric.reset();
+    this.#traffic = status.log.streams;
     this.#agent(status, nowMs);
     for (const link of status.links) this.#link(link, nowMs);
     return await this.#registry.metrics();
@@ -114,6 +119,10 @@ export class Metrics {
     this.#gauge('syncline_link_clock_drift_seconds', leads, drift === null ? null : drift / 1_000, regions);
     const bound = 'The measured lead of the clock is wrong by at most that.';
     this.#gauge('syncline_link_clock_drift_error_seconds', bound, error === null ? null : error / 1_000, regions);
+    const keeps =
+      'How long the stream of the source still keeps the next event that is not applied here; at 0 it is lost.';
+    const kept = link.log_kept_ms === null ? null : link.log_kept_ms / 1_000;
+    this.#gauge('syncline_link_log_kept_seconds', keeps, kept, regions);
     this.#gauge('syncline_link_lag_slo_seconds', 'The lag that the policy allows.', link.lag_slo_ms / 1_000, regions);
     this.#gauge('syncline_link_events_waiting', 'Events read and not yet applied.', link.events_waiting, regions);
     this.#gauge('syncline_link_quarantined', 'Events in the quarantine.', link.quarantined, regions);

@@ -50,8 +50,8 @@ describe('a valid configuration', () => {
         `${MINIMAL}peers: [{ region: us-east, log: { path: ../us } }, { region: ap, api: "https://ap:7400" }]`,
       );
       const config = await loadConfig(path, {});
-      assert.equal(config.log.path, join(folder, 'data/log'));
-      assert.equal(config.peers[0]?.log?.path, join(folder, '../us'));
+      assert.equal(config.log.type === 'embedded' && config.log.path, join(folder, 'data/log'));
+      assert.deepEqual(config.peers[0]?.log, { type: 'embedded', path: join(folder, '../us') });
       assert.equal(config.peers[1]?.log, undefined);
     } finally {
       await rm(folder, { recursive: true });

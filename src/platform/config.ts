@@ -12,33 +12,14 @@ import Type, { type Static } from 'typebox';
 import { Default } from 'typebox/value';
 import { LineCounter, parseDocument } from 'yaml';
 import { type ErrorCode, fail, type SynclineError } from './errors.ts';
-import { problemsOf } from './schema-problems.ts';
+import { checkLog, checkPeerLog, type LogConfig, type PeerLogConfig, withPaths } from './log-config.ts';
+import { problemsOf, type SchemaProblem } from './schema-problems.ts';
 
 const closed = { additionalProperties: false } as const;
 const milliseconds = (byDefault: number, minimum: number, description: string) =>
   Type.Integer({ default: byDefault, minimum, maximum: 86_400_000, description });
 
 const Region = Type.String({ pattern: '^[a-z0-9-]{1,32}$', description: 'Name of a region: a-z, 0-9 and hyphens.' });
-
-const EmbeddedLog = Type.Object(
-  {
-    type: Type.Enum(['embedded'], { default: 'embedded' }),
-    path: Type.String({ default: './data/log', minLength: 1, description: 'Folder of the log.' }),
-    max_bytes: Type.Integer({
-      default: 10 * 1024 ** 3,
-      minimum: 1024 ** 2,
-      description: 'Bound of the stream on disk; at the bound capture waits, and the WAL is kept by the slot.',
-    }),
-    keep_hours: Type.Integer({
-      default: 24,
-      minimum: 0,
-      maximum: 24 * 365,
-      description:
-        'How long the stream is kept after all have read it, up to half of max_bytes: so old may a copy be from which a database is restored.',
-    }),
-  },
-  { ...closed, default: {} },
-);
 
 const Token = Type.Object(
   { token: Type.String({ minLength: 1 }), role: Type.Enum(['viewer', 'operator', 'admin']) },
@@ -53,7 +34,7 @@ const ConfigSchema = Type.Object(
   {
     region: Region,
     database: Type.String({ pattern: '^postgres(ql)?://', description: 'URL of the database of this region.' }),
-    log: EmbeddedLog,
+    log: Type.Optional(Type.Unknown({ description: 'Where the stream of this region lives: see log-config.ts.' })),
     api: Type.Object(
       {
         listen: Type.String({ default: '127.0.0.1:7400', pattern: '^(\\[[0-9a-fA-F:]+\\]|[^:\\[\\]]+):[0-9]{1,5}$' }),
@@ -72,7 +53,7 @@ const ConfigSchema = Type.Object(
       Type.Object(
         {
           region: Region,
-          log: Type.Optional(Type.Omit(EmbeddedLog, ['max_bytes', 'keep_hours'], closed)),
+          log: Type.Optional(Type.Unknown({ description: 'The same for the region, where it has another one.' })),
           api: Type.Optional(Type.String({ pattern: '^https?://', description: "URL of the peer's API." })),
           token: Type.Optional(
             Type.String({
@@ -158,7 +139,11 @@ const ConfigSchema = Type.Object(
   closed,
 );
 
-export type Config = Static<typeof ConfigSchema>;
+type Raw = Static<typeof ConfigSchema>;
+type RawPeer = Raw['peers'][number];
+
+export type PeerConfig = Omit<RawPeer, 'log'> & { log?: PeerLogConfig };
+export type Config = Omit<Raw, 'log' | 'peers'> & { log: LogConfig; peers: PeerConfig[] };
 
 export interface ConfigProblem {
   readonly code: ErrorCode;
@@ -178,9 +163,9 @@ export async function loadConfig(path: string, environment: Environment = proces
     throw fail('SYN-C001', `${path}: ${String(code)}`, { cause, context: { path } });
   }
   const config = parseConfig(text, environment, path);
-  const absolute = (log: { path: string }): string => resolve(dirname(resolve(path)), log.path);
-  config.log.path = absolute(config.log);
-  for (const { log } of config.peers) if (log !== undefined) log.path = absolute(log);
+  const folder = dirname(resolve(path));
+  config.log = withPaths(config.log, folder);
+  for (const peer of config.peers) if (peer.log !== undefined) peer.log = withPaths(peer.log, folder);
   return config;
 }
 
@@ -189,7 +174,7 @@ export function parseConfig(text: string, environment: Environment, source = 'co
   const problems: ConfigProblem[] = [];
   const value = interpolate(parseYaml(text, source), environment, problems);
   const filled: unknown = Default(ConfigSchema, value ?? {});
-  for (const { path, kind, message } of problemsOf(ConfigSchema, filled)) {
+  for (const { path, kind, message } of [...problemsOf(ConfigSchema, filled), ...settleLogs(filled)]) {
     // What a missing variable left empty is reported once, as missing.
     if (problems.some((problem) => problem.code === 'SYN-C003' && problem.path === path)) continue;
     problems.push({ code: kind === 'unknown-key' ? 'SYN-C005' : 'SYN-C004', path, message });
@@ -197,6 +182,23 @@ export function parseConfig(text: string, environment: Environment, source = 'co
   if (problems.length === 0) problems.push(...contradictions(filled as Config));
   if (problems.length > 0) throw configError(problems, source);
   return filled as Config;
+}
+
+/** Checks and fills in the logs, each by the schema of its type. */
+function settleLogs(config: unknown): SchemaProblem[] {
+  if (typeof config !== 'object' || config === null) return [];
+  const raw = config as Partial<Raw>;
+  const given = raw.log;
+  const own = checkLog(given);
+  const problems = [...own.problems];
+  raw.log = own.value;
+  for (const [index, peer] of (Array.isArray(raw.peers) ? raw.peers : []).entries()) {
+    if (peer?.log === undefined) continue;
+    const checked = checkPeerLog(peer.log, given, `peers[${index}].log`);
+    peer.log = checked.value;
+    problems.push(...checked.problems);
+  }
+  return problems;
 }
 
 function parseYaml(text: string, source: string): unknown {

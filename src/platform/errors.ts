@@ -447,7 +447,7 @@ export const ERRORS = {
   'SYN-L004': {
     class: 'protocol',
     cause: 'The log was trimmed beyond the position from which this region has to read on.',
-    remedy: 'Let the region join again; raise log.max_bytes if regions may be away for longer.',
+    remedy: 'Let the region join again; raise log.max_bytes or log.keep_hours if regions may be away for longer.',
   },
   'SYN-L005': {
     class: 'operator',
@@ -484,6 +484,68 @@ export const ERRORS = {
     class: 'protocol',
     cause: 'The records of a stream contradict each other: one is missing, or stands before one that it has to follow.',
     remedy: 'Restore the log of that region, or let the region join again; nothing beyond that place was applied.',
+  },
+  'SYN-L060': {
+    class: 'infrastructure',
+    cause: 'The Kafka brokers of a log cannot be reached, do not answer in time, or have too few replicas in step.',
+    remedy:
+      'Restore the brokers or the way to them; the agent tries again for ever, and the source database keeps everything until then.',
+  },
+  'SYN-L061': {
+    class: 'config',
+    cause: 'The Kafka brokers refuse the user name, the password or the SASL mechanism.',
+    remedy: 'Correct log.sasl (or peers[].log.sasl), or give the user its credentials in Kafka.',
+  },
+  'SYN-L062': {
+    class: 'config',
+    cause: 'The Kafka user lacks a right that the agent needs.',
+    remedy:
+      'Grant what the message names. An agent needs Create, Describe, DescribeConfigs, Read and Write on the topics of its prefix, and IdempotentWrite on clusters older than 3.0.',
+  },
+  'SYN-L063': {
+    class: 'config',
+    cause:
+      'TLS with the Kafka brokers fails: their certificate is not trusted, or one side speaks TLS and the other does not.',
+    remedy:
+      'Check log.tls: the CA that signed the certificates of the brokers, the server name, and the port of the listener.',
+  },
+  'SYN-L064': {
+    class: 'config',
+    cause: 'A Kafka topic has settings with which a stream would lose its order or its records, or does not take them.',
+    remedy:
+      'Change the settings that the message names; a topic with more than one partition has to be made anew, empty.',
+  },
+  'SYN-L065': {
+    class: 'protocol',
+    cause: 'A Kafka topic was deleted or made anew while it was in use: what it held is gone.',
+    remedy: 'Delete the control topic of that stream as well, and let the region join again.',
+  },
+  'SYN-L066': {
+    class: 'protocol',
+    cause: 'A Kafka topic ends before what was read or written: it was truncated, as by an unclean leader election.',
+    remedy: 'Keep unclean.leader.election.enable off and min.insync.replicas at 2, and let the region join again.',
+  },
+  'SYN-L067': {
+    class: 'config',
+    cause: 'The Kafka brokers do not support what the agent needs of them.',
+    remedy:
+      'Use Apache Kafka 3.1 or newer, or a service that is compatible with it; choose a compression that it knows.',
+  },
+  'SYN-L068': {
+    class: 'config',
+    cause: 'A Kafka topic of a stream cannot be created.',
+    remedy: 'Correct the setting that the message names, or create the topic by hand with one partition.',
+  },
+  'SYN-L069': {
+    class: 'config',
+    cause:
+      'The Kafka topic takes smaller batches than it says, because the broker or a proxy in between has a lower limit.',
+    remedy: 'Raise message.max.bytes of the brokers, or set max.message.bytes of the topic to what they take.',
+  },
+  'SYN-L070': {
+    class: 'protocol',
+    cause: 'Retention took records whose run was not noted yet, so that it is unknown which later records count.',
+    remedy: 'Let the region join again; keep log.keep_hours above the longest time that an agent is away.',
   },
   'SYN-A001': {
     class: 'data',

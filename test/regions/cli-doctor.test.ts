@@ -762,10 +762,10 @@ describe('the command', () => {
     await writeFile(file, '');
     const config = await region(patient);
     for (const path of [file, join(file, 'below')]) {
-      const [finding] = await examine({ ...config, log: { ...config.log, path } });
+      const [finding] = await examine(withFolder(config, path));
       assert.deepEqual([finding?.code, finding?.severity], ['SYN-L002', 'error']);
     }
-    assert.deepEqual(await examine({ ...config, log: { ...config.log, path: join(folder, 'new', 'log') } }), []);
+    assert.deepEqual(await examine(withFolder(config, join(folder, 'new', 'log'))), []);
   });
 
   test('tells an address that is taken, by whom, and a free one', async () => {
@@ -913,3 +913,8 @@ describe('on PostgreSQL 15', () => {
     assert.deepEqual(await patient.findings(), []);
   });
 });
+
+/** The configuration with another folder of the log. */
+function withFolder(config: Config, path: string): Config {
+  return { ...config, log: { type: 'embedded', path, max_bytes: 10 * 1024 ** 3, keep_hours: 24 } };
+}

@@ -30,6 +30,10 @@ export type ClusterOptions = {
   readonly clocks?: Readonly<Record<string, number>>;
   /** Region → version of its PostgreSQL, where it is not 18. */
   readonly versions?: Readonly<Record<string, PostgresMajor>>;
+  /** Where streams live, as YAML: one embedded log unless given. */
+  readonly log?: string;
+  /** The same by region, where each has its own. */
+  readonly logs?: Readonly<Record<string, string>>;
   /** Added to each agent's configuration file: YAML lines at the top level. */
   readonly config?: string;
   /** Whether agents start with the cluster; else each is started by the test. */
@@ -175,14 +179,16 @@ export class Cluster implements AsyncDisposable {
         const path = join(directory, `${name}.yaml`);
         const peers = names
           .flatMap((peer, other) =>
-            peer === name ? [] : [`  - { region: ${peer}, api: "http://127.0.0.1:${ports[other]}" }`],
+            peer === name
+              ? []
+              : [`  - { region: ${peer}, api: "http://127.0.0.1:${ports[other]}"${logOf(options, peer)} }`],
           )
           .join('\n');
         await writeFile(
           path,
           `region: ${name}
 database: ${server.url(database)}
-log: { type: embedded, path: ${join(directory, 'log')} }
+log: ${options.logs?.[name] ?? options.log ?? `{ type: embedded, path: ${join(directory, 'log')} }`}
 api: { listen: "127.0.0.1:${port}" }
 peers:
 ${peers}
@@ -285,6 +291,11 @@ ${options.config ?? ''}
     await Promise.all(this.regions.map(async (region) => await region.end()));
     await rm(this.#directory, { recursive: true, force: true });
   }
+}
+
+/** What a configuration says of the log of a peer; nothing where all share one. */
+function logOf({ logs }: ClusterOptions, peer: string): string {
+  return logs?.[peer] === undefined ? '' : `, log: ${logs[peer]}`;
 }
 
 async function freePorts(count: number): Promise<number[]> {

@@ -256,7 +256,8 @@ const offsets = fc.nat({ max: 60 });
 const commands = fc.oneof(
   fc.record({
     kind: fc.constant('append' as const),
-    sizes: fc.array(fc.nat({ max: 50 }), { minLength: 1, maxLength: 6 }),
+    // A large record may stand between small ones, of which those beyond it would still fit.
+    sizes: fc.array(fc.oneof(fc.nat({ max: 50 }), fc.constantFrom(1_500, 5_000)), { minLength: 1, maxLength: 12 }),
     run: fc.nat({ max: 3 }),
     isAwaited: fc.boolean(),
   }),

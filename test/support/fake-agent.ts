@@ -47,7 +47,7 @@ export class FakeAgent implements AgentControl {
       conflicts_by_table: { 'public.t': 2 },
       parked_by_table: {},
       orphans_by_table: {},
-      log: { bytes: 1_000, bytes_max: 10_000 },
+      log: { bytes: 1_000, bytes_max: 10_000, streams: [] },
       problems: [],
       ...this.state,
     };
@@ -84,6 +84,7 @@ export class FakeAgent implements AgentControl {
       last_heard_at: '2026-01-01T00:00:00.000000Z',
       clock_drift_ms: -1.5,
       clock_drift_error_ms: null,
+      log_kept_ms: null,
       events_applied: 100,
       events_waiting: 3,
       conflicts: 2,

@@ -2,7 +2,7 @@
  * Follows the streams of a cluster beside its agents and keeps what went past: what was published, once or twice, and
  * where the streams end. It reads on while agents run, because what all of them have acknowledged is trimmed.
  */
-import { EmbeddedLog } from '../../src/log/embedded-log.ts';
+import { RegionLogs } from '../../src/log/region-logs.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
 import { loadConfig } from '../../src/platform/config.ts';
 import type { Cluster } from './cluster.ts';
@@ -20,12 +20,12 @@ type Followed = {
 };
 
 export class StreamFollower implements AsyncDisposable {
-  readonly #log: EmbeddedLog;
+  readonly #log: RegionLogs;
   readonly #followed: ReadonlyMap<string, Followed>;
   readonly #stop = new AbortController();
   readonly #following: Promise<void>;
 
-  private constructor(log: EmbeddedLog, followed: ReadonlyMap<string, Followed>) {
+  private constructor(log: RegionLogs, followed: ReadonlyMap<string, Followed>) {
     this.#log = log;
     this.#followed = followed;
     this.#following = Promise.all([...followed.values()].map(async (each) => await this.#follow(each))).then(
@@ -38,10 +38,10 @@ export class StreamFollower implements AsyncDisposable {
   static async start(cluster: Cluster): Promise<StreamFollower> {
     const [first] = cluster.regions;
     if (first === undefined) throw new Error('a cluster has regions');
-    const log = await EmbeddedLog.open((await loadConfig(first.configPath)).log.path);
+    const log = await RegionLogs.open(await loadConfig(first.configPath), () => undefined);
     const followed = new Map<string, Followed>();
     for (const { name } of cluster.regions) {
-      const stream = await log.reader(name);
+      const stream = await log.of(name).reader(name);
       // What every region had applied before there was any load may be trimmed by now.
       const reader = new TransactionReader(stream, (await stream.bounds())?.first ?? 0);
       followed.set(name, { reader, items: new Map(), transactions: [], tokens: new Map() });

@@ -3,7 +3,7 @@
  * applied to everything that was published.
  */
 import type { ChangeEvent } from '../../src/change/change-event.ts';
-import { EmbeddedLog } from '../../src/log/embedded-log.ts';
+import { RegionLogs } from '../../src/log/region-logs.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
 import { loadConfig } from '../../src/platform/config.ts';
 import { type Contender, lossesOf } from '../../src/resolve/losses.ts';
@@ -14,14 +14,14 @@ const WAIT_MS = 100;
 type RowEvent = Contender & { readonly event: ChangeEvent };
 
 export class PublishedLosses implements AsyncDisposable {
-  readonly #log: EmbeddedLog;
+  readonly #log: RegionLogs;
   readonly #readers: ReadonlyMap<string, TransactionReader>;
   readonly #table: string;
   readonly #rows = new Map<string, RowEvent[]>();
   readonly #stop = new AbortController();
   readonly #following: Promise<unknown>;
 
-  private constructor(log: EmbeddedLog, readers: ReadonlyMap<string, TransactionReader>, table: string) {
+  private constructor(log: RegionLogs, readers: ReadonlyMap<string, TransactionReader>, table: string) {
     this.#log = log;
     this.#readers = readers;
     this.#table = table;
@@ -33,10 +33,10 @@ export class PublishedLosses implements AsyncDisposable {
   static async of(cluster: Cluster, table: string): Promise<PublishedLosses> {
     const [first] = cluster.regions;
     if (first === undefined) throw new Error('a cluster has regions');
-    const log = await EmbeddedLog.open((await loadConfig(first.configPath)).log.path);
+    const log = await RegionLogs.open(await loadConfig(first.configPath), () => undefined);
     const readers = new Map<string, TransactionReader>();
     for (const { name } of cluster.regions) {
-      const stream = await log.reader(name);
+      const stream = await log.of(name).reader(name);
       readers.set(name, new TransactionReader(stream, (await stream.bounds())?.first ?? 0));
     }
     return new PublishedLosses(log, readers, table);

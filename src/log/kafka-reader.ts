@@ -1,0 +1,238 @@
+/**
+ * Reads one stream. Whoever reads on from where he left off, or waits there, is served by a follower (kafka-follower.ts) that
+ * reads ahead; any other place is fetched when it is asked for.
+ *
+ * A read by the follower tells what was brought so far, and waits for nothing but what this process itself
+ * has appended: whoever appends reads it. What others append is there one way of the network later, as it would be
+ * had the read come a little earlier. So a lane that looks at many streams in turn never waits for a far broker.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { describeLogDirsV2 } from '@platformatic/kafka';
+import { fail } from '../platform/errors.ts';
+import type { ReadLimit, StoredRecord, StreamReader } from './event-log.ts';
+import { kafkaError } from './kafka-errors.ts';
+import { KafkaFollower } from './kafka-follower.ts';
+import type { KafkaLink } from './kafka-link.ts';
+import type { KafkaStream } from './kafka-stream.ts';
+import type { Extent } from './kafka-topic.ts';
+import { PartAssembler } from './part-assembler.ts';
+import { isFull, lastBeyond, takeWithin } from './read-limit.ts';
+
+const FETCH_BYTES_MIN = 64 * 1024;
+const FETCH_BYTES_MAX = 1024 * 1024;
+/** What a first look back reads; the next ones go back twice as far. */
+const LOOK_BACK_MIN = 16;
+/** Own appends are a single way of the network behind; what takes longer is a fault, and told as one. */
+const OWN_APPENDS_LIMIT_MS = 2_000;
+
+export class KafkaReader implements StreamReader {
+  readonly stream: string;
+  readonly #shared: KafkaStream;
+  readonly #link: KafkaLink;
+  readonly #newLink: () => KafkaLink;
+  readonly #onClosed: () => void;
+  #follower: KafkaFollower | null = null;
+  /** Where reading on would begin, from the last place that was read by itself. */
+  #readTo = -1;
+  #isClosed = false;
+
+  constructor(shared: KafkaStream, link: KafkaLink, newLink: () => KafkaLink, onClosed: () => void) {
+    this.stream = shared.name;
+    this.#shared = shared;
+    this.#link = link;
+    this.#newLink = newLink;
+    this.#onClosed = onClosed;
+  }
+
+  async read(from: number, limit: ReadLimit): Promise<StoredRecord[]> {
+    this.#checkOpen();
+    if (from >= this.#shared.trimmedTo) {
+      let wanted = this.#shared.appendedTo;
+      // What was there when following began is read as if it were fetched by itself.
+      if (this.#follower === null && from === this.#readTo) wanted = Math.max(wanted, await this.#follow(from));
+      const followed = await this.#readFollowed(from, limit, wanted);
+      if (followed !== null) return followed;
+    }
+    // Whoever asks here again, also after a failure, is served by a follower.
+    this.#readTo = from;
+    const extent = await this.#shared.extent();
+    const records = extent === null ? [] : await this.#fetch(Math.max(from, extent.first), extent.end, limit);
+    this.#readTo = (records.at(-1)?.offset ?? from - 1) + 1;
+    return records;
+  }
+
+  async readBefore(before: number, limit: ReadLimit): Promise<StoredRecord[]> {
+    this.#checkOpen();
+    const extent = await this.#shared.extent();
+    if (extent === null) return [];
+    let found: StoredRecord[] = [];
+    let end = Math.min(before, extent.end);
+    for (let count = LOOK_BACK_MIN; end > extent.first && !isFull(limit, found); count *= 2) {
+      const start = Math.max(extent.first, end - Math.min(count, Math.max(1, limit.records_max)));
+      found = [...(await this.#fetchWindow(start, end, extent.end, limit.bytes_max)), ...found];
+      end = start;
+    }
+    return takeWithin(limit, (place) => found.at(-1 - place)).reverse();
+  }
+
+  async runBefore(before: number): Promise<number> {
+    this.#checkOpen();
+    const { runs } = this.#shared;
+    await this.#shared.coverRuns(before);
+    return runs.runBefore(Math.min(before, runs.coveredTo));
+  }
+
+  async waitFor(from: number, timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
+    const end = performance.now() + timeoutMs;
+    while (!this.#isClosed) {
+      if (from < this.#shared.appendedTo || this.#follower?.has(from) === true) return true;
+      const leftMs = end - performance.now();
+      if (signal?.aborted === true) return false;
+      const isFollowed = this.#follower?.reaches(from) === true;
+      if (leftMs <= 0) {
+        if (isFollowed) this.#follower?.check();
+        return !isFollowed && (await this.#isThere(from));
+      }
+      if (!isFollowed) await this.#follow(from);
+      this.#follower?.check();
+      this.#follower?.skipTo(from);
+      await this.#changed(leftMs, signal);
+    }
+    return false;
+  }
+
+  async bounds(): Promise<{ first: number; last: number } | null> {
+    this.#checkOpen();
+    const extent = await this.#shared.extent();
+    return extent === null ? null : { first: extent.first, last: extent.end - 1 };
+  }
+
+  async sizeBytes(): Promise<number> {
+    this.#checkOpen();
+    const { data } = this.#shared;
+    const place = await data.place();
+    if (place === null) return 0;
+    try {
+      const topics = [{ name: data.name, partitions: [0] }];
+      const { results } = await this.#link.ask(place.leader, describeLogDirsV2.api, topics);
+      const partitions = results.flatMap((each) => each.topics).flatMap((each) => each.partitions);
+      if (partitions.length > 0) return partitions.reduce((sum, { partitionSize }) => sum + Number(partitionSize), 0);
+    } catch (error) {
+      const failure = kafkaError(error, `the size of topic ${data.name} cannot be read`);
+      // That is a right on the whole cluster, which few users have.
+      if (failure.code !== 'SYN-L062') throw failure;
+    }
+    return await this.#estimatedBytes();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    const follower = this.#follower;
+    this.#follower = null;
+    await follower?.[Symbol.asyncDispose]();
+    this.#onClosed();
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw fail('SYN-L060', `the reader of stream ${this.stream} is closed`);
+  }
+
+  /** Tells where the stream ends now. */
+  async #follow(from: number): Promise<number> {
+    const old = this.#follower;
+    this.#follower = null;
+    await old?.[Symbol.asyncDispose]();
+    let start = from;
+    try {
+      const { first, end } = (await this.#shared.data.extent()) ?? { first: 0, end: 0 };
+      start = Math.max(first, Math.min(from, end));
+      return end;
+    } finally {
+      // Where the brokers are away, it is the follower that tries again, and nobody waits for that.
+      if (!this.#isClosed) this.#follower = new KafkaFollower(this.#shared, this.#newLink(), start);
+    }
+  }
+
+  /** Null where the follower does not read there. */
+  async #readFollowed(from: number, limit: ReadLimit, wanted: number): Promise<StoredRecord[] | null> {
+    const end = performance.now() + OWN_APPENDS_LIMIT_MS;
+    for (;;) {
+      const follower = this.#follower;
+      if (follower?.reaches(from) !== true || from > follower.next) return null;
+      const records = follower.take(from, limit);
+      const isBehind = follower.next < wanted && !isFull(limit, records);
+      const leftMs = end - performance.now();
+      if (!isBehind || leftMs <= 0) return records;
+      await this.#changed(leftMs);
+    }
+  }
+
+  async #changed(limitMs: number, signal?: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    const abort = (): void => over.abort();
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      const timer = delay(limitMs, undefined, { signal: over.signal }).catch(() => undefined);
+      await Promise.race([timer, this.#follower?.changed ?? timer]);
+    } finally {
+      over.abort();
+      signal?.removeEventListener('abort', abort);
+    }
+  }
+
+  async #isThere(from: number): Promise<boolean> {
+    const extent = await this.#shared.extent();
+    if (extent === null || from >= extent.end) return false;
+    const one: ReadLimit = { records_max: 1, bytes_max: 1 };
+    return (await this.#fetch(Math.max(from, extent.first), extent.end, one)).length > 0;
+  }
+
+  /** Records from `from` on, up to the limit or the end that is known. */
+  async #fetch(from: number, end: number, limit: ReadLimit): Promise<StoredRecord[]> {
+    const assembler = new PartAssembler();
+    const found: StoredRecord[] = [];
+    for await (const { ready } of this.#walk(assembler, from, end, limit.bytes_max)) {
+      found.push(...ready);
+      if (isFull(limit, found)) break;
+    }
+    return takeWithin(limit, (place) => found[place]);
+  }
+
+  /**
+   * Records with offsets from `start` to `before`; a record may end behind that. Only the last ones are kept where they are
+   * large, and one more than the bound allows, so that it shows.
+   */
+  async #fetchWindow(start: number, before: number, end: number, bytesMax: number): Promise<StoredRecord[]> {
+    const assembler = new PartAssembler();
+    let found: StoredRecord[] = [];
+    for await (const { ready, next } of this.#walk(assembler, start, end, bytesMax)) {
+      found = lastBeyond(bytesMax, [...found, ...ready.filter(({ offset }) => offset < before)]);
+      const { openAt } = assembler;
+      if (next >= before && (openAt === null || openAt >= before)) break;
+    }
+    return found;
+  }
+
+  async *#walk(
+    assembler: PartAssembler,
+    from: number,
+    end: number,
+    bytesWanted: number,
+  ): AsyncGenerator<{ readonly ready: readonly StoredRecord[]; readonly next: number }> {
+    const bytesMax = Math.min(FETCH_BYTES_MAX, Math.max(FETCH_BYTES_MIN, Math.ceil(bytesWanted)));
+    for (let next = from; next < end; ) {
+      const fetched = await this.#shared.data.fetch(next, -1, { maxWaitMs: 0, bytesMax });
+      if (fetched === null || fetched.next <= next) return;
+      for (const part of this.#shared.partsOf(fetched.batches, next)) assembler.take(part);
+      next = fetched.next;
+      yield { ready: assembler.drain(), next };
+    }
+  }
+
+  async #estimatedBytes(): Promise<number> {
+    const { data } = this.#shared;
+    const { first, end }: Extent = (await data.extent()) ?? { first: 0, end: 0 };
+    const mean = Math.max(data.fetchMeter.bytesPerRecord, data.appendMeter.bytesPerRecord);
+    return Math.round((end - first) * mean);
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * A record of a stream as Kafka stores it, readable by any tool: the key names the row, the value is the record's JSON, and
+ * headers tell what a reader decides by, and what a person looks for.
+ *
+ * A value that is larger than the topic takes goes as several records, one part each, in order. They have the same key
+ * and headers; `part` and `parts` count them, and `split` tells those of one value from those of any other.
+ */
+import type { KafkaRecord } from '@platformatic/kafka';
+import { parsePosition } from '../change/position.ts';
+import type { LogRecord, RecordKind } from '../change/stream-record.ts';
+import { fail, type SynclineError } from '../platform/errors.ts';
+import { BATCH_HEAD_BYTES, type Header, RECORD_HEAD_BYTES_MAX, recordBody } from './kafka-batch.ts';
+
+/** Where the value of a split record begins within its own Kafka record, at most: headers that are not counted exactly. */
+const PART_HEAD_BYTES_MAX = 1_024;
+
+/** One Kafka record of a data topic. */
+export type StoredPart = {
+  readonly record: Omit<LogRecord, 'value'> & { readonly offset: number };
+  readonly value: Buffer;
+  readonly part: number;
+  readonly parts: number;
+  readonly split: string;
+};
+
+/** The bodies of the Kafka records that carry one record: several where one would pass `batchBytesMax` by itself. */
+export function encodeRecord(record: LogRecord, batchBytesMax: number, split: () => string): Buffer[] {
+  const { key, labels } = describe(record);
+  const headers: Header[] = [
+    ['kind', record.kind],
+    ['run', String(record.run)],
+    ['position', record.position ?? ''],
+    ['index', String(record.index)],
+    ['last', record.last ? '1' : '0'],
+    ...labels,
+  ];
+  const value = Buffer.from(record.value);
+  const body = recordBody(key, value, headers);
+  if (body.length + RECORD_HEAD_BYTES_MAX + BATCH_HEAD_BYTES <= batchBytesMax) return [body];
+  const rest = body.length - value.length + PART_HEAD_BYTES_MAX;
+  const partBytes = batchBytesMax - BATCH_HEAD_BYTES - RECORD_HEAD_BYTES_MAX - rest;
+  if (partBytes < PART_HEAD_BYTES_MAX) {
+    throw fail('SYN-L064', `a key of ${key.length} characters leaves no room in batches of ${batchBytesMax} bytes`);
+  }
+  const parts = Math.ceil(value.length / partBytes);
+  const name = split();
+  return Array.from({ length: parts }, (_, part) =>
+    recordBody(key, value.subarray(part * partBytes, (part + 1) * partBytes), [
+      ...headers,
+      ['part', String(part)],
+      ['parts', String(parts)],
+      ['split', name],
+    ]),
+  );
+}
+
+type Described = { readonly key: string; readonly labels: readonly Header[] };
+
+/** The fields of a record's value that become its key and headers. */
+type Value = {
+  readonly event_id?: string;
+  readonly region_id?: string;
+  readonly schema_name?: string;
+  readonly table_name?: string;
+  readonly row_pk?: object;
+  readonly operation?: string;
+  readonly hlc_timestamp?: string;
+  readonly hlc?: string;
+  readonly xid?: number;
+  readonly transaction?: { readonly id: number };
+};
+
+function describe({ kind, value }: LogRecord): Described {
+  const { region_id, event_id, schema_name, table_name, row_pk, operation, ...rest } = JSON.parse(value) as Value;
+  const labels: Header[] = [];
+  const hlc = rest.hlc_timestamp ?? rest.hlc;
+  const xid = rest.transaction?.id ?? rest.xid;
+  if (region_id !== undefined) labels.push(['region', region_id]);
+  if (event_id !== undefined) labels.push(['event_id', event_id]);
+  if (hlc !== undefined) labels.push(['hlc', hlc]);
+  if (xid !== undefined) labels.push(['transaction', String(xid)]);
+  if (operation !== undefined) labels.push(['operation', operation]);
+  return { key: kind === 'change' ? `${schema_name}.${table_name} ${JSON.stringify(row_pk)}` : kind, labels };
+}
+
+const KINDS: ReadonlySet<string> = new Set<RecordKind>(['change', 'heartbeat', 'run', 'baseline']);
+
+/** Throws SYN-L006 where the record is none of a stream's. */
+export function decodePart(topic: string, offset: number, { value, headers }: KafkaRecord): StoredPart {
+  const found = new Map<string, string>();
+  for (const [name, text] of headers) found.set(name?.toString('latin1') ?? '', text?.toString('latin1') ?? '');
+  const kind = found.get('kind') ?? '';
+  const last = found.get('last') ?? '';
+  const [run = Number.NaN, index = Number.NaN, part = 0, parts = 1] = ['run', 'index', 'part', 'parts'].map((name) => {
+    const text = found.get(name);
+    return text === undefined ? undefined : Number(text);
+  });
+  const isWhole = KINDS.has(kind) && last !== '' && value !== null;
+  if (!isWhole || ![run, index, part, parts].every(Number.isSafeInteger)) throw undecodable(topic, offset);
+  const record = {
+    kind: kind as RecordKind,
+    run,
+    position: parsed(topic, offset, found.get('position') ?? ''),
+    index,
+    last: last === '1',
+    offset,
+  };
+  return { record, value, part, parts, split: found.get('split') ?? '' };
+}
+
+function parsed(topic: string, offset: number, position: string): LogRecord['position'] {
+  if (position === '') return null;
+  try {
+    return parsePosition(position);
+  } catch (cause) {
+    throw undecodable(topic, offset, cause);
+  }
+}
+
+function undecodable(topic: string, offset: number, cause?: unknown): SynclineError {
+  return fail('SYN-L006', `topic ${topic}, offset ${offset}: this is no record of a stream`, {
+    cause,
+    context: { topic, offset },
+  });
+}

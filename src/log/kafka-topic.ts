@@ -1,0 +1,204 @@
+/**
+ * One topic of a stream as it is read: where it is, how far it goes, and what stands at an offset.
+ *
+ * A topic is known by its id from the first look on. One of the same name with another id is another topic: an offset means
+ * nothing in it, so whoever meets it stops. An end that lies below one that was seen is a topic that lost records.
+ * Between the two, a topic may lose records and get as many new ones: therefore a fetch tells the epoch of the leader under which the
+ * record before it was written, and the broker says if it has none of that epoch there any more.
+ *
+ * Questions are asked again where another broker leads by now, or a connection was lost: reading changes nothing.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { fetchV13, IS_CONTROL, listOffsetsV7, type RecordsBatch } from '@platformatic/kafka';
+import { fail } from '../platform/errors.ts';
+import { Meter } from '../platform/meter.ts';
+import { hasNumber, isConnectionLost, isStale, KAFKA, kafkaError } from './kafka-errors.ts';
+import type { KafkaLink, TopicPlace } from './kafka-link.ts';
+
+const READ_UNCOMMITTED = 0;
+const CONSUMER = -1;
+const EARLIEST = -2n;
+const LATEST = -1n;
+const NO_SESSION_EPOCH = -1;
+const ATTEMPTS_MAX = 6;
+const RETRY_MS = 50;
+
+export type FetchLimit = { readonly maxWaitMs: number; readonly bytesMax: number };
+
+export type Fetched = {
+  readonly batches: readonly RecordsBatch[];
+  /** What is fetched next. */
+  readonly next: number;
+  /** Of the leader that wrote the last record before `next`; -1 where nothing was fetched. */
+  readonly epoch: number;
+};
+
+export type Extent = { readonly first: number; readonly end: number };
+
+export class KafkaTopic {
+  readonly name: string;
+  readonly fetchMeter = new Meter();
+  readonly appendMeter = new Meter();
+  readonly #link: KafkaLink;
+  #place: TopicPlace | null = null;
+  #id: string | null = null;
+  /** The highest end that was seen. */
+  #end = 0;
+
+  /** `link` is for questions that are answered at once. */
+  constructor(name: string, link: KafkaLink) {
+    this.name = name;
+    this.#link = link;
+  }
+
+  /** Null until the topic was seen. */
+  get id(): string | null {
+    return this.#id;
+  }
+
+  /** Where the topic is; null where there is none. */
+  async place(link: KafkaLink = this.#link): Promise<TopicPlace | null> {
+    if (this.#place !== null) return this.#place;
+    const { topic } = await link.locate(this.name);
+    if (topic === null) {
+      if (this.#id !== null) throw this.#lost('is gone');
+      return null;
+    }
+    if (this.#id !== null && this.#id !== topic.id) throw this.#lost('was made anew');
+    this.#id = topic.id;
+    this.#place = topic;
+    return topic;
+  }
+
+  /** The next question looks for the topic again. */
+  forgetPlace(): void {
+    this.#place = null;
+  }
+
+  /** Records up to `end` exist. */
+  saw(end: number): void {
+    if (end > this.#end) this.#end = end;
+  }
+
+  /** Null where there is no such topic. */
+  async extent(): Promise<Extent | null> {
+    return await this.#asked(this.#link, 'its ends cannot be read', async (place) => {
+      // What is appended while the question is on its way is not in the answer.
+      const seen = this.#end;
+      const [first, end] = await Promise.all([this.#offsetAt(place, EARLIEST), this.#offsetAt(place, LATEST)]);
+      await this.#checkEnd(end, seen);
+      return { first, end };
+    });
+  }
+
+  /** Null where there is no such topic, or where nothing stands at that offset and nothing can follow on it. */
+  async fetch(from: number, epoch: number, limit: FetchLimit, link: KafkaLink = this.#link): Promise<Fetched | null> {
+    try {
+      return await this.#asked(link, `offset ${from} cannot be read`, async (place) => {
+        const startedMs = performance.now();
+        const fetched = await this.#fetch(place, from, epoch, limit, link);
+        if (limit.maxWaitMs === 0 || fetched.batches.length > 0)
+          this.fetchMeter.took((performance.now() - startedMs) / 1_000);
+        return fetched;
+      });
+    } catch (error) {
+      this.fetchMeter.failed();
+      throw error;
+    }
+  }
+
+  async #fetch(
+    { id, leader }: TopicPlace,
+    from: number,
+    epoch: number,
+    { maxWaitMs, bytesMax }: FetchLimit,
+    link: KafkaLink,
+  ): Promise<Fetched> {
+    const partition = {
+      partition: 0,
+      currentLeaderEpoch: -1,
+      fetchOffset: BigInt(from),
+      lastFetchedEpoch: epoch,
+      partitionMaxBytes: bytesMax,
+    };
+    const topics = [{ topicId: id, partitions: [partition] }];
+    const { responses } = await link.ask(
+      leader,
+      fetchV13.api,
+      maxWaitMs,
+      1,
+      bytesMax,
+      READ_UNCOMMITTED,
+      0,
+      NO_SESSION_EPOCH,
+      topics,
+      [],
+      '',
+    );
+    const found = responses[0]?.partitions[0];
+    if (found?.divergingEpoch !== undefined && found.divergingEpoch.epoch >= 0) {
+      throw this.#truncated(Number(found.divergingEpoch.endOffset), from);
+    }
+    const batches = found?.records ?? [];
+    const last = batches.at(-1);
+    if (last === undefined) return { batches, next: from, epoch };
+    const next = Number(last.firstOffset) + last.lastOffsetDelta + 1;
+    this.saw(next);
+    for (const { records, length } of batches) this.fetchMeter.carried(records.length, length);
+    return {
+      batches: batches.filter(({ attributes }) => (attributes & IS_CONTROL) === 0),
+      next,
+      epoch: last.partitionLeaderEpoch,
+    };
+  }
+
+  async #offsetAt({ leader }: TopicPlace, timestamp: bigint): Promise<number> {
+    const partitions = [{ partitionIndex: 0, currentLeaderEpoch: -1, timestamp }];
+    const topics = [{ name: this.name, partitions }];
+    const { topics: found } = await this.#link.ask(leader, listOffsetsV7.api, CONSUMER, READ_UNCOMMITTED, topics);
+    return Number(found[0]?.partitions[0]?.offset ?? 0n);
+  }
+
+  /** Asks the leader, and again where it may have moved. */
+  async #asked<R>(link: KafkaLink, what: string, ask: (place: TopicPlace) => Promise<R>): Promise<R | null> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        const place = await this.place(link);
+        return place === null ? null : await ask(place);
+      } catch (error) {
+        if (hasNumber(error, KAFKA.OFFSET_OUT_OF_RANGE)) return await this.#outOfRange(error);
+        const mayTryAgain = (isStale(error) || isConnectionLost(error)) && attempt < ATTEMPTS_MAX && !link.isClosed;
+        this.forgetPlace();
+        if (!mayTryAgain) throw kafkaError(error, `topic ${this.name}: ${what}, at ${link.where}`);
+        // A connection that times out has waited long enough.
+        if (isConnectionLost(error) && attempt > 1)
+          throw kafkaError(error, `topic ${this.name}: ${what}, at ${link.where}`);
+      }
+      await delay(RETRY_MS * attempt);
+    }
+  }
+
+  /** Beyond an end that was seen, a record is lost; below the first one, retention took it: there is nothing to fetch. */
+  async #outOfRange(error: unknown): Promise<null> {
+    if ((await this.extent()) === null) throw kafkaError(error, `topic ${this.name} is gone`);
+    return null;
+  }
+
+  async #checkEnd(end: number, seen: number): Promise<void> {
+    this.saw(end);
+    if (end >= seen) return;
+    // Ends are asked for by name: it may be another topic by now.
+    this.forgetPlace();
+    await this.place();
+    throw this.#truncated(end, seen);
+  }
+
+  #truncated(end: number, seen: number): Error {
+    const detail = `topic ${this.name} was read up to offset ${seen}, and now its history ends at ${end}`;
+    return fail('SYN-L066', detail, { context: { topic: this.name, seen, end } });
+  }
+
+  #lost(how: string): Error {
+    return fail('SYN-L065', `topic ${this.name} ${how}; it had the id ${this.#id}`, { context: { topic: this.name } });
+  }
+}
