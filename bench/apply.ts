@@ -12,6 +12,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Applier } from '../src/apply/applier.ts';
 import { OrphanFinder } from '../src/apply/orphan-finder.ts';
 import { SqlApplyPort } from '../src/apply/sql-apply-port.ts';
+import { ActiveMerges } from '../src/capture/active-merges.ts';
 import { Publisher } from '../src/capture/publisher.ts';
 import { hlcFromMicros } from '../src/change/hlc.ts';
 import { NotesLedger } from '../src/clock/notes-ledger.ts';
@@ -22,6 +23,7 @@ import { EmbeddedLog } from '../src/log/embedded-log.ts';
 import { EmbeddedPostgres } from '../src/platform/embedded-postgres.ts';
 import { migrate } from '../src/platform/migrations.ts';
 import { connect } from '../src/platform/postgres.ts';
+import { NO_MERGES } from '../src/resolve/known-merges.ts';
 import type { Measured } from './run.ts';
 
 const ACCOUNTS = 100_000;
@@ -81,6 +83,8 @@ async function syncline(server: EmbeddedPostgres, transactions: number): Promise
       causalWaitMs: 2_000,
       onError: 'stop',
       isReplicated: () => true,
+      merges: { registry: async () => NO_MERGES, functions: async () => [] },
+      publishedTo: () => null,
       isPaused: () => false,
       leadLimits: () => ({ waitMicros: 0n, holdMicros: 60_000_000n }),
       onHeartbeat: () => {},
@@ -122,6 +126,7 @@ async function fillLog(log: EmbeddedLog, transactions: number, startMicros: bigi
     ledger: new NotesLedger(),
     stamper: new Stamper(),
     stability: new Stability('there', ['here']),
+    merges: new ActiveMerges('there'),
     resumeAfter: null,
     confirmedLsn: 0n,
     predecessor: null,

@@ -25,6 +25,16 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     sides: { syncline: 'syncline', peer: 'postgresql' },
     metrics: { apply_transactions_per_s: 'transactions/s' },
   },
+  fold: {
+    measure: async () => (await import('./merging.ts')).measureFold(TRANSACTIONS, ROUNDS),
+    sides: { syncline: 'counter', peer: 'last writer wins' },
+    metrics: { folded_events_per_s: 'events/s' },
+  },
+  sandbox: {
+    measure: async () => await (await import('./merging.ts')).measureSandbox(TRANSACTIONS / 100, ROUNDS),
+    sides: { syncline: 'function', peer: 'counter' },
+    metrics: { merged_rows_per_s: 'rows/s' },
+  },
   // Needs Debian's package faketime.
   clocks: {
     measure: async () => await (await import('./clocks.ts')).measureClocks(SECONDS, ROUNDS),

@@ -17,6 +17,7 @@ const ARROWS: Readonly<Record<string, readonly RegExp[]>> = {
   resolve: [/^src\/(change|platform)\//],
   capture: [/^src\/(clock|change|platform)\//, LOG_INTERFACE],
   apply: [/^src\/(clock|resolve|change|platform)\//, LOG_INTERFACE],
+  merge: [/^src\/(resolve|change|platform)\//],
   sequences: [/^src\/(change|platform)\//],
   verify: [/^src\/(change|platform)\//],
   demo: [/^src\/(platform|verify)\//],

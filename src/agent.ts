@@ -11,6 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Applier, type ApplySession } from './apply/applier.ts';
 import { type GateVerdict, isOpen, type OwnBaseline } from './apply/baseline-gate.ts';
 import { BaselineGates } from './apply/baseline-gates.ts';
+import type { LaneItem } from './apply/lane-item.ts';
 import type { LeadLimits } from './apply/lead-gate.ts';
 import { OrphanFinder } from './apply/orphan-finder.ts';
 import { SqlApplyPort } from './apply/sql-apply-port.ts';
@@ -22,14 +23,21 @@ import { captureName, type PublicationReport } from './capture/publication.ts';
 import { PUBLISHER_LIMITS } from './capture/publisher.ts';
 import type { OpenedEpoch } from './capture/session-start.ts';
 import { readHistory, type SlotHistory } from './capture/slot.ts';
-import type { Image } from './change/change-event.ts';
+import type { ChangeEvent, Image } from './change/change-event.ts';
 import { hlcFromText } from './change/hlc.ts';
+import { isRegistryTable, REGISTRY_TABLES } from './change/merge-registry.ts';
+import { positionEpoch } from './change/position.ts';
 import type { Delays } from './change/stream-record.ts';
 import { NotesLedger } from './clock/notes-ledger.ts';
 import type { Snapshot } from './clock/snapshot.ts';
 import { SqlNoteStore } from './clock/sql-note-store.ts';
+import { readOwnHistory } from './clock/sql-own-history.ts';
 import { Stability } from './clock/stability.ts';
 import { RegionLogs } from './log/region-logs.ts';
+import { readKnownMerges } from './merge/lane-merges.ts';
+import type { FunctionCheck } from './merge/merge-definition.ts';
+import { MergeKeeper } from './merge/merge-keeper.ts';
+import { MergeRegistry } from './merge/merge-registry.ts';
 import type {
   AgentControl,
   AgentStatus,
@@ -53,6 +61,7 @@ import { systemRandom } from './platform/random.ts';
 import type { RunState } from './platform/run-loop.ts';
 import { type Queryable, StandingConnection } from './platform/standing-connection.ts';
 import { isTableIncluded } from './platform/table-filter.ts';
+import { MergeSandbox } from './resolve/merge-sandbox.ts';
 import { SequenceKeeper } from './sequences/sequence-keeper.ts';
 import { LinkStore, linkId } from './topology/link-store.ts';
 
@@ -75,6 +84,10 @@ export class Agent implements AgentControl, AsyncDisposable {
   readonly #applier: Applier;
   /** Null where sequences are left as they are. */
   readonly #sequences: SequenceKeeper | null;
+  readonly merges: MergeRegistry;
+  readonly #mergeKeeper: MergeKeeper;
+  /** Runs merge functions; its thread starts with the first call. */
+  readonly #sandbox = new MergeSandbox();
   readonly #gates: BaselineGates;
   readonly #joined: ReadonlySet<string>;
   readonly #activities = new Map<string, LinkActivity>();
@@ -118,6 +131,23 @@ export class Agent implements AgentControl, AsyncDisposable {
     this.#joined = parts.joined;
     this.#gates = this.#makeGates();
     this.#applier = this.#makeApplier(peers, parts.ledger);
+    const merging = {
+      region: config.region,
+      members: [config.region, ...peers],
+      tables: config.tables,
+      database: parts.control,
+      check: checkFunction,
+      ownEpoch: async () => (await readOwnHistory(parts.control))?.epoch ?? null,
+      isCaptured: () => this.#capture?.state.kind === 'streaming',
+      // What was applied before the history of a table was kept must be stable before anybody may count on that history.
+      isReady: () => {
+        const from = this.#applier.trackedFrom;
+        return from !== null && this.#stability.watermark() > from;
+      },
+      logger,
+    };
+    this.#mergeKeeper = new MergeKeeper(merging);
+    this.merges = new MergeRegistry({ ...merging, onChange: () => this.#mergeKeeper.wake() });
     const { interleave } = config.sequences;
     const applicationName = parts.lease.applicationName('sequences');
     this.#sequences =
@@ -187,6 +217,7 @@ export class Agent implements AgentControl, AsyncDisposable {
     const problems: Problem[] = [
       ...this.#problems,
       ...(this.#sequences?.problems ?? []),
+      ...this.#mergeKeeper.problems,
       ...this.#orphansMissed.values(),
     ];
     if (this.#slotProblem !== null) problems.push(this.#slotProblem);
@@ -259,6 +290,7 @@ export class Agent implements AgentControl, AsyncDisposable {
     await this.#links[Symbol.asyncDispose]();
     await this.#logs[Symbol.asyncDispose]();
     await this.#control[Symbol.asyncDispose]();
+    await this.#sandbox[Symbol.asyncDispose]();
     await this.#lease[Symbol.asyncDispose]();
     this.#ended.resolve();
   }
@@ -288,7 +320,7 @@ export class Agent implements AgentControl, AsyncDisposable {
           log: this.#logs.of(region),
           ledger,
           stability: this.#stability,
-          publication: { name, ...tables, identity: 'full' },
+          publication: { name, ...tables, always: REGISTRY_TABLES, identity: 'full' },
           slot: name,
           baseline: this.#config.baseline,
           heartbeatMs: capture.heartbeat_ms,
@@ -308,7 +340,8 @@ export class Agent implements AgentControl, AsyncDisposable {
     this.#gating = this.#gates.run(this.#joined, this.#stopping.signal);
     this.#capture = start();
     this.#lease.lost.addEventListener('abort', () => this.#end(this.#lease.lost.reason), { once: true });
-    this.#upkeep = Promise.all([this.#keepUp(), this.#sequences?.run(this.#stopping.signal)]);
+    const { signal } = this.#stopping;
+    this.#upkeep = Promise.all([this.#keepUp(), this.#sequences?.run(signal), this.#mergeKeeper.run(signal)]);
   }
 
   #onCaptureState(state: CaptureState, start: () => Capture): void {
@@ -319,6 +352,7 @@ export class Agent implements AgentControl, AsyncDisposable {
     } else if (state.kind === 'retrying') {
       this.#logger.warn({ err: state.error, retry_ms: state.delayMs }, 'capture is interrupted');
     } else this.#logger.info({ state: state.kind }, 'capture');
+    if (state.kind === 'streaming') this.#mergeKeeper.wake();
   }
 
   async #captureAgain(start: () => Capture): Promise<void> {
@@ -414,11 +448,17 @@ export class Agent implements AgentControl, AsyncDisposable {
       batchRowsMax: apply.batch_rows_max,
       causalWaitMs: apply.causal_wait_ms,
       onError: apply.on_error,
-      isReplicated: (schema, table) => isTableIncluded(tables, schema, table),
+      isReplicated: (schema, table) => isRegistryTable(schema, table) || isTableIncluded(tables, schema, table),
       leadLimits: (origin) => this.#leadLimits(origin),
-      onHeartbeat: ({ region_id, delays_ms }, delayMs) => {
+      onHeartbeat: ({ region_id, delays_ms, merges }, delayMs) => {
+        if (region_id !== region && merges) this.#mergeKeeper.heard(region_id);
         if (region_id !== region) this.#activities.get(region_id)?.drift.record(delayMs, delays_ms[region] ?? null);
       },
+      merges: {
+        registry: async () => await readKnownMerges({ region, database: this.#control, sandbox: this.#sandbox }),
+        functions: async (requests) => await this.#sandbox.merge(requests),
+      },
+      publishedTo: () => this.#capture?.publishedTo,
       isPaused: (origin) => this.#isPaused(origin) || this.#gates.isClosed(origin),
       confirmedLsn: () => this.#capture?.durableLsn ?? 0n,
       onState: (state) => this.#onApplyState(state),
@@ -433,6 +473,8 @@ export class Agent implements AgentControl, AsyncDisposable {
       onBatch: (origin, items) => {
         const activity = this.#activities.get(origin);
         activity?.batch(items, Date.now());
+        const ofRegistry = items.find(touchesRegistry);
+        if (ofRegistry !== undefined) this.#mergeKeeper.applied(origin, positionEpoch(ofRegistry.position));
         const acked = activity?.lastAckedEventId ?? null;
         if (origin !== region && acked !== null) this.#links.acknowledged(linkId(origin, region), acked);
       },
@@ -697,6 +739,20 @@ function ownBaseline(state: BaselineState): OwnBaseline | null {
     case 'failed':
       return null;
   }
+}
+
+/** In a sandbox of its own: an agent whose tables merge by no function keeps no thread for one. */
+const checkFunction: FunctionCheck = async (version) => {
+  await using sandbox = new MergeSandbox();
+  await sandbox.check(version);
+};
+
+function touchesRegistry(item: LaneItem): boolean {
+  return item.kind === 'giant' || (item.kind === 'transaction' && item.source.events.some(isOfRegistry));
+}
+
+function isOfRegistry({ schema_name, table_name }: ChangeEvent): boolean {
+  return isRegistryTable(schema_name, table_name);
 }
 
 function quarantineProblem(source: string, events: number): Problem {

@@ -45,7 +45,7 @@ export function conflictStatement(query: ConflictQuery): { readonly text: string
            order by resolved_at desc, conflict_id desc limit ${limit + 1})`;
   const images = IMAGES.map((column) => `case when fits then ${column}::text end as ${column}`).join(', ');
   const size = IMAGES.map((column) => `coalesce(pg_column_size(${column}), 0)`).join(' + ');
-  const text = `select conflict_id, event_id_a, event_id_b, schema_name, table_name, resolution_strategy, winner_event_id,
+  const text = `select conflict_id, event_id_a, event_id_b, schema_name, table_name, resolution_strategy, merge_version, winner_event_id,
             loser_origin, winner_origin, lpad(loser_hlc::text, 19, '0') as loser_hlc, lpad(winner_hlc::text, 19, '0') as winner_hlc,
             provisional, provisional_reason, constraint_name, parent_table, to_char(resolved_at at time zone 'UTC', ${ISO}) as resolved_at, fits, ${images}
        from (select c.*, row_number() over newest = 1 or sum(${size}) over newest <= ${PAGE_BYTES_MAX} as fits
@@ -83,6 +83,7 @@ function toConflict(row: TextRow): Conflict {
     table_name: String(row.table_name),
     row_pk: image(row.row_pk),
     resolution_strategy: String(row.resolution_strategy),
+    merge_version: row.merge_version ?? null,
     winner_event_id: row.winner_event_id ?? null,
     resolved_at: String(row.resolved_at),
     image_a: image(row.image_a),

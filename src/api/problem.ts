@@ -28,6 +28,12 @@ export type ProblemBody = {
 const STATUS: Partial<Record<ErrorCode, number>> = {
   'SYN-A020': 404,
   'SYN-A021': 422,
+  'SYN-A080': 422,
+  'SYN-A081': 422,
+  'SYN-A082': 422,
+  'SYN-A083': 422,
+  'SYN-A084': 422,
+  'SYN-P012': 422,
   'SYN-T001': 404,
   'SYN-T002': 409,
   'SYN-T003': 401,
@@ -35,6 +41,12 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   'SYN-T005': 400,
   'SYN-T008': 404,
   'SYN-T010': 500,
+  'SYN-T100': 404,
+  'SYN-T101': 422,
+  'SYN-T102': 422,
+  'SYN-T103': 404,
+  'SYN-T104': 409,
+  'SYN-T105': 409,
 };
 
 export function statusOf(error: SynclineError): number {

@@ -3,25 +3,26 @@
 
 import Type, { type Static } from 'typebox';
 
-const closed = { additionalProperties: false } as const;
-const nullable = <T extends Parameters<typeof Type.Union>[0][number]>(type: T) => Type.Union([type, Type.Null()]);
-const Time = Type.String({ description: 'ISO 8601, UTC, in microseconds where they are known' });
+export const closed = { additionalProperties: false } as const;
+export const nullable = <T extends Parameters<typeof Type.Union>[0][number]>(type: T) =>
+  Type.Union([type, Type.Null()]);
+export const Time = Type.String({ description: 'ISO 8601, UTC, in microseconds where they are known' });
 const Uuid = Type.String({ pattern: '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' });
 const Count = Type.Integer({ minimum: 0 });
-const Region = Type.String({ pattern: '^[a-z0-9-]{1,32}$' });
+export const Region = Type.String({ pattern: '^[a-z0-9-]{1,32}$' });
 const Image = nullable(
   Type.Record(Type.String(), nullable(Type.String()), { description: "Column to value, in PostgreSQL's own text" }),
 );
-const NAME_MAX = 300;
+export const NAME_MAX = 300;
 
 export const LIMIT_MAX = 1_000;
 const LIMIT_DEFAULT = 100;
 
-const Paging = {
+export const Paging = {
   limit: Type.Integer({ minimum: 1, maximum: LIMIT_MAX, default: LIMIT_DEFAULT }),
   cursor: Type.Optional(Type.String({ maxLength: 200, description: 'next_cursor of the page before' })),
 };
-const page = <T extends Parameters<typeof Type.Array>[0]>(item: T) =>
+export const page = <T extends Parameters<typeof Type.Array>[0]>(item: T) =>
   Type.Object({ items: Type.Array(item), next_cursor: nullable(Type.String()) });
 
 export const Problem = Type.Object({ code: Type.String(), detail: Type.String(), table: Type.Optional(Type.String()) });
@@ -127,6 +128,9 @@ export const Conflict = Type.Object({
   table_name: Type.String(),
   row_pk: Image,
   resolution_strategy: Type.String(),
+  merge_version: Type.Union([Type.String(), Type.Null()], {
+    description: 'The version of the merge rule by which it ended; null for last writer wins.',
+  }),
   winner_event_id: nullable(Uuid),
   resolved_at: Time,
   image_a: Image,

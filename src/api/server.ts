@@ -26,6 +26,7 @@ import { StandingConnection } from '../platform/standing-connection.ts';
 import { Access, type Role } from './access.ts';
 import { addHealthRoutes } from './health-routes.ts';
 import { addListRoutes } from './list-routes.ts';
+import { addMergeRoutes } from './merge-routes.ts';
 import { PROBLEM_TYPE, problemOf } from './problem.ts';
 import { addRegionRoutes } from './region-routes.ts';
 import { addTopologyRoutes } from './topology-routes.ts';
@@ -79,6 +80,7 @@ export class ApiServer implements AsyncDisposable {
       addTopologyRoutes(this.#app, context);
       addRegionRoutes(this.#app, context);
       addListRoutes(this.#app, context);
+      addMergeRoutes(this.#app, context);
       addHealthRoutes(this.#app, context);
     });
   }

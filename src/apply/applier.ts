@@ -9,7 +9,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ChangeEvent, isoToMicros } from '../change/change-event.ts';
 import { HLC_MAX, type Hlc, hlcFromMicros } from '../change/hlc.ts';
-import type { Seen } from '../change/position.ts';
+import type { Position, Seen } from '../change/position.ts';
 import type { Heartbeat } from '../change/stream-record.ts';
 import { DatabaseClock } from '../clock/database-clock.ts';
 import type { NoteStore } from '../clock/note-store.ts';
@@ -25,7 +25,7 @@ import { type RunState, runLoop } from '../platform/run-loop.ts';
 import type { ApplyPort, Mark } from './apply-port.ts';
 import type { OnError } from './batch-planner.ts';
 import { type EventAt, readEvent } from './event-at.ts';
-import { type AppliedReport, Lane, type RetryOutcome } from './lane.ts';
+import { type AppliedReport, Lane, type LaneOptions, type RetryOutcome } from './lane.ts';
 import type { LaneItem } from './lane-item.ts';
 import { LaneLoop } from './lane-loop.ts';
 import type { LeadLimits } from './lead-gate.ts';
@@ -59,6 +59,10 @@ export type ApplierOptions = {
   readonly causalWaitMs: number;
   readonly onError: OnError;
   readonly isReplicated: (schema: string, table: string) => boolean;
+  /** What tables merge by, and who runs the functions of it. */
+  readonly merges: NonNullable<LaneOptions['merges']>;
+  /** Where the own stream ends by what is published; null for nothing, undefined where that is not known. */
+  readonly publishedTo: () => Position | null | undefined;
   readonly isPaused: (origin: string) => boolean;
   /** How far ahead of the local clock the events of a link may be. */
   readonly leadLimits: (origin: string) => LeadLimits;
@@ -93,6 +97,11 @@ export class Applier {
 
   get marks(): Seen {
     return this.#lane?.marks ?? {};
+  }
+
+  /** As in `Lane`; null while there is none. */
+  get trackedFrom(): Hlc | null {
+    return this.#lane?.trackedFrom ?? null;
   }
 
   mark(origin: string): Mark | undefined {
@@ -132,7 +141,7 @@ export class Applier {
     const { region, peers, ledger, stability, logOf } = this.#options;
     await using session = await this.#options.openSession();
     ledger.reset(await session.notes.notesAbove(0n));
-    const { isReplicated, onApplied, onError } = this.#options;
+    const { isReplicated, onApplied, onError, merges } = this.#options;
     const readers: StreamReader[] = [];
     const returning: Promise<void>[] = [];
     const ended = new AbortController();
@@ -141,7 +150,7 @@ export class Applier {
       return reader === undefined ? null : await readEvent(reader, place);
     };
     const { port, orphans } = session;
-    const options = { region, onError, isReplicated, onApplied, eventAt, orphans };
+    const options = { region, onError, isReplicated, onApplied, eventAt, orphans, merges };
     const lane = new Lane(port, ledger, stability, options);
     await lane.open();
     this.#lane = lane;
@@ -170,7 +179,8 @@ export class Applier {
   }
 
   #loop(port: ApplyPort, lane: Lane, consumers: readonly LinkConsumer[]): LaneLoop {
-    const { region, stability, batchRowsMax, confirmedLsn, isPaused, leadLimits, onFault, onBatch } = this.#options;
+    const { region, stability, batchRowsMax, confirmedLsn, isPaused, leadLimits, onFault, onBatch, publishedTo } =
+      this.#options;
     return new LaneLoop({
       region,
       lane,
@@ -179,6 +189,7 @@ export class Applier {
       consumers,
       batchRowsMax,
       confirmedLsn,
+      publishedTo,
       isPaused,
       leadLimits,
       clock: this.#clock,

@@ -13,6 +13,7 @@ import type { Hlc } from '../change/hlc.ts';
 import type { Position, Seen } from '../change/position.ts';
 import type { Version } from '../change/version.ts';
 import type { OwnHistory } from '../clock/own-history.ts';
+import type { Validity } from '../resolve/known-merges.ts';
 
 /** The canonical text of a row's key within its table: equal texts are equal rows by the key index's own rule. */
 export type RowKey = string;
@@ -129,6 +130,8 @@ export type ConflictEntry = {
   readonly table_name: string;
   readonly row_pk: Image;
   readonly resolution_strategy: string;
+  /** The version of the merge rule that the winner names; null for last writer wins. */
+  readonly merge_version: string | null;
   readonly winner_event_id: string | null;
   readonly loser: Version;
   readonly winner: Version;
@@ -182,6 +185,34 @@ export type Note = {
   /** The running maximum of all stamps applied. */
   readonly max_hlc: Hlc;
 };
+
+/** An event in the history of a row that merges; its rule is named, not held. */
+export type HistoryEntry = {
+  readonly version: Version;
+  readonly position: Position;
+  readonly index: number;
+  readonly event_id: string;
+  readonly seen: Seen;
+  readonly before: Image | null;
+  readonly after: Image | null;
+  readonly merge: string | undefined;
+};
+
+/** What is kept of a row that merges: see `merged-row.ts`. `state` is null where only events are. */
+export type KeptMerge = { readonly state: string | null; readonly events: readonly HistoryEntry[] };
+
+export type MergeEntry = {
+  readonly key: RowKey;
+  readonly pk: Image;
+  /** The highest stamp of its events. */
+  readonly hlc: Hlc;
+  readonly state: string;
+  /** Up to where the own stream must have come back before the row is to be looked at again; null where it need not be. */
+  readonly visit_at: bigint | null;
+};
+
+/** A row that merges, wherever it is. */
+export type MergeKey = Pick<MergeEntry, 'key' | 'pk' | 'hlc'> & { readonly schema: string; readonly table: string };
 
 export interface ApplyTransaction {
   /** Canonical texts of keys, for shapes with `keyNeedsDatabase`. */
@@ -244,6 +275,24 @@ export interface ApplyTransaction {
   supersedeQuarantine(shape: TableShape, origin: string, rows: readonly { key: RowKey; hlc: Hlc }[]): Promise<void>;
   /** Keys of this table that are on the quarantine list. */
   quarantinedKeys(shape: TableShape): Promise<Set<RowKey>>;
+  /** A position of the WAL of now: local commits on rows that are locked by this transaction are below it. */
+  walPosition(): Promise<bigint>;
+  /** What is kept of these rows; `EVERY_ROW` stands for the events on all rows. Rows of which nothing is are absent. */
+  merges(shape: TableShape, keys: readonly RowKey[]): Promise<Map<RowKey, KeptMerge>>;
+  /** The rows of the table of which anything is kept. */
+  mergeKeys(shape: TableShape): Promise<{ key: RowKey; pk: Image }[]>;
+  addHistory(shape: TableShape, key: RowKey, entries: readonly HistoryEntry[]): Promise<void>;
+  putMerges(shape: TableShape, rows: readonly MergeEntry[]): Promise<void>;
+  /** Drops events of rows up to a version; with `whole`, all that is kept of the row. */
+  dropHistory(
+    shape: TableShape,
+    rows: readonly { readonly key: RowKey; readonly upTo: Version; readonly whole: boolean }[],
+  ): Promise<void>;
+  /** Whether each image could be in the table: types, lengths, ranges, NOT NULL and CHECK. */
+  areValid(
+    shape: TableShape,
+    rows: readonly { readonly image: Image; readonly validity: Validity }[],
+  ): Promise<boolean[]>;
   putLooks(looks: readonly LookAgain[]): Promise<void>;
   removeLooks(lookIds: readonly string[]): Promise<void>;
   removeQuarantine(eventIds: readonly string[]): Promise<void>;
@@ -269,6 +318,10 @@ export interface ApplyPort {
   loadMarks(): Promise<Mark[]>;
   /** What the database's clock shows now, Unix µs: the one that stamps local commits. */
   clockMicros(): Promise<bigint>;
+  /** Rows that merge and are to be looked at again, as far as the own stream has come back up to that position. */
+  mergesToVisit(echoedLsn: bigint, limit: number): Promise<MergeKey[]>;
+  /** Rows that merge and have events stamped at or below it. */
+  mergesToPrune(stable: Hlc, limit: number): Promise<MergeKey[]>;
   /** The parked rows of all tables. */
   parkedKeys(): Promise<ParkedKey[]>;
   /** Intents to look again whose transactions in progress have all ended. */

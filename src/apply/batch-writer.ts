@@ -31,6 +31,7 @@ import {
 } from './apply-port.ts';
 import { keyImage, provisionalEntry, rowLossEntry, type Side } from './conflicts.ts';
 import { type Current, echoTakes, eventWins, isParkedAbove, tupleVersion } from './decide.ts';
+import type { MergeWriter } from './merge-writer.ts';
 import type { ChainLink, RowOp, Step, TableStep } from './net-change.ts';
 import type { ParkedKeys } from './parked-keys.ts';
 import { type ArrivingRow, Parking } from './parking.ts';
@@ -54,12 +55,21 @@ export type StandingRow = {
   readonly parked: ParkedRow | undefined;
 };
 
+/** What the lane has in mind of what was applied before. */
+export type WriterMemory = {
+  readonly unsettled: UnsettledEvents;
+  readonly stability: Stability;
+  readonly parked: ParkedKeys;
+};
+
 /** What became of a row that was to be written; `raced`: the foreground inserted one first, so it has to be looked at again. */
 export type Placing = 'placed' | 'parked' | 'raced';
 
 export class BatchWriter {
   readonly transaction: ApplyTransaction;
   readonly parking: Parking;
+  /** Writes the tables that merge. */
+  readonly merging: MergeWriter;
   readonly #exact: boolean;
   readonly #self: string;
   readonly #origin: string;
@@ -78,12 +88,12 @@ export class BatchWriter {
     transaction: ApplyTransaction,
     { self, origin }: { readonly self: string; readonly origin: string },
     guard: Guard,
-    unsettled: UnsettledEvents,
-    stability: Stability,
-    parked: ParkedKeys,
+    { unsettled, stability, parked }: WriterMemory,
     exact: boolean,
+    makeMerging: (writer: BatchWriter) => MergeWriter,
   ) {
     this.transaction = transaction;
+    this.merging = makeMerging(this);
     this.#exact = exact;
     this.parking = new Parking(transaction, parked, {
       origin,
@@ -108,8 +118,22 @@ export class BatchWriter {
       else {
         // In the order in which the source's transactions came to them: this region's own lock them in the same order,
         // most likely, and any other would let the lane and a busy foreground deadlock again and again.
-        await this.#writeTables([...step.tables.values()]);
+        const tables = [...step.tables.values()];
+        await this.#writeTables(tables.filter(({ shape }) => !this.merging.isTracked(shape)));
+        for (const { shape, ops } of tables)
+          if (this.merging.isTracked(shape)) await this.merge(shape, [...ops.values()]);
       }
+    }
+  }
+
+  /** Brings rows of a table that merges to their folds. */
+  async merge(shape: TableShape, ops: readonly RowOp[]): Promise<void> {
+    for (const op of ops) this.judge(shape, op);
+    const written = await this.merging.rows(shape, ops);
+    for (const { key, last } of ops) {
+      const isThere = written.get(key);
+      if (isThere === true) this.wrote(shape, key, last);
+      if (isThere === false) this.buried(shape, key, last);
     }
   }
 
@@ -400,21 +424,25 @@ export class BatchWriter {
   async #truncate(shape: TableShape, link: ChainLink): Promise<void> {
     const version: Version = { hlc: link.source.hlc, origin: this.#origin };
     this.judgeTruncate(shape, link);
-    await this.emptyTable(shape, link, (current) => current !== null && eventWins(current, undefined, version));
+    const emptyTable = async (): Promise<void> =>
+      await this.emptyTable(shape, link, (current) => current !== null && eventWins(current, undefined, version));
+    if (this.merging.isTracked(shape)) return await this.merging.truncate(shape, link, emptyTable);
+    await emptyTable();
     this.#looks.push(lookAt(shape, EVERY_ROW, {}, version, null));
   }
 
   /** Judges a row's events against those that passed the lane before. */
   judge(shape: TableShape, op: RowOp): void {
     for (const loss of this.#unsettled.judge(shape, op.key, op.chain)) {
-      this.conflicts.push(provisionalEntry(loss, op.pk));
+      this.conflicts.push(provisionalEntry(loss, op.pk, this.merging.describe(loss.winner.merge)));
     }
   }
 
   /** Judges a TRUNCATE against all events of its table that passed the lane before. */
   judgeTruncate(shape: TableShape, link: ChainLink): void {
     for (const loss of this.#unsettled.judgeTruncate(shape, link)) {
-      this.conflicts.push(provisionalEntry(loss, keyImage(shape, loss.key)));
+      const merged = this.merging.describe(loss.winner.merge);
+      this.conflicts.push(provisionalEntry(loss, keyImage(shape, loss.key), merged));
     }
   }
 

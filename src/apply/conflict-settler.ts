@@ -9,22 +9,33 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { ChangeEvent } from '../change/change-event.ts';
 import type { ApplyPort, ConflictEntry, ConflictHorizon } from './apply-port.ts';
-import { conflictId, eventIdOf, settledEntry } from './conflicts.ts';
+import { conflictId, eventIdOf, type Merged, settledEntry } from './conflicts.ts';
 import type { EventAt } from './event-at.ts';
 import { type Passed, type RowLoss, type UnsettledEvents, versionOf } from './unsettled-events.ts';
 
 const RECORDS_PER_STATEMENT = 500;
 
+/** What came of those of the losses that last writer wins does not settle. */
+export type MergedOf = (losses: readonly RowLoss[]) => Promise<ReadonlyMap<RowLoss, Merged>>;
+
 export class ConflictSettler {
   readonly #port: ApplyPort;
   readonly #unsettled: UnsettledEvents;
   readonly #eventAt: EventAt;
+  readonly #merged: MergedOf;
   #horizon: ConflictHorizon;
 
-  constructor(port: ApplyPort, unsettled: UnsettledEvents, eventAt: EventAt, horizon: ConflictHorizon) {
+  constructor(
+    port: ApplyPort,
+    unsettled: UnsettledEvents,
+    eventAt: EventAt,
+    merged: MergedOf,
+    horizon: ConflictHorizon,
+  ) {
     this.#port = port;
     this.#unsettled = unsettled;
     this.#eventAt = eventAt;
+    this.#merged = merged;
     this.#horizon = horizon;
   }
 
@@ -57,11 +68,12 @@ export class ConflictSettler {
         event_id_b: eventIdOf(winner),
       })),
     );
+    const open = left.flatMap((id) => byId.get(id) ?? []);
+    const merged = await this.#merged(open);
     const entries: ConflictEntry[] = [];
-    for (const id of left) {
-      const loss = byId.get(id);
-      if (loss !== undefined)
-        entries.push(settledEntry(loss, await this.#event(loss.loser), await this.#event(loss.winner)));
+    for (const loss of open) {
+      const { loser, winner } = loss;
+      entries.push(settledEntry(loss, await this.#event(loser), await this.#event(winner), merged.get(loss) ?? null));
     }
     if (entries.length > 0) await this.#port.putConflicts(entries);
   }

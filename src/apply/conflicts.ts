@@ -23,15 +23,23 @@ export function eventIdOf({ source, index }: Passed): string {
   return eventId(source.hlc, source.origin, source.position, index);
 }
 
+/** What came of a loss in a table that merges: the row behind the winner's step, which is known once nothing changes it. */
+export type Merged = { readonly strategy: string; readonly result: { readonly image: Image | null } | null };
+
 /** The record of a loss as far as its events are at hand; `pk` where the loser is not. */
-export function provisionalEntry(loss: RowLoss, pk: Image): ConflictEntry {
-  return entry(loss, loss.loser.event, loss.winner.event, pk, true);
+export function provisionalEntry(loss: RowLoss, pk: Image, merged: Merged | null): ConflictEntry {
+  return entry(loss, loss.loser.event, loss.winner.event, pk, true, merged);
 }
 
 /** The record of a settled loss; it stays provisional where the log does not hold its events any more. */
-export function settledEntry(loss: RowLoss, loser: ChangeEvent | null, winner: ChangeEvent | null): ConflictEntry {
-  if (loser !== null && winner !== null) return entry(loss, loser, winner, {}, false);
-  const known = entry(loss, loser, winner, keyImage(loss.shape, loss.key), true);
+export function settledEntry(
+  loss: RowLoss,
+  loser: ChangeEvent | null,
+  winner: ChangeEvent | null,
+  merged: Merged | null,
+): ConflictEntry {
+  if (loser !== null && winner !== null) return entry(loss, loser, winner, {}, false, merged);
+  const known = entry(loss, loser, winner, keyImage(loss.shape, loss.key), true, merged);
   return { ...known, provisional_reason: 'forgotten' };
 }
 
@@ -47,6 +55,7 @@ function entry(
   won: ChangeEvent | null,
   pk: Image,
   provisional: boolean,
+  merged: Merged | null,
 ): ConflictEntry {
   const winnerImage = won === null ? null : imageOf(winner, won);
   return {
@@ -56,16 +65,18 @@ function entry(
     schema_name: shape.schema,
     table_name: shape.table,
     row_pk: lost === null ? pk : pkOf(shape, loser, lost),
-    resolution_strategy: 'lww',
+    resolution_strategy: merged?.strategy ?? 'lww',
+    merge_version: winner.merge ?? null,
     winner_event_id: eventIdOf(winner),
     loser: versionOf(loser),
     winner: versionOf(winner),
     image_a: lost === null ? null : imageOf(loser, lost),
     image_b: winnerImage,
-    base_image: lost?.before_image ?? null,
-    result_image: winnerImage,
+    // What is merged with is what the winner had found.
+    base_image: (merged === null ? lost : won)?.before_image ?? null,
+    result_image: merged === null ? winnerImage : (merged.result?.image ?? null),
     provisional,
-    provisional_reason: lost === null || won === null ? 'images' : null,
+    provisional_reason: lost === null || won === null || merged?.result === null ? 'images' : null,
   };
 }
 
@@ -87,6 +98,7 @@ export function rowLossEntry(shape: TableShape, key: RowKey, pk: Image, loser: S
     table_name: shape.table,
     row_pk: pk,
     resolution_strategy: 'lww',
+    merge_version: null,
     winner_event_id: winner.event_id,
     loser: loser.version,
     winner: winner.version,

@@ -41,6 +41,7 @@ export class EchoWriter {
   }
 
   async #rows(shape: TableShape, ops: readonly RowOp[]): Promise<void> {
+    if (this.#writer.merging.isTracked(shape)) return await this.#writer.merge(shape, ops);
     for (const op of ops) {
       this.#writer.judge(shape, op);
     }
@@ -126,7 +127,9 @@ export class EchoWriter {
 
   async #truncate(shape: TableShape, link: ChainLink): Promise<void> {
     this.#writer.judgeTruncate(shape, link);
-    await this.#writer.emptyTable(shape, link, echoTakes);
+    const emptyTable = async (): Promise<void> => await this.#writer.emptyTable(shape, link, echoTakes);
+    if (this.#writer.merging.isTracked(shape)) await this.#writer.merging.truncate(shape, link, emptyTable);
+    else await emptyTable();
   }
 }
 

@@ -10,6 +10,7 @@
  * What is wrong with the connection ends the run; its owner reconnects and starts another.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Position } from '../change/position.ts';
 import type { DatabaseClock } from '../clock/database-clock.ts';
 import type { Stability } from '../clock/stability.ts';
 import { fail, isInfrastructure, sqlStateOf } from '../platform/errors.ts';
@@ -31,6 +32,9 @@ const RECHECK_MS = 2;
 const IDLE_MS = 200;
 const LOOK_PERIOD_MS = 200;
 const PRUNE_PERIOD_MS = 1_000;
+/** Then other streams have their turn. */
+const PRUNE_MS_MAX = 200;
+const VISIT_PERIOD_MS = 50;
 const SETTLE_PERIOD_MS = 500;
 const PRUNE_ROWS_MAX = 10_000;
 const BROKEN_RETRY_MS = 5_000;
@@ -57,6 +61,8 @@ export type LaneLoopOptions = {
   readonly clock: DatabaseClock;
   readonly onBatch: (origin: string, items: readonly LaneItem[], durationMs: number) => void;
   /** The next command of an operator for the lane, if there is one. */
+  /** Where the own stream ends by what is published; null for nothing, undefined where that is not known. */
+  readonly publishedTo: () => Position | null | undefined;
   readonly nextCommand: () => (() => Promise<void>) | undefined;
   readonly nowMs?: () => number;
 };
@@ -70,6 +76,8 @@ type Turn = {
   broken: boolean;
   /** Its next event is too far ahead of the local clock. */
   held: boolean;
+  /** Where the own stream ended when the batch that begins there was looked at first. */
+  ownTo?: { readonly before: Position; readonly to: Position | null };
 };
 
 export class LaneLoop {
@@ -80,6 +88,9 @@ export class LaneLoop {
   #nextSettleMs = 0;
   #nextConflictsMs = 0;
   #nextPruneMs = 0;
+  #nextVisitMs = 0;
+  /** How far the own stream had come back when rows that merge were last looked at. */
+  #visitedLsn = 0n;
 
   constructor(options: LaneLoopOptions) {
     this.#options = options;
@@ -121,6 +132,12 @@ export class LaneLoop {
       // What is still unsettled met a lock, or a user who was quicker.
       this.#nextSettleMs = lane.isUnsettled ? now + YIELD_MS_MAX : 0;
     }
+    if (now >= this.#nextVisitMs && lane.echoedLsn > this.#visitedLsn) {
+      const lsn = lane.echoedLsn;
+      const visited = await this.#yielding(async () => await lane.visitMerges());
+      if (visited === 0) this.#visitedLsn = lsn;
+      this.#nextVisitMs = now + VISIT_PERIOD_MS;
+    }
     if (now >= this.#nextConflictsMs) {
       this.#nextConflictsMs = now + SETTLE_PERIOD_MS;
       await this.#yielding(async () => await lane.settleConflicts());
@@ -132,6 +149,7 @@ export class LaneLoop {
       const stable = watermark < echoed ? watermark : echoed;
       await this.#yielding(async () => {
         await port.prune(stable, this.#options.confirmedLsn(), PRUNE_ROWS_MAX);
+        while ((await lane.pruneMerges(stable)) > 0 && this.#nowMs() < now + PRUNE_MS_MAX);
       });
     }
   }
@@ -161,8 +179,29 @@ export class LaneLoop {
     if (due.kind === 'ahead') return await this.#stayBehind(turn, due);
     if (due.kind !== 'batch') return false;
     const items = consumer.origin === region ? await lane.ownDue(due.items) : due.items;
-    if (items.length === 0) return false;
+    if (items.length === 0 || !this.#isOwnIn(turn, items)) return false;
     return await this.#apply(turn, items);
+  }
+
+  /**
+   * Whether the own stream is in up to where it ended when this batch of another region was first looked at. An event can
+   * hold local writes of this region that its origin knows through a third one only, and says nothing of. In a row that
+   * merges they would count twice, once in the event and once as what is not captured yet.
+   */
+  #isOwnIn(turn: Turn, items: readonly LaneItem[]): boolean {
+    const { lane, region, publishedTo } = this.#options;
+    const { origin } = turn.consumer;
+    const [first] = items;
+    if (first === undefined || origin === region || !lane.touchesMerges(items)) return true;
+    if (turn.ownTo?.before !== first.position) {
+      const to = publishedTo();
+      if (to === undefined)
+        return this.#turns.every((each) => each.consumer.origin !== region || each.consumer.waiting === 0);
+      turn.ownTo = { before: first.position, to };
+    }
+    const { to } = turn.ownTo;
+    const mark = lane.mark(region)?.position;
+    return to === null || (mark !== undefined && mark >= to);
   }
 
   async #apply(turn: Turn, items: readonly LaneItem[]): Promise<boolean> {

@@ -10,7 +10,8 @@
  * is quarantined.
  */
 import { type ChangeEvent, isoToMicros, keptMicros } from '../change/change-event.ts';
-import { type Hlc, hlcMicrosCeil } from '../change/hlc.ts';
+import { type Hlc, hlcFromMicros, hlcMicrosCeil } from '../change/hlc.ts';
+import { isRegistryTable } from '../change/merge-registry.ts';
 import { type Position, positionEpoch, type Seen } from '../change/position.ts';
 import { compareVersions } from '../change/version.ts';
 import type { BatchToken, NotesLedger } from '../clock/notes-ledger.ts';
@@ -18,10 +19,13 @@ import { echoedLsn, isLost, type OwnHistory, seenOfOwn } from '../clock/own-hist
 import type { Stability } from '../clock/stability.ts';
 import { invariant } from '../platform/assert.ts';
 import { isDataFault as blamesData, fail, isInfrastructure, SynclineError, sqlStateOf } from '../platform/errors.ts';
+import type { KnownMerges } from '../resolve/known-merges.ts';
 import type {
   ApplyPort,
   ApplyTransaction,
+  ConflictHorizon,
   Mark,
+  MergeKey,
   OwnCommit,
   QuarantineEntry,
   RowKey,
@@ -29,21 +33,30 @@ import type {
 } from './apply-port.ts';
 import { BatchPlanner, EventFailure, type PlannerOptions } from './batch-planner.ts';
 import { BatchWriter } from './batch-writer.ts';
-import { ConflictSettler } from './conflict-settler.ts';
+import { ConflictSettler, type MergedOf } from './conflict-settler.ts';
+import type { Merged } from './conflicts.ts';
 import { echoGuard, remoteGuard } from './decide.ts';
 import { EchoWriter } from './echo-writer.ts';
 import type { EventAt } from './event-at.ts';
 import { hlcOf, type LaneItem } from './lane-item.ts';
 import { LookAgainRunner } from './look-again.ts';
+import { MergeMemory } from './merge-memory.ts';
+import { MergeRules } from './merge-rules.ts';
+import { type MergeFunctions, type MergeView, MergeWriter } from './merge-writer.ts';
 import type { SourceTransaction, Step } from './net-change.ts';
 import { ParkedKeys } from './parked-keys.ts';
 import { isClaimViolation, ParkedSettler } from './parked-settler.ts';
 import type { Poison } from './quarantine-entry.ts';
 import { type OrphanLook, REMOVED_PER_LOOK, type RemovedParent, RemovedParents } from './removed-parents.ts';
-import { NO_HORIZON, PassedBatch, UnsettledEvents } from './unsettled-events.ts';
+import { NO_HORIZON, PassedBatch, type RowLoss, UnsettledEvents, versionOf } from './unsettled-events.ts';
 
 /** How often an exact replay is made again because a user took a value between the look and the write. */
 const CLAIM_RACES_MAX = 16;
+
+/** Rows that merge and are looked at again in one go. */
+const MERGES_PER_TRANSACTION = 500;
+/** Stands for the own stream's epoch until it is known. */
+const FIRST_EPOCH = '0'.repeat(19);
 
 export type LaneOptions = PlannerOptions & {
   readonly region: string;
@@ -54,6 +67,8 @@ export type LaneOptions = PlannerOptions & {
   readonly unsettledMax?: number;
   /** Looks for rows whose parent is gone. */
   readonly orphans?: OrphanLook;
+  /** What tables merge by, and who runs the functions of it. */
+  readonly merges?: { readonly registry: () => Promise<KnownMerges>; readonly functions: MergeFunctions };
 };
 
 export type AppliedReport = {
@@ -82,6 +97,9 @@ export class Lane {
   #unsettled: UnsettledEvents;
   #settler: ConflictSettler;
   #own: OwnHistory | null = null;
+  readonly #rules: MergeRules;
+  readonly #merges: MergeMemory;
+  #trackedFrom: Hlc | null = null;
 
   constructor(port: ApplyPort, ledger: NotesLedger, stability: Stability, options: LaneOptions) {
     this.#port = port;
@@ -89,12 +107,94 @@ export class Lane {
     this.#stability = stability;
     this.#options = options;
     this.#planner = new BatchPlanner(port, options);
+    this.#rules = new MergeRules(options.merges?.registry);
+    this.#merges = new MergeMemory(this.#rules);
     const makeWriter = (transaction: ApplyTransaction, origin: string): BatchWriter =>
-      this.#writer(transaction, origin, {}, true);
+      this.#writer(transaction, origin, {}, true, { seen: this.marks, isEcho: origin === options.region });
     this.#looks = new LookAgainRunner(port, stability, makeWriter, this.#parked, () => this.#unsettled);
     this.#parkedSettler = new ParkedSettler(port, options.region, this.#parked, makeWriter);
     this.#unsettled = new UnsettledEvents(stability.members, NO_HORIZON, options.unsettledMax);
-    this.#settler = new ConflictSettler(port, this.#unsettled, options.eventAt, NO_HORIZON);
+    this.#settler = this.#newSettler(NO_HORIZON);
+  }
+
+  /** Takes the registry of merge rules as it is now; tables that are tracked from now on are so in every batch to come. */
+  async reloadMerges(): Promise<void> {
+    const isMore = await this.#rules.reload();
+    this.#merges.clear();
+    if (isMore) await this.#tracks();
+  }
+
+  /**
+   * Everything that was applied before a table was tracked is stamped at or below it; null before the lane is open. Once it
+   * is stable everywhere, whatever may be concurrent with an event to come is in the histories.
+   */
+  get trackedFrom(): Hlc | null {
+    return this.#trackedFrom;
+  }
+
+  async #tracks(): Promise<void> {
+    const now = hlcFromMicros(await this.#port.clockMicros());
+    const { max_hlc } = this.#ledger.newest;
+    this.#trackedFrom = max_hlc > now ? max_hlc : now;
+  }
+
+  /** Whether these items change rows that merge. */
+  touchesMerges(items: readonly LaneItem[]): boolean {
+    if (!this.#rules.areAny) return false;
+    return items.some((item) => {
+      if (item.kind === 'heartbeat') return false;
+      if (item.kind === 'giant') return true;
+      return item.source.events.some((event) =>
+        this.#rules.isTracked({ schema: event.schema_name, table: event.table_name }),
+      );
+    });
+  }
+
+  /**
+   * Looks again at rows that merge where the own stream has brought by now what was not captured at the last look; returns
+   * how many.
+   */
+  async visitMerges(): Promise<number> {
+    if (!this.#rules.areAny) return 0;
+    const due = await this.#port.mergesToVisit(this.echoedLsn, MERGES_PER_TRANSACTION);
+    await this.#withMerges(due, async (writer, shape, rows) => await writer.visit(shape, rows));
+    return due.length;
+  }
+
+  /** Drops what only events that are not stable need of rows that merge; returns how many rows were looked at. */
+  async pruneMerges(stable: Hlc): Promise<number> {
+    if (!this.#rules.areAny) return 0;
+    // Conflicts that are not settled yet tell what came of them by the history.
+    const undecided = this.#unsettled.undecidedFrom;
+    const upTo = stable < undecided ? stable : undecided - 1n;
+    const due = await this.#port.mergesToPrune(upTo, MERGES_PER_TRANSACTION);
+    await this.#withMerges(due, async (writer, shape, rows) => await writer.prune(shape, rows, upTo));
+    return due.length;
+  }
+
+  /** One transaction for each table, under the region's own name: the rows keep what they are, whoever made them so. */
+  async #withMerges(
+    due: readonly MergeKey[],
+    work: (writer: MergeWriter, shape: TableShape, rows: readonly MergeKey[]) => Promise<void>,
+  ): Promise<void> {
+    for (const [, rows] of Map.groupBy(due, ({ schema, table }) => `${schema} ${table}`)) {
+      const [first] = rows;
+      const shape = first === undefined ? null : await this.#port.shape(first.schema, first.table);
+      if (shape === null) continue;
+      const { region } = this.#options;
+      const highest = rows.reduce((stamp, { hlc }) => (hlc > stamp ? hlc : stamp), 1n);
+      const transaction = await this.#port.begin(region, hlcMicrosCeil(highest));
+      const writer = this.#writer(transaction, region, {}, true, { seen: this.marks, isEcho: false });
+      try {
+        await work(writer.merging, shape, rows);
+        await writer.record(() => new Set());
+        await transaction.commit();
+      } catch (error) {
+        writer.merging.undo();
+        await rollback(transaction);
+        throw error;
+      }
+    }
   }
 
   /** Reads where the database stands. The ledger must hold the database's notes by now. */
@@ -105,12 +205,15 @@ export class Lane {
     await this.#refer();
     this.#own = await this.#port.ownHistory();
     this.#parked.load(await this.#port.parkedKeys());
+    await this.#rules.reload();
+    this.#merges.clear();
+    await this.#tracks();
     for (const mark of await this.#port.loadMarks()) this.#marks.set(mark.origin, mark);
     const horizon = (await this.#port.conflictHorizon()) ?? NO_HORIZON;
-    const { eventAt, unsettledMax, orphans } = this.#options;
+    const { unsettledMax, orphans } = this.#options;
     if (horizon.lost_below > 0n) orphans?.giveUp(null);
     this.#unsettled = new UnsettledEvents(this.#stability.members, horizon, unsettledMax);
-    this.#settler = new ConflictSettler(this.#port, this.#unsettled, eventAt, horizon);
+    this.#settler = this.#newSettler(horizon);
   }
 
   /**
@@ -160,6 +263,34 @@ export class Lane {
     return await this.#settler.run((origin) => this.#marks.get(origin)?.log_offset ?? 0);
   }
 
+  #newSettler(horizon: ConflictHorizon): ConflictSettler {
+    const merged: MergedOf = async (losses) => await this.#merged(losses);
+    return new ConflictSettler(this.#port, this.#unsettled, this.#options.eventAt, merged, horizon);
+  }
+
+  /** Reads what came of losses in tables that merge. */
+  async #merged(losses: readonly RowLoss[]): Promise<Map<RowLoss, Merged>> {
+    const merged = new Map<RowLoss, Merged>();
+    const asked = losses.filter(({ winner }) => winner.merge !== undefined);
+    if (asked.length === 0) return merged;
+    const { region } = this.#options;
+    const transaction = await this.#port.begin(region, 1n);
+    try {
+      const { merging } = this.#writer(transaction, region, {}, true, { seen: this.marks, isEcho: false });
+      for (const [shape, ofTable] of Map.groupBy(asked, (loss) => loss.shape)) {
+        const rows = ofTable.map(({ key, winner }) => ({ key, version: versionOf(winner) }));
+        const results = await merging.results(shape, rows);
+        for (const [place, loss] of ofTable.entries()) {
+          const strategy = this.#rules.strategy(loss.winner.merge ?? '');
+          merged.set(loss, { strategy, result: { image: results[place] ?? null } });
+        }
+      }
+    } finally {
+      await rollback(transaction);
+    }
+    return merged;
+  }
+
   /** Whether nothing stable is left to look at. */
   async #lookForOrphans(): Promise<boolean> {
     await this.#refer();
@@ -183,6 +314,11 @@ export class Lane {
 
   mark(origin: string): Mark | undefined {
     return this.#marks.get(origin);
+  }
+
+  /** How far in this database's WAL its own stream has come back. */
+  get echoedLsn(): bigint {
+    return this.#own === null ? 0n : echoedLsn(this.#own, this.#marks.get(this.#options.region)?.position);
   }
 
   /** Marks of all origins, the own stream's included. */
@@ -211,6 +347,12 @@ export class Lane {
       await this.apply(origin, fresh.slice(giantAt, giantAt + 1));
       return await this.apply(origin, fresh.slice(giantAt + 1));
     }
+    // What comes behind a change of the registry may go by it.
+    const registryAt = fresh.findIndex(touchesRegistry);
+    if (registryAt >= 0 && registryAt < fresh.length - 1) {
+      await this.apply(origin, fresh.slice(0, registryAt + 1));
+      return await this.apply(origin, fresh.slice(registryAt + 1));
+    }
     try {
       await this.#attempt(origin, fresh, new Map(), false);
     } catch (error) {
@@ -218,6 +360,7 @@ export class Lane {
       this.#port.forgetShapes();
       for (const item of fresh) await this.#applyExactly(origin, item);
     }
+    if (registryAt >= 0) await this.reloadMerges();
   }
 
   /** Looks again at removals that found no row; returns how many intents were settled. */
@@ -293,7 +436,8 @@ export class Lane {
     const transaction = await this.#port.begin(entry.origin, hlcMicrosCeil(entry.hlc));
     try {
       const { steps } = await this.#planner.plan(transaction, [source], new Map(), true);
-      const writer = this.#writer(transaction, entry.origin, source.seen, true);
+      const merging = { seen: this.marks, isEcho: false };
+      const writer = this.#writer(transaction, entry.origin, source.seen, true, merging);
       await writer.write(steps);
       await writer.record(() => new Set());
       await transaction.removeQuarantine([entry.event_id]);
@@ -390,7 +534,8 @@ export class Lane {
     const isEcho = origin === this.#options.region && !this.#isLost(origin, first);
     this.#stability.enters(origin, first.position);
     const transaction = await this.#port.begin(origin, hlcMicrosCeil(stamp));
-    const writer = this.#writer(transaction, origin, sources[0]?.seen ?? {}, exact);
+    const seen = this.#seenAfter(origin, items);
+    const writer = this.#writer(transaction, origin, sources[0]?.seen ?? {}, exact, { seen, isEcho });
     const rows = isEcho ? new EchoWriter(writer, this.#options.region, this.#unsettled.lostBelow) : writer;
     const passed = new PassedBatch(origin, this.#statedBefore(origin, items));
     const removed: RemovedParent[] = [];
@@ -422,7 +567,6 @@ export class Lane {
         passed.take(all, true);
         removed.push(...this.#removed.among(all));
       }
-      const seen = this.#seenAfter(origin, items);
       const known = this.#ledger.newest.max_hlc;
       const max_hlc = !isEcho && stamp > known ? stamp : known;
       const mark = this.#markOf(origin, items);
@@ -440,6 +584,7 @@ export class Lane {
       this.#ledger.batchCommitted(open, note.lsn, { seen, max_hlc });
       this.#marks.set(origin, mark);
     } catch (error) {
+      writer.merging.undo();
       // Where the connection broke in mid-commit nobody knows the outcome: the batch stays in flight in the ledger
       // until the lane has read the database again.
       if (token === null || isKnownToHaveRolledBack(error)) {
@@ -500,11 +645,33 @@ export class Lane {
     }
   }
 
-  #writer(transaction: ApplyTransaction, origin: string, seen: Seen, exact: boolean): BatchWriter {
+  #writer(
+    transaction: ApplyTransaction,
+    origin: string,
+    seen: Seen,
+    exact: boolean,
+    merging: Pick<MergeView, 'seen' | 'isEcho'>,
+  ): BatchWriter {
     const self = this.#options.region;
     const guardOf = origin === self ? echoGuard : remoteGuard;
     const guard = guardOf(origin, seen, this.#stability, this.#unsettled.lostBelow);
-    return new BatchWriter(transaction, { self, origin }, guard, this.#unsettled, this.#stability, this.#parked, exact);
+    const makeMerging = (writer: BatchWriter): MergeWriter =>
+      new MergeWriter(transaction, async (shape, rows) => await writer.stand(shape, rows), this.#mergeView(merging));
+    const memory = { unsettled: this.#unsettled, stability: this.#stability, parked: this.#parked };
+    return new BatchWriter(transaction, { self, origin }, guard, memory, exact, makeMerging);
+  }
+
+  #mergeView(merging: Pick<MergeView, 'seen' | 'isEcho'>): MergeView {
+    const { region, merges } = this.#options;
+    return {
+      ...merging,
+      rules: this.#rules,
+      memory: this.#merges,
+      functions: merges?.functions ?? noFunctions,
+      region,
+      epoch: this.#own?.epoch ?? FIRST_EPOCH,
+      echoedLsn: this.echoedLsn,
+    };
   }
 
   async #waiting(transaction: ApplyTransaction, shape: TableShape): Promise<ReadonlySet<RowKey>> {
@@ -535,6 +702,12 @@ export class Lane {
   }
 }
 
+function touchesRegistry(item: LaneItem): boolean {
+  if (item.kind === 'heartbeat') return false;
+  if (item.kind === 'giant') return true;
+  return item.source.events.some(({ schema_name, table_name }) => isRegistryTable(schema_name, table_name));
+}
+
 function commitOf(item: LaneItem): OwnCommit {
   if (item.kind === 'heartbeat') {
     const { xid, committed_at } = item.heartbeat;
@@ -542,6 +715,11 @@ function commitOf(item: LaneItem): OwnCommit {
   }
   const { xid, committed_at, stated_micros } = item.source;
   return { xid, commitMicros: keptMicros(committed_at, stated_micros) };
+}
+
+/** Where no table merges by a function, nobody asks. */
+async function noFunctions(): Promise<never> {
+  throw new Error('no merge function is registered');
 }
 
 /** Writes steps; in exact mode an error of the data tells whose event it is. */

@@ -27,6 +27,7 @@ import type {
   ConflictHorizon,
   ConflictName,
   Mark,
+  MergeKey,
   OwnCommit,
   OwnCommitState,
   ParkedKey,
@@ -37,6 +38,7 @@ import type {
 import { SqlApplyTransaction, type SqlSessionState } from './sql-apply-transaction.ts';
 import * as sql from './sql-bookkeeping.ts';
 import { loadShape } from './sql-catalog.ts';
+import * as merges from './sql-merges.ts';
 import { SqlOrigins } from './sql-origins.ts';
 import { SqlPipeline } from './sql-pipeline.ts';
 import { SqlRows } from './sql-rows.ts';
@@ -179,6 +181,17 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
   async clockMicros(): Promise<bigint> {
     const { rows } = await this.#client.query(sql.CLOCK, [], { prepare: true });
     return BigInt(rows[0]?.micros ?? '');
+  }
+
+  async mergesToVisit(echoed: bigint, limit: number): Promise<MergeKey[]> {
+    const values = [lsnToText(echoed), String(limit)];
+    return (await this.#client.query(merges.MERGES_TO_VISIT, values, { prepare: true })).rows.map(merges.toMergeKey);
+  }
+
+  async mergesToPrune(stable: Hlc, limit: number): Promise<MergeKey[]> {
+    await this.#client.query(merges.DROP_STABLE_TRUNCATES, [String(stable)], { prepare: true });
+    const values = [String(stable), String(limit)];
+    return (await this.#client.query(merges.MERGES_TO_PRUNE, values, { prepare: true })).rows.map(merges.toMergeKey);
   }
 
   async parkedKeys(): Promise<ParkedKey[]> {

@@ -17,14 +17,18 @@ import type { Version } from '../change/version.ts';
 import { invariant } from '../platform/assert.ts';
 import { fail, sqlStateOf } from '../platform/errors.ts';
 import { arrayText, quoteIdent, type TextValue } from '../platform/postgres.ts';
+import type { Validity } from '../resolve/known-merges.ts';
 import {
   type ApplyTransaction,
   type ConflictEntry,
   EVERY_ROW,
   type ExactVersion,
   type Guard,
+  type HistoryEntry,
+  type KeptMerge,
   type LookAgain,
   type Mark,
+  type MergeEntry,
   type Note,
   type ParkedRow,
   type QuarantineEntry,
@@ -39,6 +43,7 @@ import {
 } from './apply-port.ts';
 import { parkedId } from './parking.ts';
 import * as sql from './sql-bookkeeping.ts';
+import * as merges from './sql-merges.ts';
 import type { SqlPipeline, ValueRow } from './sql-pipeline.ts';
 import type { SqlRows } from './sql-rows.ts';
 import { keepHigher, type SqlVersionCache } from './sql-version-cache.ts';
@@ -255,6 +260,49 @@ export class SqlApplyTransaction implements ApplyTransaction {
 
   async removeQuarantine(eventIds: readonly string[]): Promise<void> {
     await this.#pipeline.run(sql.REMOVE_QUARANTINE, [arrayText(eventIds)]);
+  }
+
+  async walPosition(): Promise<bigint> {
+    const { rows } = await this.#pipeline.run(merges.WAL_POSITION);
+    return lsnFromText(text(rows[0]?.[0]));
+  }
+
+  async merges(shape: TableShape, keys: readonly RowKey[]): Promise<Map<RowKey, KeptMerge>> {
+    const { rows } = await this.#pipeline.run(merges.MERGES, [shape.id, arrayText(keys)]);
+    return merges.toMerges(rows);
+  }
+
+  async mergeKeys(shape: TableShape): Promise<{ key: RowKey; pk: Image }[]> {
+    const { rows } = await this.#pipeline.run(merges.MERGE_KEYS, [shape.id]);
+    return rows.map(([key, pk]) => ({ key: text(key), pk: JSON.parse(text(pk)) as Image }));
+  }
+
+  async addHistory(shape: TableShape, key: RowKey, entries: readonly HistoryEntry[]): Promise<void> {
+    await this.#pipeline.run(merges.ADD_HISTORY, [shape.id, key, merges.historyRecords(entries)]);
+  }
+
+  async putMerges({ schema, table }: TableShape, rows: readonly MergeEntry[]): Promise<void> {
+    await this.#pipeline.run(merges.PUT_MERGES, [schema, table, merges.mergeRecords(rows)]);
+  }
+
+  async dropHistory(
+    shape: TableShape,
+    rows: readonly { readonly key: RowKey; readonly upTo: Version; readonly whole: boolean }[],
+  ): Promise<void> {
+    await this.#pipeline.run(merges.DROP_HISTORY, [
+      shape.id,
+      arrayText(rows.map(({ key }) => key)),
+      `{${rows.map(({ upTo }) => upTo.hlc).join(',')}}`,
+      arrayText(rows.map(({ upTo }) => upTo.origin)),
+      `{${rows.map(({ whole }) => whole).join(',')}}`,
+    ]);
+  }
+
+  async areValid(
+    shape: TableShape,
+    rows: readonly { readonly image: Image; readonly validity: Validity }[],
+  ): Promise<boolean[]> {
+    return await this.#rows.areValid(shape, rows);
   }
 
   async putLooks(looks: readonly LookAgain[]): Promise<void> {

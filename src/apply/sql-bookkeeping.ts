@@ -58,12 +58,12 @@ export const REMOVE_LOOKS = 'delete from syncline.look_again where look_id = any
 
 const CONFLICT_COLUMNS = `conflict_id, event_id_a, event_id_b, schema_name, table_name, row_pk, resolution_strategy,
   winner_event_id, loser_hlc, loser_origin, winner_hlc, winner_origin, image_a, image_b, base_image, result_image,
-  provisional, provisional_reason`;
+  provisional, provisional_reason, merge_version`;
 
 const CONFLICT_RECORDS = `json_to_recordset($1::json) as i(conflict_id uuid, event_id_a uuid, event_id_b uuid,
   schema_name text, table_name text, row_pk jsonb, resolution_strategy text, winner_event_id uuid, loser_hlc bigint,
   loser_origin text, winner_hlc bigint, winner_origin text, image_a jsonb, image_b jsonb, base_image jsonb,
-  result_image jsonb, provisional boolean, provisional_reason text)`;
+  result_image jsonb, provisional boolean, provisional_reason text, merge_version text)`;
 
 export function conflictRecords(entries: readonly ConflictEntry[]): string {
   return JSON.stringify(
@@ -88,7 +88,8 @@ set event_id_a = coalesce(excluded.event_id_a, c.event_id_a), event_id_b = exclu
   image_a = case when excluded.event_id_a is null then c.image_a else excluded.image_a end,
   image_b = excluded.image_b,
   base_image = case when excluded.event_id_a is null then c.base_image else excluded.base_image end,
-  result_image = excluded.result_image, provisional_reason = excluded.provisional_reason
+  result_image = excluded.result_image, provisional_reason = excluded.provisional_reason,
+  merge_version = excluded.merge_version
 where c.provisional and (excluded.winner_hlc, excluded.winner_origin) > (c.winner_hlc, c.winner_origin)`;
 
 export const PUT_CONFLICTS = `
@@ -99,7 +100,8 @@ set event_id_a = excluded.event_id_a, event_id_b = excluded.event_id_b, row_pk =
   resolution_strategy = excluded.resolution_strategy, winner_event_id = excluded.winner_event_id,
   winner_hlc = excluded.winner_hlc, winner_origin = excluded.winner_origin, image_a = excluded.image_a,
   image_b = excluded.image_b, base_image = excluded.base_image, result_image = excluded.result_image,
-  provisional = excluded.provisional, provisional_reason = excluded.provisional_reason
+  provisional = excluded.provisional, provisional_reason = excluded.provisional_reason,
+  merge_version = excluded.merge_version
 where c.provisional`;
 
 /** $1 ids, $2 losing and $3 winning events: triples. Those that are final already count as such, whatever they name. */

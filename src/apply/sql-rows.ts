@@ -13,9 +13,11 @@ import type { Snapshot } from '../clock/snapshot.ts';
 import { invariant } from '../platform/assert.ts';
 import { fail } from '../platform/errors.ts';
 import { arrayText, type TextValue } from '../platform/postgres.ts';
+import type { Validity } from '../resolve/known-merges.ts';
 import type { Guard, RemoveOutcome, RemoveRow, RowKey, TableShape, Tuple, UpsertRow } from './apply-port.ts';
 import { DEFINITION_SQL, type SqlTableShape } from './sql-catalog.ts';
 import { rivalsSql } from './sql-claims.ts';
+import { ARE_VALID } from './sql-merges.ts';
 import type { SqlOrigins } from './sql-origins.ts';
 import type { SqlPipeline, ValueRow } from './sql-pipeline.ts';
 import * as statements from './sql-statements.ts';
@@ -35,6 +37,8 @@ export type SqlBatch = {
   readonly fullXid: (xid: number) => bigint;
   readonly onChanged: (shape: SqlTableShape) => void;
 };
+
+const JSON_TYPES = new Set(['json', 'jsonb', 'pg_catalog.json', 'pg_catalog.jsonb']);
 
 export class SqlRows {
   readonly #pipeline: SqlPipeline;
@@ -153,6 +157,23 @@ export class SqlRows {
     });
     await this.#verify(shape, Promise.all(asked));
     return found;
+  }
+
+  /** A value of a JSON type is read as it is, any other as text of its column's type. */
+  async areValid(
+    table: TableShape,
+    rows: readonly { readonly image: Image; readonly validity: Validity }[],
+  ): Promise<boolean[]> {
+    const shape = sqlShape(table);
+    const asked = rows.map(({ image, validity }) => {
+      const values = Object.entries(image).map(([name, value]) => {
+        const isJson = value !== null && JSON_TYPES.has(shape.columnOf.get(name)?.type ?? '');
+        return `${JSON.stringify(name)}: ${isJson ? value : JSON.stringify(value)}`;
+      });
+      return `{"image": {${values.join(', ')}}, ${JSON.stringify(validity).slice(1)}`;
+    });
+    const answer = await this.#verify(shape, this.#pipeline.run(ARE_VALID, [shape.id, `[${asked.join(', ')}]`]));
+    return answer.rows.map(([isValid]) => isValid === 't');
   }
 
   async overwrite(table: TableShape, row: UpsertRow): Promise<void> {

@@ -39,6 +39,8 @@ export type Passed = Omit<Contender, 'found'> & {
   readonly source: PassedSource;
   /** Whether it left nothing of the row. */
   readonly removes: boolean;
+  /** The merge version that it names. */
+  readonly merge: string | undefined;
   /** null once its image is read from the log again. */
   event: ChangeEvent | null;
   found?: Image | null | undefined;
@@ -135,6 +137,11 @@ export class UnsettledEvents {
   /** Events stamped below it may be missing here without being settled; 0 where none is. */
   get lostBelow(): Hlc {
     return this.#lostBelow;
+  }
+
+  /** Losses of events stamped below it are settled. */
+  get undecidedFrom(): Hlc {
+    return this.#undecidedFrom;
   }
 
   /** Says that unsettled events stamped below it may be missing: their part of a log is gone, or cannot be read. */
@@ -353,6 +360,7 @@ function toPassed(shape: TableShape, { event, removes }: ChainLink, source: Pass
     left: source.is_pushed && !removes && event.after_image !== null ? event.after_image : undefined,
     found: isTruncate ? undefined : isElsewhere ? null : event.before_image,
     removes,
+    merge: event.merge,
     event: keepsImage ? event : null,
     isSettled: false,
     isForgotten: false,

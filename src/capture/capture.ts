@@ -13,6 +13,7 @@
  * A fault that an operator has to mend stops capture with its code. Nothing is lost by that: what is not in the log is
  * not confirmed, so the slot keeps it.
  */
+import type { Position } from '../change/position.ts';
 import { Backoff } from '../platform/backoff.ts';
 import { isInfrastructure, SynclineError } from '../platform/errors.ts';
 import { type Random, systemRandom } from '../platform/random.ts';
@@ -89,6 +90,11 @@ export class Capture implements AsyncDisposable {
       pushed: before.pushed + now.pushed,
       foreign: before.foreign + now.foreign,
     };
+  }
+
+  /** Where the stream ends, durable or on its way; null for one without anything, undefined while capture is interrupted. */
+  get publishedTo(): Position | null | undefined {
+    return this.#session?.publishedTo();
   }
 
   /** WAL that the server keeps for the slot, as of the last heartbeat; null while unknown. */

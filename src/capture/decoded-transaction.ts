@@ -5,6 +5,7 @@
  * caller has to wait for room; whoever drives a sink awaits what it returns before the next call.
  */
 import type { Image, Operation } from '../change/change-event.ts';
+import type { KeyNature } from '../change/key-nature.ts';
 import type { Delays } from '../change/stream-record.ts';
 
 export type RowChange = {
@@ -15,10 +16,15 @@ export type RowChange = {
   readonly key: readonly string[];
   /** Set where equal keys may differ in their text (numeric, citext, …), so that text does not tell rows apart. */
   readonly looseKey?: true;
+  /** With `looseKey`: how the text of each key column becomes canonical; null where that is not known. */
+  readonly natures?: readonly (KeyNature | null)[];
   readonly before: Image | null;
   readonly after: Image | null;
   /** Set where an operator wrote it through the WAL, for a row that is in no table. */
   readonly operator?: true;
+  /** As in the event. */
+  readonly merge?: string;
+  readonly merge_shadow?: string;
 };
 
 export type TransactionBegin = {
@@ -29,7 +35,12 @@ export type TransactionBegin = {
   readonly commitMicros: bigint;
 };
 
-export type HeartbeatMessage = { readonly members: readonly string[]; readonly delays_ms?: Delays };
+export type HeartbeatMessage = {
+  readonly members: readonly string[];
+  readonly delays_ms?: Delays;
+  /** Whether the agent that wrote it takes in the registry of merge rules. */
+  readonly merges?: boolean;
+};
 
 export interface TransactionSink {
   begin(transaction: TransactionBegin): Promise<void>;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { REGISTRY_TABLES } from '../change/merge-registry.ts';
 import { type PublicationSpec, type PublicationState, planPublication, problemOf } from './publication-plan.ts';
 import type { CatalogTable, Leaf } from './table-catalog.ts';
 
@@ -43,6 +44,17 @@ describe('a plan', () => {
     const tables = [table(1, 'a'), table(3, 'no_c')];
     assert.deepEqual(names(planPublication(SPEC, tables, state(1, 3), null).drop), ['no_c']);
     assert.deepEqual(names(planPublication(SPEC, tables, state(1, 3), new Set([1, 3])).drop), []);
+  });
+
+  test('takes in the registry whatever the filter says, also into a publication that is there already', () => {
+    const own = (oid: number, name: string): CatalogTable => table(oid, name, { schema: 'syncline' });
+    const tables = [table(1, 'a'), own(2, 'merge_ack'), own(3, 'quarantine')];
+    const spec = { ...SPEC, include: ['*'], exclude: ['syncline.*'], always: REGISTRY_TABLES };
+    assert.deepEqual(names(planPublication(spec, tables, state(1), null).add), ['merge_ack']);
+    assert.deepEqual(names(planPublication(spec, tables, state(1, 2), null).drop), []);
+    assert.deepEqual(names(planPublication({ ...SPEC, include: ['*'] }, tables, state(1, 3), null).drop), [
+      'quarantine',
+    ]);
   });
 
   test('takes the topmost table that is named, and partitions with it', () => {

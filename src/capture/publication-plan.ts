@@ -7,12 +7,15 @@
  * Whether a table that is missing in the publication is new, or was taken out by someone, is told by what the
  * publication held when it was looked at last. A member that is gone from the catalog has left by itself.
  */
+import { REGISTRY_SCHEMA } from '../change/merge-registry.ts';
 import { type ErrorCode, fail, type SynclineError } from '../platform/errors.ts';
 import { isTableIncluded, type TableFilter } from '../platform/table-filter.ts';
 import type { CatalogTable, Leaf } from './table-catalog.ts';
 
 export type PublicationSpec = TableFilter & {
   readonly name: string;
+  /** Tables of Syncline itself, published whatever the filter says; none unless given. */
+  readonly always?: readonly { readonly schema: string; readonly table: string }[];
   /** `full` sets REPLICA IDENTITY FULL; `key` leaves the identity as it is. */
   readonly identity: 'full' | 'key';
 };
@@ -79,7 +82,8 @@ export function lackingIdentity(table: CatalogTable): Leaf[] {
   });
 }
 
-function isNamed(filter: TableFilter, { schema, table, ancestors }: CatalogTable): boolean {
+function isNamed(filter: PublicationSpec, { schema, table, ancestors }: CatalogTable): boolean {
+  if (schema === REGISTRY_SCHEMA) return filter.always?.some((each) => each.table === table) === true;
   const isIncluded = (each: { schema: string; table: string }): boolean =>
     isTableIncluded(filter, each.schema, each.table);
   return isIncluded({ schema, table }) && !ancestors.some(isIncluded);

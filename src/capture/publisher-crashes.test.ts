@@ -15,12 +15,15 @@ import {
   sent,
 } from '../../test/support/made-publisher.ts';
 import { hasCode } from '../../test/support/replication-source.ts';
+import type { ChangeEvent } from '../change/change-event.ts';
 import { makePosition, type Position } from '../change/position.ts';
 import { runRecord } from '../change/stream-record.ts';
 import type { StreamWriter } from '../log/event-log.ts';
 import { MemoryLog } from '../log/memory-log.ts';
 import type { HeartbeatItem, TransactionItem } from '../log/stream-item.ts';
 import { TransactionReader } from '../log/transaction-reader.ts';
+import { ActiveMerges } from './active-merges.ts';
+import type { RowChange } from './decoded-transaction.ts';
 import type { PublisherLimits } from './publisher.ts';
 import { readResumePoint } from './resume-point.ts';
 
@@ -47,7 +50,12 @@ describe('through crashes at any moment', () => {
   }
 
   /** Publishes the history with one run after another, of which all but the last crash in mid-append. */
-  async function publish(history: readonly Sent[], limits: Limits, crashes: Drawn<typeof drawnCrashes>) {
+  async function publish(
+    history: readonly Sent[],
+    limits: Limits,
+    crashes: Drawn<typeof drawnCrashes>,
+    newest: () => ActiveMerges = () => new ActiveMerges(REGION),
+  ) {
     const log = new MemoryLog();
     const reader = await log.reader(REGION);
     const tables = ['t', 'u'].map((table) => ({ schema: 'public', table }));
@@ -77,7 +85,9 @@ describe('through crashes at any moment', () => {
         assert.ok(lsn >= confirmedLsn, 'what is confirmed never goes back');
         confirmedLsn = lsn;
       };
-      const start = { run, limits, stamper, resumeAfter: tail, confirmedLsn, predecessor, onDurable };
+      // The database has come to its newest state when the agent comes back.
+      const merges = run === 1 ? new ActiveMerges(REGION) : newest();
+      const start = { run, limits, merges, stamper, resumeAfter: tail, confirmedLsn, predecessor, onDurable };
       const { publisher } = make({ ...start, writer: { append } });
       try {
         for (const each of history) if (each.lsn >= confirmedLsn) await send(publisher, each);
@@ -131,6 +141,49 @@ describe('through crashes at any moment', () => {
           }
         }
         assert.equal(read.length, published.length);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test('an event names the merge rule of its place in the WAL, or the newest one early; its id is the same', async () => {
+    const activate = (place: number): RowChange => ({
+      ...change('1'),
+      schema: 'syncline',
+      table: 'merge_activation',
+      after: {
+        id: '1',
+        region: REGION,
+        schema_name: 'public',
+        table_name: 't',
+        version_id: `v${place}`,
+        percent: '100',
+      },
+    });
+    await fc.assert(
+      fc.asyncProperty(drawnHistory, drawnCrashes, async (drawn, crashes) => {
+        const history = historyOf(drawn).map((each, place) =>
+          place % 3 === 1 ? { ...each, rows: [...each.rows, activate(place), ...each.rows] } : each,
+        );
+        const newest = (): ActiveMerges => {
+          const merges = new ActiveMerges(REGION);
+          for (const row of history.flatMap(({ rows }) => rows)) merges.next(row);
+          return merges;
+        };
+        const last = newest().next(change('1')).merge;
+        const limits = { append_rows_max: 3 };
+        const eventsOf = (items: Awaited<ReturnType<typeof publish>>): ChangeEvent[] =>
+          items.flatMap((item) => (item.kind === 'transaction' ? item.events : []));
+        const expected = eventsOf(await publish(history, limits, [], newest));
+        const events = eventsOf(await publish(history, limits, crashes, newest));
+        assert.deepEqual(
+          events.map(({ event_id }) => event_id),
+          expected.map(({ event_id }) => event_id),
+        );
+        for (const [place, { merge, table_name }] of events.entries()) {
+          if (table_name !== 't') assert.equal(merge, undefined);
+          else assert.ok(merge === expected[place]?.merge || merge === last, `${merge} at ${place}`);
+        }
       }),
       { numRuns: 200 },
     );

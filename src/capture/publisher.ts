@@ -25,6 +25,7 @@ import type { Stamper } from '../clock/stamper.ts';
 import type { StreamWriter } from '../log/event-log.ts';
 import { invariant } from '../platform/assert.ts';
 import { fail } from '../platform/errors.ts';
+import type { ActiveMerges } from './active-merges.ts';
 import type { HeartbeatMessage, RowChange, TransactionBegin, TransactionSink } from './decoded-transaction.ts';
 import { GroupCommit } from './group-commit.ts';
 import { RecordMaker, type StampedTransaction } from './record-maker.ts';
@@ -68,6 +69,8 @@ export type PublisherOptions = {
   readonly ledger: Pick<NotesLedger, 'below'>;
   readonly stamper: Stamper;
   readonly stability: Pick<Stability, 'floorFor'>;
+  /** Which merge rules are active where the slot begins to send. */
+  readonly merges: ActiveMerges;
   readonly resumeAfter: StreamTail | null;
   /** The slot's confirmed position when the stream began: what committed below it is not sent again. */
   readonly confirmedLsn: bigint;
@@ -173,9 +176,11 @@ export class Publisher implements TransactionSink {
     });
   }
 
-  change(change: RowChange): void | Promise<void> {
+  change(taken: RowChange): void | Promise<void> {
     this.failed.throwIfAborted();
     const open = this.#opened();
+    // Before what is published already is passed over: it may say what is active behind it.
+    const change = this.#options.merges.next(taken);
     if (open.isPublished) return undefined;
     try {
       open.touched.add(change);
@@ -316,12 +321,15 @@ export class Publisher implements TransactionSink {
     this.#counts.rows += 1;
   }
 
-  async #publishHeartbeat(open: OpenTransaction, { members, delays_ms = {} }: HeartbeatMessage): Promise<void> {
+  async #publishHeartbeat(
+    open: OpenTransaction,
+    { members, delays_ms = {}, merges = false }: HeartbeatMessage,
+  ): Promise<void> {
     const stamped = await this.#stamp(open);
     const { stamper, stability, region, after } = this.#options;
     const ofOwn = stamped.seen[region] ?? null;
     const floor = stability.floorFor(stamped.seen, ofOwn === after ? 'all' : ofOwn);
-    this.#append(stamped.heartbeat({ promise: stamper.promise, floor, members, delays_ms }));
+    this.#append(stamped.heartbeat({ promise: stamper.promise, floor, members, delays_ms, merges }));
     this.#counts.heartbeats += 1;
   }
 

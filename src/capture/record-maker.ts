@@ -125,6 +125,8 @@ export class StampedTransaction {
       hlc_timestamp: this.#hlcText,
       region_tags: this.#tags,
       ...(change.operator === true ? { operator: true } : {}),
+      ...(change.merge === undefined ? {} : { merge: change.merge }),
+      ...(change.merge_shadow === undefined ? {} : { merge_shadow: change.merge_shadow }),
       transaction: {
         ...this.#info,
         index,
@@ -135,7 +137,7 @@ export class StampedTransaction {
     };
   }
 
-  heartbeat(state: Pick<Heartbeat, 'promise' | 'floor' | 'members' | 'delays_ms'>): LogRecord {
+  heartbeat(state: Pick<Heartbeat, 'promise' | 'floor' | 'members' | 'delays_ms' | 'merges'>): LogRecord {
     return heartbeatRecord(this.#origin.run, {
       event_id: eventId(this.hlc, this.#origin.region, this.position, 0),
       region_id: this.#origin.region,
@@ -149,6 +151,7 @@ export class StampedTransaction {
       floor: state.floor,
       members: state.members,
       delays_ms: state.delays_ms,
+      merges: state.merges,
     });
   }
 }

@@ -11,7 +11,8 @@
  *
  * A database that has never published, or a log that has lost what was published, stops it before anything is confirmed.
  */
-import { lsnToText } from '../change/position.ts';
+import { isRegistryTable } from '../change/merge-registry.ts';
+import { lsnToText, type Position } from '../change/position.ts';
 import type { Delays } from '../change/stream-record.ts';
 import type { NotesLedger } from '../clock/notes-ledger.ts';
 import type { OwnHistory } from '../clock/own-history.ts';
@@ -20,6 +21,7 @@ import type { EventLog, StreamReader, StreamWriter } from '../log/event-log.ts';
 import { invariant } from '../platform/assert.ts';
 import { fail, SynclineError } from '../platform/errors.ts';
 import { connect, type PostgresClient, quoteLiteral } from '../platform/postgres.ts';
+import { readActiveMerges } from './active-merges.ts';
 import {
   type BaselineMode,
   type BaselineSession,
@@ -91,6 +93,8 @@ export type StreamingSession = {
   readonly run: number;
   readonly counts: Readonly<PublishedCounts>;
   readonly writer: StreamWriter;
+  /** Where the stream ends, durable or on its way. */
+  readonly publishedTo: () => Position | null;
   /** The slot's confirmed position when the session began. */
   readonly confirmedLsn: bigint;
 };
@@ -134,7 +138,9 @@ export async function startSession(
   const connection = await keep(resources, ReplicationConnection.connect({ url, applicationName }));
   await using reader = await log.reader(region);
   await checkLog(reader, options);
-  const found = await ensureSlot(control, connection, slot, report.tables);
+  // Of what goes from region to region, nothing was there before the stream began: baselines are about users' rows.
+  const users = report.tables.filter(({ schema, table }) => !isRegistryTable(schema, table));
+  const found = await ensureSlot(control, connection, slot, users);
   const ownOrigins = await ownOriginPrefix(control);
   const passesOver = (origin: string): boolean => origin.startsWith(ownOrigins);
   const startStream = (): Promise<ReplicationStream> =>
@@ -176,6 +182,7 @@ export async function startSession(
     run,
     writer,
     stamper: resume.stamper,
+    merges: await readActiveMerges(control, region),
     resumeAfter: trace.published,
     confirmedLsn,
     predecessor: resume.predecessor,
@@ -192,7 +199,8 @@ export async function startSession(
     decisionSecret: await decisionSecret(control),
     lookUp: (oid) => readTable(catalog, oid),
   });
-  events.onStreaming({ run, counts: publisher.counts, writer, confirmedLsn });
+  const publishedTo = (): Position | null => publisher.lastPosition;
+  events.onStreaming({ run, counts: publisher.counts, writer, publishedTo, confirmedLsn });
   const rest = isBaselineSaid ? null : baseline;
   return { stream, publisher, acker, assembler, control, catalog, report, baseline: rest };
 }

@@ -8,6 +8,7 @@
  * itself, or the partitions below it.
  */
 import { type KeyBaseType, type KeyNature, keyNature } from '../change/key-nature.ts';
+import { REGISTRY_SCHEMA, REGISTRY_TABLES } from '../change/merge-registry.ts';
 import type { PostgresClient } from '../platform/postgres.ts';
 
 export type Leaf = {
@@ -58,7 +59,9 @@ const leafSql = (alias: string): string => `
   'table', ${alias}.relname, 'kind', ${alias}.relkind,
   'persistence', ${alias}.relpersistence, 'identity', ${alias}.relreplident`;
 
-/** Every table of users that is not of a session alone; or the one with the oid $1. */
+const REGISTRY = REGISTRY_TABLES.map(({ table }) => `'${table}'`).join(', ');
+
+/** Every table of users that is not of a session alone, and those of the registry; or the one with the oid $1. */
 const SQL = `
 select json_build_object(
   'oid', c.oid::text, ${leafSql('c')},
@@ -98,7 +101,8 @@ select json_build_object(
      where i.indrelid = c.oid and i.indisvalid and (i.indisprimary or i.indisreplident)
      order by i.indisprimary desc limit 1) i on true
  where c.relkind in ('r', 'p', 'f') and c.relpersistence <> 't' and c.oid >= 16384
-   and c.relnamespace not in (select oid from pg_namespace where nspname in ('syncline', 'information_schema'))`;
+   and c.relnamespace <> 'information_schema'::regnamespace
+   and (c.relnamespace is distinct from to_regnamespace('${REGISTRY_SCHEMA}') or c.relname in (${REGISTRY}))`;
 
 export async function readTables(client: PostgresClient): Promise<CatalogTable[]> {
   const { rows } = await client.queryArrays(`${SQL} order by c.oid`);

@@ -16,6 +16,7 @@
  * with NULL in all columns but the key's. Such a tuple is taken for the key alone.
  */
 import type { Image } from '../change/change-event.ts';
+import type { KeyNature } from '../change/key-nature.ts';
 import { lsnToText } from '../change/position.ts';
 import { unreachable } from '../platform/assert.ts';
 import { fail } from '../platform/errors.ts';
@@ -51,6 +52,8 @@ type RowShape = {
   readonly names: readonly string[];
   readonly key: readonly string[];
   readonly looseKey: boolean;
+  /** Of the key's columns. */
+  readonly natures: readonly (KeyNature | null)[];
   readonly isPartitioned: boolean;
   /** Places of the columns that a key-only old tuple may hold. */
   readonly identity: readonly number[];
@@ -161,6 +164,7 @@ function shapeOf(relation: RelationMessage, found: Pick<CatalogTable, 'key' | 'k
   const names = relation.columns.map(({ name }) => name);
   const columns = found?.key?.map(({ name }) => name) ?? [];
   const isKnown = columns.length > 0 && columns.every((column) => names.includes(column));
+  const natures = found?.key?.map(({ nature }) => nature) ?? [];
   const flagged = relation.columns.filter((column) => column.key).map(({ name }) => name);
   const key = isKnown ? columns : flagged;
   // Of a table with full identity, a leaf's old tuple may still hold the key alone.
@@ -169,7 +173,8 @@ function shapeOf(relation: RelationMessage, found: Pick<CatalogTable, 'key' | 'k
     relation,
     names,
     key,
-    looseKey: !isKnown || found?.key?.every(({ nature }) => nature === 'text') !== true,
+    looseKey: !isKnown || !natures.every((nature) => nature === 'text'),
+    natures: isKnown ? natures : [],
     isPartitioned: found?.kind === 'p',
     identity: identity.map((column) => names.indexOf(column)),
   };
@@ -177,10 +182,10 @@ function shapeOf(relation: RelationMessage, found: Pick<CatalogTable, 'key' | 'k
 
 function toChange(message: RowMessage, shape: RowShape): RowChange {
   const { schema, table } = shape.relation;
-  const { key } = shape;
+  const { key, natures } = shape;
   const [operation, before, after] = imagesOf(message, shape);
   return shape.looseKey
-    ? { schema, table, operation, key, looseKey: true, before, after }
+    ? { schema, table, operation, key, looseKey: true, natures, before, after }
     : { schema, table, operation, key, before, after };
 }
 
@@ -248,7 +253,7 @@ function parseHeartbeatMessage(content: Buffer): HeartbeatMessage | null {
   if (typeof delays === 'object' && delays !== null) {
     for (const [region, delay] of Object.entries(delays)) if (typeof delay === 'number') delays_ms[region] = delay;
   }
-  return { members, delays_ms };
+  return { members, delays_ms, merges: 'merges' in parsed && parsed.merges === true };
 }
 
 function outOfPlace(message: Pick<PgoutputMessage, 'kind'> | CommitMessage): Error {

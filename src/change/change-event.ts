@@ -49,6 +49,10 @@ export type ChangeEvent = {
   readonly region_tags: readonly string[];
   /** Set where an operator decided on a parked row: no table of the origin has changed by it. */
   readonly operator?: true;
+  /** The version of the merge rule that its fold step uses; absent for last writer wins. */
+  readonly merge?: string;
+  /** A version that is named beside it, and has no effect. */
+  readonly merge_shadow?: string;
   readonly transaction: TransactionInfo;
 };
 

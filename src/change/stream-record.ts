@@ -41,6 +41,8 @@ export type Heartbeat = {
   /** The membership that this region knows, itself included. */
   readonly members: readonly string[];
   readonly delays_ms: Delays;
+  /** Whether the agent that wrote it takes in the registry of merge rules; what an older one was sent of it, it passed over. */
+  readonly merges: boolean;
 };
 
 /** By region, the least time that its heartbeats lately took to be read here, by the difference of two clocks. */
@@ -103,10 +105,11 @@ export function parseChange(value: string): ChangeEvent {
 
 export function parseHeartbeat(value: string): Heartbeat {
   const raw = JSON.parse(value) as { [K in keyof Heartbeat]: Heartbeat[K] extends Hlc ? string : Heartbeat[K] };
-  // Not every version of Syncline wrote delays.
+  // Not every version of Syncline wrote all of it.
   return {
     ...raw,
     delays_ms: raw.delays_ms ?? {},
+    merges: raw.merges ?? false,
     hlc: hlcFromText(raw.hlc),
     promise: hlcFromText(raw.promise),
     floor: hlcFromText(raw.floor),

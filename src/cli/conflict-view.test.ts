@@ -13,6 +13,7 @@ const CONFLICT: Conflict = {
   table_name: 'orders',
   row_pk: { id: '7' },
   resolution_strategy: 'lww',
+  merge_version: null,
   winner_event_id: '01890000-0000-7000-8000-00000000000b',
   resolved_at: '2026-01-01T00:00:00.000000Z',
   image_a: { id: '7', state: 'paid', note: null, total: '10' },

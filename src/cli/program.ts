@@ -43,6 +43,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'show writes that lost against others, column by column',
     register: async (program) => (await import('./conflicts.ts')).registerConflicts(program),
   },
+  merge: {
+    summary: 'decide how rows merge that regions write at once, and roll that out',
+    register: async (program) => (await import('./merge.ts')).registerMerge(program),
+  },
   quarantine: {
     summary: 'list, retry or discard events that could not be applied',
     register: async (program) => (await import('./quarantine.ts')).registerQuarantine(program),

@@ -1,5 +1,6 @@
 /** What an agent can tell about itself at any moment: the one shape that API, CLI and metrics read. */
 import type { Image } from '../change/change-event.ts';
+import type { MergeRegistry } from '../merge/merge-registry.ts';
 import type { ErrorCode } from '../platform/errors.ts';
 import type { StreamTraffic } from '../platform/meter.ts';
 
@@ -116,9 +117,13 @@ export type AgentStatus = {
   readonly problems: readonly Problem[];
 };
 
+/** What operators want of merge rules; `merge/merge-registry.ts` keeps it. */
+export type MergeControl = Pick<MergeRegistry, 'register' | 'promote' | 'rollback'>;
+
 /** What the API may ask an agent to do; implemented by `agent.ts`. */
 export interface AgentControl {
   status(): AgentStatus;
+  readonly merges: MergeControl;
   /** Pauses or resumes a link, and changes its policy; persisted. SYN-T001 for an unknown link, SYN-T002 for another's. */
   patchLink(linkId: string, patch: { status?: 'paused' | 'active' } & Partial<LinkPolicy>): Promise<ReplicationLink>;
   /** Applies quarantined events again; tells per event whether it worked. */

@@ -7,6 +7,7 @@
 import { captureName } from '../capture/publication.ts';
 import { lackingIdentity } from '../capture/publication-plan.ts';
 import { type CatalogTable, readTables } from '../capture/table-catalog.ts';
+import { REGISTRY_SCHEMA } from '../change/merge-registry.ts';
 import type { Config } from '../platform/config.ts';
 import { type PostgresClient, quoteIdent } from '../platform/postgres.ts';
 import { isTableIncluded } from '../platform/table-filter.ts';
@@ -18,7 +19,7 @@ import { sequenceFindings } from './sequence-checks.ts';
 import { readTableDetails, type TableDetails } from './table-details.ts';
 
 export async function checkTables(client: PostgresClient, config: Config): Promise<Finding[]> {
-  const all = await readTables(client);
+  const all = (await readTables(client)).filter(({ schema }) => schema !== REGISTRY_SCHEMA);
   const roots = all.filter((each) => isNamed(each, config));
   if (roots.length === 0) return [noTables(config)];
   const below = new Set(roots.flatMap((each) => each.leaves.map(nameOf)));

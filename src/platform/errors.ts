@@ -611,6 +611,52 @@ export const ERRORS = {
     remedy:
       "Make an index on the foreign key's columns in each region; `syncline verify --orphans` lists what is missing. The agent looks again after ten minutes.",
   },
+  'SYN-A080': {
+    class: 'operator',
+    cause: 'A column cannot be merged by that strategy, because of its type.',
+    remedy:
+      'Choose another strategy for the column, as the message says; docs/merging.md lists which type can do what.',
+  },
+  'SYN-A081': {
+    class: 'operator',
+    cause: 'A merge rule names a column that the table does not have so, or one of its key.',
+    remedy: 'Name columns of the table that are not in its key, with their own types.',
+  },
+  'SYN-A082': {
+    class: 'operator',
+    cause: 'The source of a merge function cannot be read: it is neither JavaScript nor TypeScript of types alone.',
+    remedy:
+      'Mend the line and column that the message names; enums, namespaces and parameter properties are not taken.',
+  },
+  'SYN-A083': {
+    class: 'operator',
+    cause: 'The source of a merge function has no function as its default export, or does not get as far as that.',
+    remedy: 'Write `export default function merge({ base, a, b, meta }) { … }`, with no imports but of types.',
+  },
+  'SYN-A084': {
+    class: 'operator',
+    cause: 'A merge function or its limits are larger than is allowed.',
+    remedy: 'Make the source smaller, or choose limits within the range that the message names.',
+  },
+  'SYN-A085': {
+    class: 'infrastructure',
+    cause:
+      'A merge function did not come back within a time that no allowed work can take: merging of its table waits.',
+    remedy:
+      'Activate a version without searching or matching in very long texts; built-in functions do not count as steps. The agent tries again until then.',
+  },
+  'SYN-A086': {
+    class: 'infrastructure',
+    cause:
+      'The sandbox of merge functions ended by itself, which is no fault of a function: merging of its table waits.',
+    remedy: 'Look for a lack of memory on the machine of the agent. The agent starts the sandbox anew and tries again.',
+  },
+  'SYN-A100': {
+    class: 'config',
+    cause: 'This region cannot run a version of a merge rule that is wanted, so no region activates it.',
+    remedy:
+      'Make the table, its column types and the version of Syncline the same as where it was registered; the agent looks again by itself. Or roll the version back.',
+  },
   'SYN-T001': {
     class: 'operator',
     cause: 'There is no link or region of that name.',
@@ -671,6 +717,48 @@ export const ERRORS = {
     cause: 'The command removes something for good, and was not confirmed.',
     remedy: 'Run it again with --yes.',
   },
+  'SYN-T100': {
+    class: 'operator',
+    cause: 'A merge rule is for a table that this region does not replicate.',
+    remedy: 'Name a table as schema.table that exists and that tables.include takes in.',
+  },
+  'SYN-T101': {
+    class: 'operator',
+    cause: 'A merge rule contradicts itself or its table.',
+    remedy: 'Mend what the message names: the table, a column, or what rows are merged by.',
+  },
+  'SYN-T102': {
+    class: 'operator',
+    cause:
+      'The table has a unique index besides its key, or an exclusion constraint: of two rows that claim one value one is parked, and such rows are not merged.',
+    remedy: 'Keep last writer wins for this table, or drop the indexes that the message names in every region.',
+  },
+  'SYN-T103': {
+    class: 'operator',
+    cause: 'There is no such version of a merge rule, or it is for another table.',
+    remedy: 'Look at `syncline merge list` for the versions that exist.',
+  },
+  'SYN-T104': {
+    class: 'operator',
+    cause: 'The version of the merge rule is not in effect, so there is nothing to roll back.',
+    remedy: 'Look at `syncline merge list` for the version that is active or being rolled out.',
+  },
+  'SYN-T105': {
+    class: 'operator',
+    cause: 'So many versions of merge rules are registered that no more are taken.',
+    remedy: 'Promote a version that is there already.',
+  },
+  'SYN-T106': {
+    class: 'infrastructure',
+    cause: 'Capture of this region does not stream, so no other region would hear of a merge rule now.',
+    remedy: 'Try again once `syncline status` shows that capture streams, or ask the agent of another region.',
+  },
+  'SYN-T107': {
+    class: 'operator',
+    cause: 'A merge function cannot be tried: its file or the samples cannot be read.',
+    remedy:
+      'Give files that exist; samples are a JSON list of { base, a, b }, or what `syncline conflicts --json` prints.',
+  },
   'SYN-V001': {
     class: 'operator',
     cause: 'Verification found rows that truly differ between regions.',
@@ -691,6 +779,12 @@ export const ERRORS = {
     class: 'operator',
     cause: 'There is nothing to compare: fewer than two regions, or no table that two of them replicate.',
     remedy: 'Name at least two regions with -c or --database, and check --tables and the tables of the configurations.',
+  },
+  'SYN-A110': {
+    class: 'operator',
+    cause: 'An event names a merge version that this region does not have.',
+    remedy:
+      'Versions come before the events that name them; look at `syncline merge list` whether the version has been deleted here, and register it again from its source. The link goes on by itself then.',
   },
   'SYN-B001': {
     class: 'config',

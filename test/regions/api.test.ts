@@ -357,6 +357,7 @@ describe('pages', () => {
       table_name: 'plain',
       row_pk: { id: '29' },
       resolution_strategy: 'lww',
+      merge_version: null,
       winner_event_id: null,
       resolved_at: '2026-01-01T00:00:02.000009Z',
       image_a: { id: '29', v: 'a' },

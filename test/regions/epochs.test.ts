@@ -3,17 +3,15 @@
  * standby that lacks the last transactions. What was published before comes back from the log, nothing forks.
  */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { appendFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { promisify } from 'node:util';
 import { EmbeddedLog } from '../../src/log/embedded-log.ts';
 import { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
 import { Cluster, type ClusterRegion } from '../support/cluster.ts';
+import { comesBack, copyOf, placeData } from '../support/older-copy.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const run = promisify(execFile);
 const SCHEMA = 'create table public.t (id int primary key, v text not null, n int not null default 0)';
 const ROWS = 'select id, v, n from t order by id';
 
@@ -153,32 +151,6 @@ describe('a region that comes back as an older copy', () => {
     await waitFor(() => eu.agent?.exitCode != null, { what: 'the agent ends' });
   });
 });
-
-/** A copy of the region's disk, taken while its server is down for a moment. */
-async function copyOf(region: ClusterRegion): Promise<string> {
-  const copy = `${region.server.dataDirectory}.${copies++}`;
-  await region.stopAgent();
-  await region.server.stop();
-  await run('cp', ['-Rp', region.server.dataDirectory, copy]);
-  await region.server.restart();
-  region.startAgent();
-  await region.agentReady();
-  return copy;
-}
-let copies = 0;
-
-/** The region's disk is as the copy again. */
-async function comesBack(region: ClusterRegion, copy: string): Promise<void> {
-  await region.killAgent();
-  await region.server.stop('immediate');
-  await placeData(copy, region);
-  await region.server.restart();
-}
-
-async function placeData(from: string, { server }: ClusterRegion): Promise<void> {
-  await rm(server.dataDirectory, { recursive: true });
-  await run('cp', ['-Rp', from, server.dataDirectory]);
-}
 
 /** A hot standby of the region's server, streaming from it. */
 async function standbyOf(region: ClusterRegion): Promise<EmbeddedPostgres> {

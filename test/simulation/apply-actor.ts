@@ -7,17 +7,19 @@
 import type { Mark } from '../../src/apply/apply-port.ts';
 import { readEvent } from '../../src/apply/event-at.ts';
 import { Lane } from '../../src/apply/lane.ts';
+import type { LaneItem } from '../../src/apply/lane-item.ts';
 import { leadOf } from '../../src/apply/lead-gate.ts';
 import { LinkConsumer } from '../../src/apply/link-consumer.ts';
 import { readBack } from '../../src/apply/read-back.ts';
 import type { OrphanLook } from '../../src/apply/removed-parents.ts';
-import type { Seen } from '../../src/change/position.ts';
+import type { Position, Seen } from '../../src/change/position.ts';
 import type { NotesLedger } from '../../src/clock/notes-ledger.ts';
 import type { Stability } from '../../src/clock/stability.ts';
 import type { StreamReader } from '../../src/log/event-log.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
 import { SynclineError, sqlStateOf } from '../../src/platform/errors.ts';
 import { LossyReader } from './lossy-reader.ts';
+import { mergeAny, registryOf } from './merging.ts';
 import { ModelApplyPort } from './model-apply-port.ts';
 import type { ModelDatabase } from './model-database.ts';
 import { type ModelStore, modelShape } from './model-store.ts';
@@ -36,6 +38,8 @@ export type AppliedRegion = {
   readonly store: ModelStore;
   readonly slot: ReplicationSlot;
   readonly removalsLookedAt: Map<string, Seen>;
+  /** The own stream's writer. */
+  readonly capture: { readonly lastPosition: Position | null | undefined } | null;
 };
 
 export class ApplyActor {
@@ -101,6 +105,7 @@ export class ApplyActor {
         if (random.chance(0.1)) await this.prune();
         if (random.chance(0.1)) await this.#lane.settleConflicts();
         if (this.#shouldLook) await this.#lookAgain();
+        if (this.#shouldVisit && random.chance(0.5)) await this.#lane.visitMerges();
         if (this.#lane.isUnsettled && random.chance(0.5)) await this.#lane.settle();
         await this.#applyOnce(random.pick(this.#consumers));
       } catch (error) {
@@ -114,7 +119,9 @@ export class ApplyActor {
     const { name, slot } = this.#region;
     const echoed = this.#stability.promiseAt(name, this.#lane.mark(name)?.position);
     const watermark = this.#stability.watermark();
-    await this.#port.prune(watermark < echoed ? watermark : echoed, slot.confirmedLsn, 1000);
+    const stable = watermark < echoed ? watermark : echoed;
+    await this.#port.prune(stable, slot.confirmedLsn, 1000);
+    await this.#lane.pruneMerges(stable);
   }
 
   async settleConflicts(): Promise<void> {
@@ -167,6 +174,7 @@ export class ApplyActor {
       },
       unsettledMax: this.#world.conditions.unsettledMax,
       orphans: this.#orphans(),
+      merges: { registry: async () => registryOf(this.#world.conditions.merging), functions: mergeAny },
     });
   }
 
@@ -220,8 +228,14 @@ export class ApplyActor {
     await this.#lane.lookAgain();
   }
 
+  get #shouldVisit(): boolean {
+    const { echoedLsn } = this.#lane;
+    return [...this.#region.store.merges.values()].some(({ visit_at }) => visit_at !== null && visit_at <= echoedLsn);
+  }
+
   get #hasWork(): boolean {
-    if (this.#filledAt < this.#world.appends || this.#shouldLook || this.#lane.isUnsettled) return true;
+    if (this.#filledAt < this.#world.appends || this.#shouldLook || this.#shouldVisit || this.#lane.isUnsettled)
+      return true;
     if (this.#world.isCalm && !this.#isCalm) return true;
     const { name } = this.#region;
     return this.#consumers.some(
@@ -264,7 +278,7 @@ export class ApplyActor {
     }
     if (due.kind !== 'batch') return;
     const items = origin === this.#region.name ? await this.#lane.ownDue(due.items) : due.items;
-    if (items.length === 0) return;
+    if (items.length === 0 || !this.#isOwnIn(origin, items)) return;
     this.#isApplying = true;
     try {
       await this.#lane.apply(origin, items);
@@ -274,6 +288,16 @@ export class ApplyActor {
     consumer.settle(this.#lane.mark(origin)?.position);
     // There is room to read on.
     this.#filledAt = -1;
+  }
+
+  /** As in `lane-loop.ts`. */
+  #isOwnIn(origin: string, items: readonly LaneItem[]): boolean {
+    const { name, capture } = this.#region;
+    if (origin === name || !this.#lane.touchesMerges(items)) return true;
+    const to = capture?.lastPosition;
+    if (to === undefined) return this.#consumers.every((each) => each.origin !== name || each.waiting === 0);
+    const mark = this.#lane.mark(name)?.position;
+    return to === null || (mark !== undefined && mark >= to);
   }
 
   /** Reads on until something is there that the mark does not cover. */

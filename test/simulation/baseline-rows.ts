@@ -7,7 +7,7 @@
 import type { Image } from '../../src/change/change-event.ts';
 import type { Random } from '../../src/platform/random.ts';
 import type { ModelDatabase } from './model-database.ts';
-import { CLAIMS } from './model-store.ts';
+import { CLAIMS, MERGED } from './model-store.ts';
 import { TABLES } from './workload.ts';
 
 export type BaselineRow = { readonly table: string; readonly image: Image };
@@ -21,13 +21,25 @@ export function chooseBaseline(random: Random, regions: readonly string[]): Base
     other: ['1', '2', '3'],
     owned: regions.map((region) => `${region}1`),
     claims: ['1', '2', '3'],
+    merged: ['1', '2'],
   };
   return TABLES.flatMap((table) =>
     keys[table]
       .filter(() => random.chance(0.6))
       // In one region, no two rows claim the same.
-      .map((id) => ({ table, image: { id, v: 'before', ...(table === CLAIMS ? { u: id, w: id } : { u: null }) } })),
+      .map((id) => ({ table, image: { id, v: 'before', ...othersOf(table, id) } })),
   );
+}
+
+function othersOf(table: string, id: string): Image {
+  if (table === MERGED) return { n: '0', s: '{a}', m: '5' };
+  return table === CLAIMS ? { u: id, w: id } : { u: null };
+}
+
+/** With all rows of counters. */
+export function withCounters(rows: readonly BaselineRow[]): BaselineRow[] {
+  const counters = ['1', '2'].map((id) => ({ table: MERGED, image: { id, v: 'before', ...othersOf(MERGED, id) } }));
+  return [...rows.filter(({ table }) => table !== MERGED), ...counters];
 }
 
 export function loadBaseline(database: ModelDatabase, rows: readonly BaselineRow[], random: Random): void {

@@ -4,16 +4,22 @@
  * Like a real one it opens a run and reads its own stream behind that, and begins anew after its connection was cut or
  * an append failed. An agent that was replaced may linger: it goes on with what it had received, and never with more.
  */
+
+import { ActiveMerges } from '../../src/capture/active-merges.ts';
+import type { RowChange } from '../../src/capture/decoded-transaction.ts';
 import { Publisher } from '../../src/capture/publisher.ts';
 import { readResumePoint } from '../../src/capture/resume-point.ts';
 import { type OwnDatabase, startRun } from '../../src/capture/run-start.ts';
 import { SlotAcker } from '../../src/capture/slot-acker.ts';
 import { hlcFromMicros, hlcToText } from '../../src/change/hlc.ts';
+import { ACTIVATION_TABLE, REGISTRY_SCHEMA } from '../../src/change/merge-registry.ts';
 import type { Position } from '../../src/change/position.ts';
 import type { NotesLedger } from '../../src/clock/notes-ledger.ts';
 import type { Stability } from '../../src/clock/stability.ts';
 import { fail, SynclineError, sqlStateOf } from '../../src/platform/errors.ts';
+import { FIRST_VERSION } from './merging.ts';
 import type { ModelStore } from './model-store.ts';
+import { MERGED } from './model-store.ts';
 import type { ReplicationSlot, SlotHold } from './replication-slot.ts';
 import type { WorldView } from './world-view.ts';
 
@@ -122,6 +128,9 @@ export class CaptureActor {
     const resume = await readResumePoint(reader, tables);
     const { confirmedLsn } = hold;
     const acker = new SlotAcker(confirmedLsn, (lsn) => hold.confirm(lsn));
+    const merges = new ActiveMerges(region);
+    if (this.#world.conditions.merging.isActiveFirst) merges.next(activation(region, FIRST_VERSION));
+    for (const { activates } of slot.database.wal) if (activates !== null) merges.next(activation(region, activates));
     const publisher = new Publisher({
       region,
       run,
@@ -130,6 +139,7 @@ export class CaptureActor {
       ledger: this.#ledger,
       stamper: resume.stamper,
       stability: this.#stability,
+      merges,
       resumeAfter: trace.published,
       confirmedLsn,
       predecessor: resume.predecessor,
@@ -151,10 +161,18 @@ export class CaptureActor {
       if (entry === null) return;
       acker.received(entry.endLsn);
       await publisher.begin(entry);
+      if (entry.activates !== null) merges.next(activation(region, entry.activates));
       if (entry.foreign) publisher.foreignOrigin();
       for (const change of entry.changes) await publisher.change(change);
       if (entry.heartbeat !== null) publisher.heartbeat(entry.heartbeat);
       await publisher.commit(entry.endLsn);
     }
   }
+}
+
+/** The region's own activation row, as it is written. Its replication is left out of the model. */
+function activation(region: string, version: number): RowChange {
+  const [schema_name, table_name] = ['public', MERGED];
+  const after = { schema_name, table_name, region, version_id: String(version), mode: 'immediate', percent: '100' };
+  return { schema: REGISTRY_SCHEMA, table: ACTIVATION_TABLE, operation: 'INSERT', key: [], before: null, after };
 }

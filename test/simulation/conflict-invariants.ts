@@ -6,6 +6,7 @@ import type { ConflictEntry } from '../../src/apply/apply-port.ts';
 import { conflictId } from '../../src/apply/conflicts.ts';
 import { lossesOf } from '../../src/resolve/losses.ts';
 import type { Failure } from './invariants.ts';
+import { resultBehind, strategyOf } from './merging.ts';
 import { modelShape } from './model-store.ts';
 import { eventsByRow, type Published } from './published.ts';
 import type { Region } from './region.ts';
@@ -44,13 +45,17 @@ function wrong(region: string, what: string): Failure {
 }
 
 /** By conflict_id, what a record has to say. */
-function losses(published: Published, table: string, { baseline }: Conditions): Map<string, string> {
+function losses(published: Published, table: string, { baseline, merging }: Conditions): Map<string, string> {
   const shape = modelShape('public', table);
   const told = new Map<string, string>();
   for (const [row, events] of eventsByRow(published, table, baseline)) {
     const key = row.slice(shape.id.length + 1);
+    const before =
+      baseline.find((each) => each.table === table && JSON.stringify([each.image.id]) === key)?.image ?? null;
     for (const { loser, winner } of lossesOf(events.map((event) => ({ ...event, source: event })))) {
       const conflict_id = conflictId(shape.id, key, loser);
+      const { merge } = winner;
+      const result = merge === undefined ? winner.after : resultBehind(winner, events, before, merging);
       told.set(
         conflict_id,
         tell({
@@ -60,14 +65,15 @@ function losses(published: Published, table: string, { baseline }: Conditions): 
           schema_name: shape.schema,
           table_name: shape.table,
           row_pk: loser.pk,
-          resolution_strategy: 'lww',
+          resolution_strategy: merge === undefined ? 'lww' : strategyOf(merging, merge),
+          merge_version: merge ?? null,
           winner_event_id: winner.event_id,
           loser: { hlc: loser.hlc, origin: loser.origin },
           winner: { hlc: winner.hlc, origin: winner.origin },
           image_a: loser.after,
           image_b: winner.after,
-          base_image: loser.before,
-          result_image: winner.after,
+          base_image: merge === undefined ? loser.before : winner.before,
+          result_image: result,
           provisional: false,
           provisional_reason: null,
         }),

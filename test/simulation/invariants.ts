@@ -6,6 +6,10 @@ export type InvariantName =
   | 'settles'
   /** Every region holds the fold of all published events. */
   | 'converges'
+  /** No merge leaves a row that its constraints do not take. */
+  | 'valid'
+  /** No increment of a counter is lost or doubled. */
+  | 'increments'
   /** Every region parks the same rows: those that the rows above them leave no room for. */
   | 'parks-alike'
   /** Every committed change is published once, in the order of the WAL, and nothing else is. */
@@ -28,6 +32,8 @@ export type InvariantName =
   | 'conflicts-final'
   /** Every region looks for the children of every removed row, once all that may name it is there. */
   | 'orphans-found'
+  /** An event names the merge rule that was active at its place in the WAL, or a newer one. */
+  | 'names-merges'
   /** No event of equal tables is ever set aside. */
   | 'quarantine-empty'
   /** Once heartbeats went round, nothing is kept that only unstable versions need. */

@@ -7,6 +7,7 @@ import {
   type ConflictName,
   EVERY_ROW,
   type Mark,
+  type MergeKey,
   type OwnCommit,
   type OwnCommitState,
   type ParkedKey,
@@ -62,6 +63,25 @@ export class ModelApplyPort implements ApplyPort {
   async clockMicros(): Promise<bigint> {
     await this.#step('clock');
     return this.#database.now();
+  }
+
+  async mergesToVisit(echoedLsn: bigint, limit: number): Promise<MergeKey[]> {
+    const due = [...this.#store.merges.values()].filter(({ visit_at }) => visit_at !== null && visit_at <= echoedLsn);
+    return due.slice(0, limit);
+  }
+
+  async mergesToPrune(stable: Hlc, limit: number): Promise<MergeKey[]> {
+    const rows = [...this.#store.merges.values()];
+    for (const { schema, table, key, events } of rows) {
+      if (key !== EVERY_ROW) continue;
+      const shape = modelShape(schema, table);
+      const left = events.filter(({ version }) => version.hlc > stable);
+      if (left.length === 0) this.#store.merges.delete(rowName(shape, key));
+    }
+    const due = rows.filter(
+      ({ key, events }) => key !== EVERY_ROW && events.some(({ version }) => version.hlc <= stable),
+    );
+    return due.slice(0, limit);
   }
 
   async parkedKeys(): Promise<ParkedKey[]> {

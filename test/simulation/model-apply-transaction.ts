@@ -1,22 +1,26 @@
 /** A transaction of the apply port on the model: one statement after another, and what they keep in our own tables. */
-import type {
-  ApplyTransaction,
-  ConflictEntry,
-  ExactVersion,
-  Guard,
-  LookAgain,
-  Mark,
-  Note,
-  ParkedRow,
-  QuarantineEntry,
-  RemoveOutcome,
-  RemoveRow,
-  RowKey,
-  TableShape,
-  Tombstone,
-  Tuple,
-  UpsertRow,
-  VersionEntry,
+import {
+  type ApplyTransaction,
+  type ConflictEntry,
+  EVERY_ROW,
+  type ExactVersion,
+  type Guard,
+  type HistoryEntry,
+  type KeptMerge,
+  type LookAgain,
+  type Mark,
+  type MergeEntry,
+  type Note,
+  type ParkedRow,
+  type QuarantineEntry,
+  type RemoveOutcome,
+  type RemoveRow,
+  type RowKey,
+  type TableShape,
+  type Tombstone,
+  type Tuple,
+  type UpsertRow,
+  type VersionEntry,
 } from '../../src/apply/apply-port.ts';
 import type { Image } from '../../src/change/change-event.ts';
 import type { Hlc } from '../../src/change/hlc.ts';
@@ -25,10 +29,12 @@ import { rowKey } from '../../src/change/row-key.ts';
 import { compareVersions, isAbove, type Version } from '../../src/change/version.ts';
 import { invariant } from '../../src/platform/assert.ts';
 import { fail } from '../../src/platform/errors.ts';
+import type { Validity } from '../../src/resolve/known-merges.ts';
 import type { ModelDatabase } from './model-database.ts';
 import { ModelRows, type RemovedAll, type Told, told } from './model-rows.ts';
-import { type ModelStore, rowName, write } from './model-store.ts';
+import { type KeptMergeRow, type ModelStore, rowName, write } from './model-store.ts';
 import { type CommitPause, type Step, sqlError, type Transaction } from './model-transaction.ts';
+import { isValidRow } from './model-validity.ts';
 
 function downwards(a: ParkedRow, b: ParkedRow): number {
   return compareVersions(b, a) || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
@@ -239,6 +245,68 @@ export class ModelApplyTransaction implements ApplyTransaction {
       const entries = [...this.#store.quarantine.values()].filter((entry) => entry.table_name === shape.table);
       return new Set(entries.map((entry) => entry.key));
     });
+  }
+
+  async walPosition(): Promise<bigint> {
+    return await this.#statement('wal position', async () => this.#database.nextLsn());
+  }
+
+  async merges(shape: TableShape, keys: readonly RowKey[]): Promise<Map<RowKey, KeptMerge>> {
+    return await this.#statement('merges', async () => {
+      const found = keys.flatMap((key) => this.#store.merges.get(rowName(shape, key)) ?? []);
+      return new Map(found.map((kept) => [kept.key, kept]));
+    });
+  }
+
+  async mergeKeys({ table }: TableShape): Promise<{ key: RowKey; pk: Image }[]> {
+    return await this.#statement('merge keys', async () =>
+      [...this.#store.merges.values()].filter((kept) => kept.table === table && kept.key !== EVERY_ROW),
+    );
+  }
+
+  async addHistory(shape: TableShape, key: RowKey, entries: readonly HistoryEntry[]): Promise<void> {
+    await this.#statement('history', async () => {
+      const known = this.#merge(shape, key);
+      this.#putMerge(shape, { ...known, events: [...known.events, ...entries] });
+    });
+  }
+
+  async putMerges(shape: TableShape, rows: readonly MergeEntry[]): Promise<void> {
+    await this.#statement('merge states', async () => {
+      for (const row of rows) this.#putMerge(shape, { ...this.#merge(shape, row.key), ...row });
+    });
+  }
+
+  async dropHistory(
+    shape: TableShape,
+    rows: readonly { readonly key: RowKey; readonly upTo: Version; readonly whole: boolean }[],
+  ): Promise<void> {
+    await this.#statement('drop history', async () => {
+      for (const { key, upTo, whole } of rows) {
+        const known = this.#merge(shape, key);
+        const events = known.events.filter(({ version }) => compareVersions(version, upTo) > 0);
+        if (whole) write(this.#store.merges, rowName(shape, key), undefined, this.model);
+        else this.#putMerge(shape, { ...known, events });
+      }
+    });
+  }
+
+  async areValid(
+    _: TableShape,
+    rows: readonly { readonly image: Image; readonly validity: Validity }[],
+  ): Promise<boolean[]> {
+    return await this.#statement('validate', async () =>
+      rows.map(({ image, validity }) => isValidRow(image, validity)),
+    );
+  }
+
+  #merge({ schema, table, id }: TableShape, key: RowKey): KeptMergeRow {
+    const nothing = { schema, table, key, pk: {}, hlc: 0n, state: null, visit_at: null, events: [] };
+    return this.#store.merges.get(rowName({ id }, key)) ?? nothing;
+  }
+
+  #putMerge(shape: TableShape, row: KeptMergeRow): void {
+    write(this.#store.merges, rowName(shape, row.key), row, this.model);
   }
 
   async putLooks(looks: readonly LookAgain[]): Promise<void> {

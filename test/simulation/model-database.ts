@@ -62,6 +62,7 @@ export type WalEntry = {
   readonly changes: readonly RowChange[];
   readonly heartbeat: { members: readonly string[] } | null;
   readonly foreign: boolean;
+  readonly activates: number | null;
 };
 
 /** What a transaction made of a row, told when it becomes visible. */
@@ -250,9 +251,9 @@ export class ModelDatabase {
     const lsn = this.nextLsn();
     transaction.lsn = lsn;
     if (transaction.kind.local && (transaction.changes.length > 0 || transaction.heartbeat !== null)) {
-      const { xid, changes, heartbeat, foreign } = transaction;
+      const { xid, changes, heartbeat, foreign, activates } = transaction;
       const commitMicros = transaction.stampMicros ?? 0n;
-      this.wal.push({ lsn, endLsn: lsn + 4n, xid, commitMicros, changes, heartbeat, foreign });
+      this.wal.push({ lsn, endLsn: lsn + 4n, xid, commitMicros, changes, heartbeat, foreign, activates });
     }
   }
 

@@ -120,6 +120,11 @@ export class ModelSession {
     this.#begun().heartbeat = { members };
   }
 
+  /** Writes the region's own activation row: what is behind it in the WAL names that version. */
+  activate(version: number): void {
+    this.#begun().activates = version;
+  }
+
   /** Makes the transaction another tool's: it carries that tool's origin, and a commit timestamp of its choice. */
   foreignOrigin(commitMicros: bigint): void {
     this.#begun().foreign = true;

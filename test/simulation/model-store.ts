@@ -8,7 +8,9 @@ import type {
   ConflictEntry,
   ConflictHorizon,
   ExactVersion,
+  KeptMerge,
   Mark,
+  MergeKey,
   ParkedRow,
   QuarantineEntry,
   RipeLook,
@@ -30,6 +32,8 @@ export type KeptLook = RipeLook & { readonly waitsFor: readonly Transaction[] };
 export const EPOCH = '0000000000000000001';
 export type KeptParked = ParkedRow & { readonly schema: string; readonly table: string };
 
+export type KeptMergeRow = KeptMerge & MergeKey & { readonly visit_at: bigint | null };
+
 export class ModelStore {
   ownHistory: OwnHistory = { epoch: EPOCH, lineage: [], fork: null, after: null };
   readonly marks = new Map<string, Mark>();
@@ -44,6 +48,8 @@ export class ModelStore {
   readonly quarantine = new Map<string, QuarantineEntry>();
   /** By row. */
   readonly parked = new Map<string, KeptParked>();
+  /** Rows that merge, by row: `state` is null where only events are kept. */
+  readonly merges = new Map<string, KeptMergeRow>();
   #lookIds = 0;
 
   /**
@@ -73,7 +79,16 @@ export class ModelStore {
   /** As it is now, to come back to; nothing in it may be uncommitted. */
   snapshot(): () => void {
     const { conflictHorizon, ownHistory } = this;
-    const maps = [this.marks, this.versions, this.tombstones, this.looks, this.conflicts, this.quarantine, this.parked];
+    const maps = [
+      this.marks,
+      this.versions,
+      this.tombstones,
+      this.looks,
+      this.conflicts,
+      this.quarantine,
+      this.parked,
+      this.merges,
+    ];
     const copies = maps.map((map) => [...(map as Map<unknown, unknown>)]);
     const notes = [...this.notes];
     return () => {
@@ -113,10 +128,18 @@ export function rowName(shape: { readonly id: string }, key: RowKey): string {
 /** The table with two unique columns; all others have the first of them. */
 export const CLAIMS = 'claims';
 
+/** The table whose rows merge. */
+export const MERGED = 'merged';
+
 /** The columns that are unique, each by itself. */
 export const UNIQUE_COLUMNS = ['u', 'w'] as const;
 
 export function modelShape(schema: string, table: string): TableShape {
+  if (table === MERGED) {
+    const columns = ['id', 'v', 'n', 's', 'm'];
+    const id = `"${schema}"."${table}"`;
+    return { id, schema, table, key: ['id'], columns, keyNeedsDatabase: false, hasClaims: false };
+  }
   return {
     id: `"${schema}"."${table}"`,
     schema,

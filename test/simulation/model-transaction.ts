@@ -45,6 +45,8 @@ export class Transaction {
   currentXid: number;
   changes: RowChange[] = [];
   heartbeat: { members: readonly string[] } | null = null;
+  /** The version of a merge rule that is active behind it; null where it says nothing of that. */
+  activates: number | null = null;
   /** Whether it carries another tool's replication origin. */
   foreign = false;
   /** Whether it was committed before the stream of its region began. */

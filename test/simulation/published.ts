@@ -35,6 +35,8 @@ export type RowEvent = {
   /** Place within the transaction. */
   readonly index: number;
   readonly before: Image | null;
+  /** The merge version that it names. */
+  readonly merge?: string | undefined;
   /** null where the event removes the row. */
   readonly after: Image | null;
   readonly isTruncate: boolean;
@@ -100,6 +102,7 @@ export function eventsByRow(
         const { before_image: before, after_image: after, operation, event_id } = event;
         const { index } = event.transaction;
         const isPushed = hlc !== hlcFromMicros(isoToMicros(event.committed_at));
+        const { merge } = event;
         const about = (key: string | null | undefined, after: Image | null, found: Image | null): void => {
           const row = rowName(shape, JSON.stringify([key]));
           const known = rows.get(row) ?? [];
@@ -108,6 +111,7 @@ export function eventsByRow(
           known.push({
             ...head,
             index,
+            merge,
             before,
             after,
             left,
@@ -118,7 +122,7 @@ export function eventsByRow(
           });
         };
         if (operation === 'TRUNCATE') {
-          truncates.push({ ...head, index, before, after, isTruncate: true, pk: {}, event_id });
+          truncates.push({ ...head, index, merge, before, after, isTruncate: true, pk: {}, event_id });
           continue;
         }
         if (operation === 'UPDATE' && before !== null && before.id !== event.row_pk.id) about(before.id, null, before);

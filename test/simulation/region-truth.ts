@@ -9,7 +9,7 @@ import { EVERY_ROW } from '../../src/apply/apply-port.ts';
 import { type Position, positionLsn } from '../../src/change/position.ts';
 import type { Failure } from './invariants.ts';
 import type { RowWrite } from './model-database.ts';
-import { modelShape, rowName } from './model-store.ts';
+import { MERGED, modelShape, rowName } from './model-store.ts';
 import type { Applies, Transaction } from './model-transaction.ts';
 
 /** One write of a row: by a user's transaction at this place in the WAL, or by the lane for this event. */
@@ -84,8 +84,11 @@ export class RegionTruth {
       const row = rowName(table, JSON.stringify([slot.key]));
       const position = applies?.rows.get(row) ?? applies?.rows.get(rowName(table, EVERY_ROW)) ?? null;
       const isEcho = applies?.origin === this.#region && (position === null || !this.#isLost(position));
-      if (isEcho) this.#checkEcho(row, write, position);
-      if (applies !== null && applies.mark === null) this.#checkLook(row, write);
+      // The row of a table that merges is brought to its fold by whatever comes.
+      if (slot.table.name !== MERGED) {
+        if (isEcho) this.#checkEcho(row, write, position);
+        if (applies !== null && applies.mark === null) this.#checkLook(row, write);
+      }
       const history = this.rows.get(row) ?? [];
       this.rows.set(row, history);
       if (applies !== null) {

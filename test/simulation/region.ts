@@ -124,6 +124,7 @@ export class Region {
   isSettled(tails: ReadonlyMap<string, Position>): boolean {
     if (this.#agent === null || this.store.looks.size > 0 || !this.#agent.apply.isIdle) return false;
     if (!this.#agent.apply.isSettled) return false;
+    if ([...this.store.merges.values()].some(({ visit_at }) => visit_at !== null)) return false;
     return [...tails].every(([origin, tail]) => this.store.marks.get(origin)?.position === tail);
   }
 

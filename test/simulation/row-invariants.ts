@@ -1,17 +1,16 @@
 /** Invariants of rows at the end: every region holds the fold of all events, and set none of them aside. */
 
 import type { Image } from '../../src/change/change-event.ts';
-import { isAbove, VERSION_ZERO, type Version } from '../../src/change/version.ts';
-import { type FoldEvent, foldRow } from '../../src/resolve/fold.ts';
+import type { Version } from '../../src/change/version.ts';
 import { partRows } from '../../src/resolve/parking.ts';
 import type { Failure } from './invariants.ts';
+import { foldMerged } from './merging.ts';
 import { claimsSame } from './model-database.ts';
-import { modelShape, rowName } from './model-store.ts';
+import { MERGED, modelShape, rowName } from './model-store.ts';
+import { isValidRow } from './model-validity.ts';
 import { eventsByRow, type Published, type RowEvent } from './published.ts';
 import type { Region } from './region.ts';
 import type { Conditions } from './world-view.ts';
-
-const LOWEST = { hlc: VERSION_ZERO.hlc + 1n, origin: '' };
 
 export function checkRows(
   regions: readonly Region[],
@@ -20,7 +19,51 @@ export function checkRows(
   conditions: Conditions,
 ): Failure | null {
   const events = eventsByRow(published, table, conditions.baseline);
-  return checkFold(regions, events, table, conditions) ?? checkQuarantine(regions);
+  return (
+    checkFold(regions, events, table, conditions) ??
+    (table === MERGED ? (checkValid(regions, conditions) ?? checkCounters(regions, published, conditions)) : null) ??
+    checkQuarantine(regions)
+  );
+}
+
+/** Users leave no row that the constraints do not take, so no merge may. */
+function checkValid(regions: readonly Region[], { merging }: Conditions): Failure | null {
+  for (const { name, database } of regions) {
+    for (const { key, tuple } of database.table(MERGED).slots.values()) {
+      const wrong = [...merging.rules.values()].find(
+        ({ validity }) => tuple !== null && !isValidRow(tuple.image, validity),
+      );
+      if (wrong === undefined) continue;
+      return { invariant: 'valid', message: `${name} has ${JSON.stringify(tuple?.image)} in row ${key}` };
+    }
+  }
+  return null;
+}
+
+/** Counters that users only add to hold the sum of what was added. */
+function checkCounters(regions: readonly Region[], published: Published, { merging }: Conditions): Failure | null {
+  if (!merging.countsOnly) return null;
+  const sums = new Map<string, number>();
+  for (const transactions of published.values()) {
+    for (const { events } of transactions) {
+      for (const { table_name, before_image, after_image, row_pk } of events) {
+        if (table_name !== MERGED) continue;
+        const by = Number(after_image?.n) - Number(before_image?.n);
+        sums.set(row_pk.id ?? '', (sums.get(row_pk.id ?? '') ?? 0) + by);
+      }
+    }
+  }
+  for (const { name, database } of regions) {
+    for (const { key, tuple } of database.table(MERGED).slots.values()) {
+      const sum = sums.get(key) ?? 0;
+      if (Number(tuple?.image.n) === sum) continue;
+      return {
+        invariant: 'increments',
+        message: `${name} counts ${tuple?.image.n} in row ${key}, and ${sum} were added`,
+      };
+    }
+  }
+  return null;
 }
 
 type Folded = { readonly key: string; readonly image: Image; readonly version: Version };
@@ -29,23 +72,17 @@ function checkFold(
   regions: readonly Region[],
   events: Map<string, RowEvent[]>,
   table: string,
-  { baseline }: Conditions,
+  { baseline, merging }: Conditions,
 ): Failure | null {
   const shape = modelShape('public', table);
   const before = new Map(
     baseline
       .filter((row) => row.table === table)
-      .map(({ image }) => [rowName(shape, JSON.stringify([image.id])), fromBefore(image)]),
+      .map(({ image }) => [rowName(shape, JSON.stringify([image.id])), image]),
   );
   const folded: Folded[] = [];
   for (const key of new Set([...before.keys(), ...events.keys()])) {
-    const row = (events.get(key) ?? []).map(({ hlc, origin, ...event }) => ({ ...event, version: { hlc, origin } }));
-    const fold = [...(before.get(key) ?? []), ...row];
-    const image = foldRow(fold, VERSION_ZERO);
-    const version = fold.reduce<Version>(
-      (high, event) => (isAbove(event.version, high) ? event.version : high),
-      VERSION_ZERO,
-    );
+    const { image, version } = foldMerged(events.get(key) ?? [], before.get(key) ?? null, merging);
     if (image !== null) folded.push({ key, image, version });
   }
   const { visible, parked } = partRows(folded, (a, b) => claimsSame(a.image, b.image));
@@ -66,15 +103,13 @@ function checkFold(
   return null;
 }
 
-/** A row of the baseline as the lowest of all events. */
-function fromBefore(after: Image): FoldEvent[] {
-  return [{ version: LOWEST, position: '', index: 0, seen: {}, before: null, after }];
-}
-
 function tell(images: readonly (Image | null)[]): string {
   const rows = images
     .filter((image) => image !== null)
-    .map(({ id, v, u, w }) => `${id}=${v}${u == null ? '' : `/${u}`}${w == null ? '' : `/${w}`}`);
+    .map(({ id, v, u, w, ...others }) => {
+      const told = Object.keys(others).length === 0 ? '' : ` ${Object.values(others).join(' ')}`;
+      return `${id}=${v}${u == null ? '' : `/${u}`}${w == null ? '' : `/${w}`}${told}`;
+    });
   return rows.sort().join(' ') || 'nothing';
 }
 

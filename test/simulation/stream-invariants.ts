@@ -2,6 +2,7 @@
 import { covers, type Position, positionEpoch, positionLsn, type Seen } from '../../src/change/position.ts';
 import type { Failure } from './invariants.ts';
 import type { WalEntry } from './model-database.ts';
+import { MERGED } from './model-store.ts';
 import type { Published, PublishedTransaction } from './published.ts';
 import type { Region } from './region.ts';
 import type { RowHistoryEntry } from './region-truth.ts';
@@ -13,6 +14,7 @@ export function checkStreams(regions: readonly Region[], published: Published): 
       checkWhole(region, transactions) ??
       checkPredecessors(region.name, transactions) ??
       checkPromises(region.name, transactions) ??
+      checkMerges(region, transactions) ??
       checkSeen(region, transactions);
     if (failure !== null) return failure;
   }
@@ -91,6 +93,21 @@ function checkPromises(name: string, transactions: readonly PublishedTransaction
       };
     }
     if (promise > promised) promised = promise;
+  }
+  return null;
+}
+
+/** After a restart an event may name a rule early, and never one that was replaced before it. */
+function checkMerges({ name, database }: Region, published: readonly PublishedTransaction[]): Failure | null {
+  let active = 0;
+  for (const [place, { events, position }] of ofHistory(database.wal, published).entries()) {
+    active = database.wal[place]?.activates ?? active;
+    for (const { table_name, merge } of events) {
+      const isRight = table_name === MERGED ? Number(merge ?? 0) >= active : merge === undefined;
+      if (isRight) continue;
+      const message = `${name}: ${position} names ${merge} for ${table_name}, where ${active} is active`;
+      return { invariant: 'names-merges', message };
+    }
   }
   return null;
 }

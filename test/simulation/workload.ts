@@ -8,8 +8,9 @@
 import type { Image } from '../../src/change/change-event.ts';
 import { sqlStateOf } from '../../src/platform/errors.ts';
 import type { Random } from '../../src/platform/random.ts';
+import { FIRST_VERSION, VERSIONS } from './merging.ts';
 import { ModelSession } from './model-foreground.ts';
-import { CLAIMS, type KeptParked } from './model-store.ts';
+import { CLAIMS, type KeptParked, MERGED } from './model-store.ts';
 import type { Step } from './model-transaction.ts';
 import type { Region } from './region.ts';
 import type { WorldView } from './world-view.ts';
@@ -17,7 +18,9 @@ import type { WorldView } from './world-view.ts';
 const LONG_AGO_MICROS = 946_684_800_000_000n;
 const FAR_AHEAD_MICROS = 31_536_000_000_000n;
 
-export const TABLES = ['kv', 'other', 'owned', CLAIMS] as const;
+export const TABLES = ['kv', 'other', 'owned', CLAIMS, MERGED] as const;
+/** Activations of merge rules of a seed. */
+const VERSIONS_MAX = VERSIONS.length;
 /** What an application expects of a database: unique violations, deadlocks, lost connections. */
 const EXPECTED_STATES = new Set(['23505', '40P01', '57P02']);
 
@@ -26,6 +29,7 @@ export class Workload {
   readonly #random: Random;
   #users = 0;
   #values = 0;
+  #versions = FIRST_VERSION;
 
   constructor(world: WorldView) {
     this.#world = world;
@@ -64,6 +68,7 @@ export class Workload {
       const session = new ModelSession(region.database, step);
       await attempt(session, async () => {
         session.heartbeat(regions);
+        if (this.#random.chance(0.2) && this.#versions < VERSIONS_MAX) session.activate(this.#nextVersion());
         await session.commit();
       });
       for (let rest = this.#random.below(restsMax); rest > 0; rest -= 1) await step('rests');
@@ -86,6 +91,11 @@ export class Workload {
     return this.#random.pick([none, LONG_AGO_MICROS, now - 1_000n, now + aside, now + FAR_AHEAD_MICROS]);
   }
 
+  #nextVersion(): number {
+    this.#versions += 1;
+    return this.#versions;
+  }
+
   #value(): string {
     this.#values += 1;
     return `t${this.#values}`;
@@ -93,6 +103,7 @@ export class Workload {
 
   async #statement(session: ModelSession, region: string): Promise<void> {
     const random = this.#random;
+    if (random.chance(this.#world.conditions.mergingRate)) return await this.#mergingStatement(session);
     if (random.chance(0.15)) return await this.#ownedStatement(session, region);
     if (random.chance(this.#world.conditions.claimingRate)) return await this.#claimingStatement(session);
     const table = random.chance(0.8) ? TABLES[0] : TABLES[1];
@@ -151,6 +162,36 @@ export class Workload {
     else await this.#swap(session, table, key, String(1 + random.below(4)));
   }
 
+  /** Changes of counters, sets and the like; no user leaves a row that its constraints do not take. */
+  async #mergingStatement(session: ModelSession): Promise<void> {
+    const random = this.#random;
+    const key = String(1 + random.below(2));
+    const { countsOnly } = this.#world.conditions.merging;
+    const by = random.below(5) - 2;
+    const add = (image: Image): Image => ({ ...image, n: String(Number(image.n ?? 0) + by) });
+    if (countsOnly) {
+      await session.update(MERGED, key, add);
+      return;
+    }
+    const v = this.#value();
+    const dice = random.below(100);
+    const row: Image = { id: key, v, n: '0', s: '{}', m: '0' };
+    if (dice < 40) {
+      const change = (image: Image): Image => {
+        const added = add(image);
+        const n = Number(added.n) < -4 || Number(added.n) >= 6 ? (image.n ?? null) : (added.n ?? null);
+        const s = random.chance(0.5) ? toggled(image.s ?? '{}', random.pick(['a', 'b', 'c'])) : (image.s ?? null);
+        const m = random.chance(0.3) ? String(random.below(20)) : (image.m ?? null);
+        return { ...image, n, s, m, ...(random.chance(0.5) ? { v } : {}) };
+      };
+      if ((await session.update(MERGED, key, change)) === 0) await session.insert(MERGED, key, row);
+    } else if (dice < 62) await session.update(MERGED, key, (image) => ({ ...image, v }));
+    else if (dice < 76) await session.delete(MERGED, key);
+    else if (dice < 82) await session.changeKey(MERGED, key, String(1 + random.below(3)));
+    else if (dice < 85) await session.truncate(MERGED);
+    else await session.insert(MERGED, key, row);
+  }
+
   /** An operator decides about a parked row, in a transaction of its own. */
   async #decide(session: ModelSession, parked: KeptParked): Promise<void> {
     const random = this.#random;
@@ -173,6 +214,16 @@ export class Workload {
     ofOther = await take(other, ofOne);
     await take(one, ofOther);
   }
+}
+
+/** The set without the element if it has it, else with it. */
+function toggled(set: string, element: string): string {
+  const elements = set
+    .slice(1, -1)
+    .split(',')
+    .filter((each) => each !== '');
+  const left = elements.filter((each) => each !== element);
+  return `{${(left.length < elements.length ? left : [...elements, element]).join(',')}}`;
 }
 
 async function attempt(session: ModelSession, work: () => Promise<void>): Promise<void> {

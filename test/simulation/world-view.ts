@@ -4,6 +4,7 @@ import type { MemoryLog } from '../../src/log/memory-log.ts';
 import type { Random } from '../../src/platform/random.ts';
 import type { BaselineRow } from './baseline-rows.ts';
 import type { Failure } from './invariants.ts';
+import type { Merging } from './merging.ts';
 import type { Scheduler } from './scheduler.ts';
 
 /** How a seed's system is built: what is not chance in every step, but chance once. */
@@ -26,6 +27,9 @@ export type Conditions = {
   readonly driftMicros: bigint;
   /** Whether operators let held events go on in the end, or see to the clocks. */
   readonly allowsDrift: boolean;
+  /** Probability that a statement writes to rows that merge. */
+  readonly mergingRate: number;
+  readonly merging: Merging;
   /** Probability that a transaction is another tool's. */
   readonly foreignRate: number;
   /** Whether databases come back from copies of their disks. */

@@ -15,6 +15,7 @@ function conflict(n: number, winnerHlc: bigint, winnerId: string): ConflictEntry
     table_name: 'kv',
     row_pk: pkOf(1),
     resolution_strategy: 'lww',
+    merge_version: null,
     winner_event_id: winnerId,
     loser: { hlc: PAST_HLC, origin: 'r1' },
     winner: { hlc: winnerHlc, origin: 'r2' },

@@ -40,6 +40,10 @@ export type ClusterOptions = {
   readonly agents?: boolean;
 };
 
+/** Rows that are looked at once more before all is as it will be. */
+const LOOKS = `select (select count(*) from syncline.look_again)
+  + (select count(*) from syncline.merge_state where visit_at is not null)`;
+
 export class ClusterRegion {
   readonly name: string;
   readonly server: EmbeddedPostgres;
@@ -241,7 +245,7 @@ ${options.config ?? ''}
       );
     }
     for (const region of this.regions) {
-      await waitFor(async () => (await region.one('select count(*) from syncline.look_again')) === '0', {
+      await waitFor(async () => (await region.one(LOOKS)) === '0', {
         what: `${region.name} to look again`,
         limitMs,
       });

@@ -1,11 +1,13 @@
 // An agent as the API sees it, whose state a test sets by hand. Links are kept by the real store.
 
 import type { Image } from '../../src/change/change-event.ts';
-import type { AgentControl, AgentStatus, ReplicationLink } from '../../src/monitor/agent-status.ts';
+import type { AgentControl, AgentStatus, MergeControl, ReplicationLink } from '../../src/monitor/agent-status.ts';
+import { fail } from '../../src/platform/errors.ts';
 import type { LinkPatch, LinkStore } from '../../src/topology/link-store.ts';
 
 export class FakeAgent implements AgentControl {
   readonly #links: LinkStore;
+  merges: MergeControl = { register: notHere, promote: notHere, rollback: notHere };
   readonly retried: string[] = [];
   readonly discarded: string[] = [];
   readonly edited: { readonly parkedId: string; readonly values: Image }[] = [];
@@ -93,3 +95,7 @@ export class FakeAgent implements AgentControl {
     };
   }
 }
+
+const notHere = async (): Promise<never> => {
+  throw fail('SYN-T106', 'this agent captures nothing');
+};

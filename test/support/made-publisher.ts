@@ -1,5 +1,6 @@
 // A publisher with everything that it needs, and transactions to send through it.
 
+import { ActiveMerges } from '../../src/capture/active-merges.ts';
 import type { RowChange } from '../../src/capture/decoded-transaction.ts';
 import { Publisher, type PublisherOptions } from '../../src/capture/publisher.ts';
 import type { LogRecord } from '../../src/change/stream-record.ts';
@@ -59,6 +60,7 @@ export function make(options: Partial<PublisherOptions> = {}): Made {
     },
     ledger: new NotesLedger(),
     stamper: new Stamper(),
+    merges: new ActiveMerges(REGION),
     stability: new Stability(REGION, ['us']),
     resumeAfter: null,
     confirmedLsn: 0n,

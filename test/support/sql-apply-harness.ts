@@ -269,6 +269,7 @@ function toConflictEntry(row: TextRow): ConflictEntry {
     table_name: row.table_name ?? '',
     row_pk: image(row.row_pk) ?? {},
     resolution_strategy: row.resolution_strategy ?? '',
+    merge_version: row.merge_version ?? null,
     winner_event_id: row.winner_event_id ?? null,
     loser: { hlc: hlcFromText(row.loser_hlc ?? ''), origin: row.loser_origin ?? '' },
     winner: { hlc: hlcFromText(row.winner_hlc ?? ''), origin: row.winner_origin ?? '' },

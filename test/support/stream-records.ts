@@ -68,6 +68,7 @@ export function heartbeat(run: number, lsn: number, hlc: Hlc = BigInt(lsn)): Log
     committed_at: COMMITTED_AT,
     seen: {},
     delays_ms: {},
+    merges: true,
     promise: 0n,
     floor: 0n,
     members: ['eu'],

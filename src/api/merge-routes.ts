@@ -1,0 +1,112 @@
+// Merge rules: what is registered and how far it is, and what operators want. Any region's agent takes it for all.
+
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { Static } from 'typebox';
+import type { RolloutStep } from '../merge/merge-registry.ts';
+import { fail } from '../platform/errors.ts';
+import { described } from './described.ts';
+import { listMerges, readMerge } from './merge-list.ts';
+import {
+  MergePage,
+  MergeQuery,
+  MergeRegistration,
+  MergeVersion,
+  RollbackRequest,
+  RolloutRequest,
+  VersionParams,
+} from './merge-schemas.ts';
+import type { ApiContext } from './server.ts';
+
+type Params = Static<typeof VersionParams>;
+
+export function addMergeRoutes(app: FastifyInstance, { config, database, agent }: ApiContext): void {
+  const here = { region: config.region, members: [config.region, ...config.peers.map(({ region }) => region)] };
+  const operator = { role: 'operator' } as const;
+
+  app.get<{ Querystring: MergeQuery }>(
+    '/merge-functions',
+    {
+      config: { role: 'viewer' },
+      schema: described('Versions of merge rules, the newest first', { querystring: MergeQuery, answer: MergePage }),
+    },
+    async (request) => await listMerges(database, here, request.query),
+  );
+
+  app.get<{ Params: Params }>(
+    '/merge-functions/:version_id',
+    {
+      config: operator,
+      schema: described('One version, with its source', { params: VersionParams, answer: MergeVersion }),
+    },
+    async (request) => await readMerge(database, here, request.params.version_id),
+  );
+
+  app.post<{ Body: MergeRegistration }>(
+    '/merge-functions',
+    {
+      config: operator,
+      schema: described('Register a merge rule for a table, and roll it out', {
+        body: MergeRegistration,
+        answer: MergeVersion,
+      }),
+    },
+    async ({ body }) => {
+      const { table, rollout, ...request } = body;
+      const id = await agent().merges.register(tableOf(table), request, howOf(rollout));
+      return await readMerge(database, here, id);
+    },
+  );
+
+  app.post<{ Params: Params; Body: RolloutRequest }>(
+    '/merge-functions/:version_id/promote',
+    {
+      config: operator,
+      preValidation: withoutBody,
+      schema: described('Want a version in all regions, for all rows or as a rollout', {
+        params: VersionParams,
+        body: RolloutRequest,
+        answer: MergeVersion,
+      }),
+    },
+    async ({ params: { version_id }, body }) => {
+      await agent().merges.promote(version_id, howOf(body));
+      return await readMerge(database, here, version_id);
+    },
+  );
+
+  app.post<{ Params: Params; Body: RollbackRequest }>(
+    '/merge-functions/:version_id/rollback',
+    {
+      config: operator,
+      preValidation: withoutBody,
+      schema: described('Go back to what was in effect before a version', {
+        params: VersionParams,
+        body: RollbackRequest,
+        answer: MergeVersion,
+      }),
+    },
+    async ({ params: { version_id }, body }) => {
+      await agent().merges.rollback(version_id, body.to);
+      return await readMerge(database, here, version_id);
+    },
+  );
+}
+
+/** All that such a request could say is optional. */
+async function withoutBody(request: FastifyRequest): Promise<void> {
+  request.body ??= {};
+}
+
+function tableOf(name: string): { schema_name: string; table_name: string } {
+  const dot = name.indexOf('.');
+  if (dot < 0) return { schema_name: 'public', table_name: name };
+  return { schema_name: name.slice(0, dot), table_name: name.slice(dot + 1) };
+}
+
+function howOf(rollout: RolloutRequest | undefined): RolloutStep {
+  const { percent } = rollout ?? {};
+  const mode = rollout?.mode ?? (percent === undefined ? 'immediate' : 'percent');
+  if (mode === 'percent' && percent === undefined) throw fail('SYN-T005', 'percent: is missing for the mode percent');
+  if (mode !== 'percent' && percent !== undefined) throw fail('SYN-T005', `percent: is not for the mode ${mode}`);
+  return { mode, percent: percent ?? 100 };
+}

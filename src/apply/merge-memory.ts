@@ -1,0 +1,71 @@
+/**
+ * Rows that merge, as they were read or left last, so that a hot row's history is not read again with every batch.
+ *
+ * The lane alone writes what is kept of them. What a transaction did to rows counts once it is committed; where it did not,
+ * they are forgotten and read again.
+ */
+import {
+  type ApplyTransaction,
+  EVERY_ROW,
+  type HistoryEntry,
+  type KeptMerge,
+  type RowKey,
+  type TableShape,
+} from './apply-port.ts';
+import type { MergeRules } from './merge-rules.ts';
+import { type HistoryEvent, MergedRow } from './merged-row.ts';
+
+/** Beyond so many, all are forgotten: what is at hand is no more than a convenience. */
+const ROWS_MAX = 20_000;
+
+/** `inherited` are events on every row that a row has from its beginning, and that are to be kept with it. */
+export type LoadedMerge = { readonly row: MergedRow; readonly inherited: readonly HistoryEntry[] };
+
+export class MergeMemory {
+  readonly #rules: MergeRules;
+  readonly #rows = new Map<string, MergedRow>();
+
+  constructor(rules: MergeRules) {
+    this.#rules = rules;
+  }
+
+  clear(): void {
+    this.#rows.clear();
+  }
+
+  /** The rows as they are kept; new ones where nothing is. */
+  async load(
+    transaction: ApplyTransaction,
+    shape: TableShape,
+    keys: readonly RowKey[],
+  ): Promise<Map<RowKey, LoadedMerge>> {
+    if (this.#rows.size > ROWS_MAX) this.#rows.clear();
+    const unknown = keys.filter((key) => !this.#rows.has(nameOf(shape, key)));
+    const kept: Map<RowKey, KeptMerge> =
+      unknown.length === 0 ? new Map() : await transaction.merges(shape, [EVERY_ROW, ...unknown]);
+    const ofAll = kept.get(EVERY_ROW)?.events ?? [];
+    return new Map(
+      keys.map((key) => {
+        const known = this.#rows.get(nameOf(shape, key));
+        if (known !== undefined) return [key, { row: known, inherited: [] }];
+        const found = kept.get(key);
+        const row = found?.state == null ? new MergedRow() : MergedRow.fromText(found.state);
+        for (const entry of found?.events ?? ofAll) row.fold.add(this.#toEvent(entry));
+        this.#rows.set(nameOf(shape, key), row);
+        return [key, { row, inherited: found === undefined ? ofAll : [] }];
+      }),
+    );
+  }
+
+  forget(shape: TableShape, key: RowKey): void {
+    this.#rows.delete(nameOf(shape, key));
+  }
+
+  #toEvent(entry: HistoryEntry): HistoryEvent {
+    return { ...entry, rule: this.#rules.rule(entry.merge) };
+  }
+}
+
+function nameOf(shape: TableShape, key: RowKey): string {
+  return `${shape.id} ${key}`;
+}

@@ -1,0 +1,352 @@
+/**
+ * Applies events to rows of a table that merges: they enter the row's history, and the row is brought to what the fold says
+ * (`merged-row.ts`).
+ *
+ * It is the same for events of other regions and for echoes, but that an echo tells what has been captured of the row. A row
+ * is locked for that and not longer; one that a user writes again and again still takes what others did, because what is
+ * not captured yet is laid over the fold. Where a user inserts a row that was absent at the look, it is looked at again.
+ *
+ * A row that nothing is kept of is at rest: everything that it holds is seen by whatever comes. Only while a table has just
+ * begun to be tracked may it hold an event that is not: by last writer wins, which alone was active then, that one may be
+ * above an event that comes now. So the row's own version is asked for once, and counts as its base.
+ */
+import type { Image } from '../change/change-event.ts';
+import type { Hlc } from '../change/hlc.ts';
+import { type Epoch, positionLsn, type Seen } from '../change/position.ts';
+import { isAbove, type Version } from '../change/version.ts';
+import { invariant } from '../platform/assert.ts';
+import { fail } from '../platform/errors.ts';
+import { foldOn, type MergeAnswer } from '../resolve/fold.ts';
+import { type FoldAnswers, foldTogether, type MergeRequest } from '../resolve/fold-drivers.ts';
+import { settledRow } from '../resolve/fold-state.ts';
+import {
+  type ApplyTransaction,
+  EVERY_ROW,
+  type HistoryEntry,
+  type MergeEntry,
+  type RowKey,
+  type TableShape,
+  type Tuple,
+} from './apply-port.ts';
+import type { StandingRow } from './batch-writer.ts';
+import type { Merged } from './conflicts.ts';
+import { eventWins } from './decide.ts';
+import type { LoadedMerge, MergeMemory } from './merge-memory.ts';
+import type { MergeRules } from './merge-rules.ts';
+import type { HistoryEvent, MergedRow, RowPlace } from './merged-row.ts';
+import { type ChainLink, formerKey, type RowOp } from './net-change.ts';
+
+/** How often rows are looked at again that users insert between look and write. */
+const RACES_MAX = 16;
+
+/** Sorts behind every region. */
+const ABOVE_ALL_NAMES = '~';
+
+/** Runs custom merge functions. */
+export type MergeFunctions = (requests: readonly MergeRequest[]) => Promise<readonly MergeAnswer[]>;
+
+export type MergeView = {
+  readonly rules: MergeRules;
+  readonly memory: MergeMemory;
+  readonly functions: MergeFunctions;
+  readonly region: string;
+  readonly epoch: Epoch;
+  /** How far the own stream has come back. */
+  readonly echoedLsn: bigint;
+  /** What is applied here once the transaction is committed. */
+  readonly seen: Seen;
+  /** Whether the events are this region's own, coming back. */
+  readonly isEcho: boolean;
+};
+
+type Keyed = { readonly key: RowKey; readonly pk: Image };
+type Stand = (shape: TableShape, rows: readonly Keyed[]) => Promise<Map<RowKey, StandingRow>>;
+
+type Target = Keyed & {
+  readonly row: MergedRow;
+  /** What the first new event found. */
+  readonly before: Image | null;
+  readonly inherited: readonly HistoryEntry[];
+  readonly fresh: readonly HistoryEvent[];
+};
+
+export class MergeWriter {
+  readonly #transaction: ApplyTransaction;
+  readonly #stand: Stand;
+  readonly #view: MergeView;
+  readonly #touched: { readonly shape: TableShape; readonly key: RowKey }[] = [];
+
+  /** `stand` tells how rows stand by last writer wins. */
+  constructor(transaction: ApplyTransaction, stand: Stand, view: MergeView) {
+    this.#transaction = transaction;
+    this.#stand = stand;
+    this.#view = view;
+  }
+
+  isTracked(shape: TableShape): boolean {
+    return this.#view.rules.isTracked(shape);
+  }
+
+  /** What is known at once of a loss to an event that names that version; null for last writer wins. */
+  describe(version: string | undefined): Merged | null {
+    return version === undefined ? null : { strategy: this.#view.rules.strategy(version), result: null };
+  }
+
+  /** Of each row, what it was behind the step of the event with that version. */
+  async results(
+    shape: TableShape,
+    asked: readonly { readonly key: RowKey; readonly version: Version }[],
+  ): Promise<(Image | null)[]> {
+    const loaded = await this.#view.memory.load(
+      this.#transaction,
+      shape,
+      asked.map(({ key }) => key),
+    );
+    const foldings = asked.map(({ key, version }) => {
+      const { base, events } = loadedOf(loaded, key).row.fold;
+      return foldOn(
+        base,
+        events.filter((event) => !isAbove(event.version, version)),
+      );
+    });
+    return (await foldTogether(foldings, this.#answers(shape))).map(({ state }) => state.image);
+  }
+
+  /** Forgets what was made of rows in a transaction that is not committed. */
+  undo(): void {
+    for (const { shape, key } of this.#touched) this.#view.memory.forget(shape, key);
+  }
+
+  /** Returns the rows whose tuple was written: true where there is one now. */
+  async rows(shape: TableShape, ops: readonly RowOp[]): Promise<Map<RowKey, boolean>> {
+    const loaded = await this.#load(shape, ops);
+    const asked = ops.filter(
+      ({ key, chain }) =>
+        loaded.get(key)?.row.isUnknown === true && chain[0] !== undefined && ruleOf(chain[0]) === undefined,
+    );
+    const standing = asked.length === 0 ? null : await this.#stand(shape, asked);
+    const targets = ops.map((op): Target => {
+      const { row, inherited } = loadedOf(loaded, op.key);
+      const events = op.chain.map((link) => this.#toEvent(shape, link));
+      const [first] = events;
+      invariant(first !== undefined, 'a row is changed by an event');
+      const stands = standing?.get(op.key);
+      if (stands !== undefined && !this.#view.isEcho) begin(row, stands, first.version);
+      const fresh = events.filter((event) => row.fold.add(event));
+      if (this.#view.isEcho)
+        for (const { position, after, seen } of events) row.captured(positionLsn(position), after, seen);
+      return { key: op.key, pk: op.pk, row, before: first.before, inherited, fresh };
+    });
+    return await this.#settle(shape, targets);
+  }
+
+  /** A TRUNCATE, as an event on every row of which anything is kept; what else is in the table is the caller's. */
+  async truncate(shape: TableShape, link: ChainLink, emptyTable: () => Promise<void>): Promise<void> {
+    const event = this.#toEvent(shape, link);
+    const kept = await this.#transaction.mergeKeys(shape);
+    const loaded = await this.#load(shape, kept);
+    const targets = kept.map(({ key, pk }): Target => {
+      const { row, inherited } = loadedOf(loaded, key);
+      const fresh = row.fold.add(event) ? [event] : [];
+      if (this.#view.isEcho) row.captured(positionLsn(event.position), null, event.seen);
+      return { key, pk, row, before: null, inherited, fresh };
+    });
+    const found = await this.#transaction.inspect(shape, kept);
+    await emptyTable();
+    await this.#transaction.addHistory(shape, EVERY_ROW, [toEntry(event)]);
+    await this.#settle(shape, targets, found);
+  }
+
+  /** Brings rows to what is known by now. */
+  async visit(shape: TableShape, rows: readonly Keyed[]): Promise<void> {
+    const loaded = await this.#load(shape, rows);
+    const targets = rows.map(({ key, pk }): Target => {
+      return { key, pk, before: null, fresh: [], ...loadedOf(loaded, key) };
+    });
+    const written = await this.#settle(shape, targets);
+    const versions = targets.flatMap(({ key, row }) => {
+      const newest = row.fold.events.at(-1);
+      if (written.get(key) !== true || newest === undefined) return [];
+      return [{ key, hlc: newest.version.hlc, position: newest.position, event_id: newest.event_id }];
+    });
+    if (versions.length > 0) await this.#transaction.recordVersions(shape, versions);
+  }
+
+  /** Lets the histories of rows begin behind what is stable; of a row that is at rest nothing is kept. */
+  async prune(shape: TableShape, rows: readonly Keyed[], stable: Hlc): Promise<void> {
+    const upTo = { hlc: stable, origin: ABOVE_ALL_NAMES };
+    const loaded = await this.#load(shape, rows);
+    const kept = rows.map(({ key, pk }) => ({ key, pk, row: loadedOf(loaded, key).row }));
+    await foldTogether(
+      kept.map(({ row }) => row.fold.prune(upTo)),
+      this.#answers(shape),
+    );
+    const left = kept.filter(({ row }) => !row.isAtRest);
+    if (left.length > 0)
+      await this.#transaction.dropHistory(
+        shape,
+        left.map(({ key }) => ({ key, upTo, whole: false })),
+      );
+    await this.#putStates(shape, kept);
+  }
+
+  /** Of a row that is at rest nothing is kept. */
+  async #putStates(shape: TableShape, rows: readonly (Keyed & { readonly row: MergedRow })[]): Promise<void> {
+    const [atRest, left] = [rows.filter(({ row }) => row.isAtRest), rows.filter(({ row }) => !row.isAtRest)];
+    const dropped = atRest.map(({ key, row }) => ({ key, upTo: row.version, whole: true }));
+    await Promise.all([
+      dropped.length === 0 ? undefined : this.#transaction.dropHistory(shape, dropped),
+      left.length === 0 ? undefined : this.#transaction.putMerges(shape, left.map(entryOf)),
+    ]);
+    for (const { key } of atRest) this.#view.memory.forget(shape, key);
+  }
+
+  async #load(shape: TableShape, rows: readonly Keyed[]): Promise<Map<RowKey, LoadedMerge>> {
+    const keys = rows.map(({ key }) => key);
+    for (const key of keys) this.#touched.push({ shape, key });
+    return await this.#view.memory.load(this.#transaction, shape, keys);
+  }
+
+  /** `emptied` has the rows as they were before the table was emptied in this transaction. */
+  async #settle(
+    shape: TableShape,
+    targets: readonly Target[],
+    emptied?: ReadonlyMap<RowKey, Tuple>,
+  ): Promise<Map<RowKey, boolean>> {
+    const written = new Map<RowKey, boolean>();
+    const place = this.#place(shape);
+    const answers = this.#answers(shape);
+    let open = targets;
+    for (let races = 0; open.length > 0; races += 1) {
+      if (races === RACES_MAX) {
+        throw fail('SYN-A008', `rows of ${shape.id} changed ${RACES_MAX} times while they were looked at`);
+      }
+      // The position is read behind the locks.
+      const [tuples, lsn] = await Promise.all([
+        this.#transaction.inspect(shape, open),
+        this.#transaction.walPosition(),
+      ]);
+      const foldings = open.map(({ key, row, before, inherited }) => {
+        const tuple = emptied?.get(key) ?? tuples.get(key);
+        const found = {
+          image: tuple?.image ?? null,
+          isLocal: tuple?.local === true && tuple.stampMicros !== null,
+          isEmptied: inherited.length > 0,
+          lsn,
+        };
+        return row.settle(found, before, this.#view.seen, place);
+      });
+      const settled = await foldTogether(foldings, answers);
+      const raced: Target[] = [];
+      await Promise.all(
+        open.map(async (target, at) => {
+          const { image, keep } = settled[at] ?? { image: null, keep: () => {} };
+          const outcome = await this.#write(shape, target, tuples.get(target.key), image);
+          if (outcome === 'raced') raced.push(target);
+          else keep();
+          if (outcome === 'placed' || outcome === 'removed') written.set(target.key, outcome === 'placed');
+        }),
+      );
+      open = raced;
+    }
+    await this.#keep(shape, targets);
+    return written;
+  }
+
+  async #write(
+    shape: TableShape,
+    { key, pk, row }: Target,
+    tuple: Tuple | undefined,
+    image: Image | null,
+  ): Promise<'placed' | 'removed' | 'left' | 'raced'> {
+    const { hlc } = row.version;
+    if (image === null) {
+      if (tuple === undefined) return 'left';
+      await this.#transaction.erase(shape, { key, pk });
+      return 'removed';
+    }
+    if (tuple === undefined) {
+      return (await this.#transaction.insert(shape, { key, pk, image, hlc })) ? 'placed' : 'raced';
+    }
+    const isThere = Object.keys(image).every(
+      (column) => tuple.image[column] === undefined || tuple.image[column] === image[column],
+    );
+    if (isThere) return 'left';
+    await this.#transaction.overwrite(shape, { key, pk, image, hlc });
+    return 'placed';
+  }
+
+  async #keep(shape: TableShape, targets: readonly Target[]): Promise<void> {
+    const histories = targets.flatMap(({ key, inherited, fresh }) => {
+      const entries = [...inherited, ...fresh.map(toEntry)];
+      return entries.length === 0 ? [] : [this.#transaction.addHistory(shape, key, entries)];
+    });
+    await Promise.all([...histories, this.#putStates(shape, targets)]);
+  }
+
+  #place(shape: TableShape): RowPlace {
+    const { region, epoch, rules, echoedLsn } = this.#view;
+    return { region, epoch, rule: rules.active(shape), echoedLsn };
+  }
+
+  #answers(shape: TableShape): FoldAnswers {
+    return {
+      validate: async (requests) => {
+        const asked = requests.map(({ rule, image }) => ({ image, validity: this.#view.rules.validity(rule) }));
+        return await this.#transaction.areValid(shape, asked);
+      },
+      merge: this.#view.functions,
+    };
+  }
+
+  #toEvent(shape: TableShape, { event, source, removes }: ChainLink): HistoryEvent {
+    const { merge } = event;
+    const rule = this.#view.rules.rule(merge);
+    if (merge !== undefined && rule === undefined) {
+      throw fail('SYN-A110', `${shape.id}: ${merge}`, { context: { table: shape.id, version: merge } });
+    }
+    const isMove = !removes && formerKey(shape, event) !== null;
+    return {
+      version: { hlc: source.hlc, origin: event.region_id },
+      position: source.position,
+      index: event.transaction.index,
+      event_id: event.event_id,
+      seen: source.seen,
+      before: event.operation === 'TRUNCATE' || isMove ? null : event.before_image,
+      after: removes ? null : event.after_image,
+      merge,
+      rule,
+    };
+  }
+}
+
+/** What a row that nothing is kept of holds already that is above an event that comes now. */
+function begin(row: MergedRow, { current, tombstone }: StandingRow, event: Version): void {
+  const isLocal = current?.tuple.local === true;
+  if (isLocal || eventWins(current, tombstone, event)) return;
+  const isRemoved = tombstone !== undefined && (current === null || tombstone.hlc > current.version.hlc);
+  const base = isRemoved
+    ? settledRow(null, { hlc: tombstone.hlc, origin: tombstone.origin })
+    : current === null
+      ? null
+      : settledRow(current.tuple.image, current.version);
+  if (base !== null) row.beginFrom(base);
+}
+
+function ruleOf({ event }: ChainLink): string | undefined {
+  return event.merge;
+}
+
+function entryOf({ key, pk, row }: Keyed & { readonly row: MergedRow }): MergeEntry {
+  return { key, pk, hlc: row.version.hlc, state: row.toText(), visit_at: row.visitAt };
+}
+
+function loadedOf(loaded: ReadonlyMap<RowKey, LoadedMerge>, key: RowKey): LoadedMerge {
+  const found = loaded.get(key);
+  invariant(found !== undefined, 'a row that was loaded');
+  return found;
+}
+
+function toEntry({ rule: _, ...entry }: HistoryEvent): HistoryEntry {
+  return entry;
+}

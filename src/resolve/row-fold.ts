@@ -1,0 +1,99 @@
+/**
+ * The fold of one row that grows: events arrive in any order, and each is folded about once.
+ *
+ * Checkpoints of the state stand every so many events. An event that arrives late is put in its place and drops those
+ * behind it, so the next folding starts at the last one before it: what it costs is the events behind that place. A row
+ * that takes events in order costs one step for each. Stable events are pruned to the state behind them.
+ */
+import { compareVersions, type Version } from '../change/version.ts';
+import { compareEvents, type FoldEvent, type Folded, type Folding, type FoldStep, foldOn } from './fold.ts';
+import { type FoldState, settled } from './fold-state.ts';
+import type { Observer } from './heads.ts';
+
+/** Fewer would repeat more steps, more would hold more states. */
+const CHECKPOINT_EVENTS = 32;
+
+type Checkpoint = { readonly count: number; readonly state: FoldState };
+
+export class RowFold<Event extends FoldEvent> {
+  readonly #events: Event[] = [];
+  /** By the number of events taken; the first is the base, and the last may be the fold of all. */
+  #checkpoints: [Checkpoint, ...Checkpoint[]];
+
+  /** From a row of the baseline (`settledRow`), or from where it was pruned to. */
+  constructor(base: FoldState) {
+    this.#checkpoints = [{ count: 0, state: base }];
+  }
+
+  get base(): FoldState {
+    return this.#checkpoints[0].state;
+  }
+
+  /** Those that are not part of the base, in order. */
+  get events(): readonly Event[] {
+    return this.#events;
+  }
+
+  /** False for an event that is here already, or part of the base: all that is not above it is. */
+  add(event: Event): boolean {
+    if (compareVersions(event.version, this.base.version) <= 0) return false;
+    let place = this.#events.length;
+    for (; place > 0; place -= 1) {
+      const order = compareEvents(event, this.#events[place - 1] as Event);
+      if (order === 0) return false;
+      if (order > 0) break;
+    }
+    this.#events.splice(place, 0, event);
+    this.#dropBehind(place);
+    return true;
+  }
+
+  /** Folds what is not folded yet. Only the steps of these events are told. */
+  *fold(): Folding<Folded<Event>> {
+    const steps: FoldStep<Event>[] = [];
+    let last = this.#lastUpTo(this.#events.length);
+    while (last.count < this.#events.length) {
+      const to = Math.min(this.#events.length, nextCheckpoint(last.count));
+      const folded = yield* foldOn(last.state, this.#events.slice(last.count, to));
+      steps.push(...folded.steps);
+      // The fold of all is worth keeping only until there are more.
+      if (last.count % CHECKPOINT_EVENTS !== 0) this.#dropBehind(last.count - 1);
+      last = { count: to, state: folded.state };
+      this.#checkpoints.push(last);
+    }
+    return { state: last.state, steps };
+  }
+
+  /** Forgets events up to that version, which is stable: what has not arrived yet has seen all of them. */
+  *prune(stable: Version): Folding<number> {
+    const cut = this.#events.findIndex((event) => compareVersions(event.version, stable) > 0);
+    const pruned = cut === -1 ? this.#events.length : cut;
+    if (pruned === 0) return 0;
+    const from = this.#lastUpTo(pruned);
+    const { state } = yield* foldOn(from.state, this.#events.slice(from.count, pruned));
+    const later = this.#checkpoints.filter(({ count }) => count > pruned);
+    this.#events.splice(0, pruned);
+    const base = settled(state, this.#events.map(observerOf));
+    this.#checkpoints = [
+      { count: 0, state: base },
+      ...later.map(({ count, state: kept }) => ({ count: count - pruned, state: kept })),
+    ];
+    return pruned;
+  }
+
+  #lastUpTo(count: number): Checkpoint {
+    return this.#checkpoints.findLast((checkpoint) => checkpoint.count <= count) ?? this.#checkpoints[0];
+  }
+
+  #dropBehind(count: number): void {
+    while ((this.#checkpoints.at(-1)?.count ?? 0) > count) this.#checkpoints.pop();
+  }
+}
+
+function nextCheckpoint(count: number): number {
+  return count - (count % CHECKPOINT_EVENTS) + CHECKPOINT_EVENTS;
+}
+
+function observerOf({ version, position, seen }: FoldEvent): Observer {
+  return { origin: version.origin, position, seen };
+}
