@@ -8,7 +8,7 @@
 import { type KnownMerges, NO_MERGES, type Validity } from '../resolve/known-merges.ts';
 import type { MergeRule } from '../resolve/merge-rule.ts';
 
-const NOTHING_MORE: Validity = { not_null: [], checks: [] };
+const NOTHING_MORE: Validity = { not_null: [], checks: [], isPlain: true };
 
 type Table = { readonly schema: string; readonly table: string };
 

@@ -292,8 +292,13 @@ export class MergeWriter {
   #answers(shape: TableShape): FoldAnswers {
     return {
       validate: async (requests) => {
-        const asked = requests.map(({ rule, image }) => ({ image, validity: this.#view.rules.validity(rule) }));
-        return await this.#transaction.areValid(shape, asked);
+        const rows = requests.map(({ rule, image }) => ({ image, validity: this.#view.rules.validity(rule) }));
+        const asked = rows.filter(({ validity }) => !validity.isPlain);
+        const answers = asked.length === 0 ? [] : await this.#transaction.areValid(shape, asked);
+        const answered = new Map(asked.map((row, place) => [row, answers[place] === true]));
+        return rows.map(
+          (row) => answered.get(row) ?? row.validity.not_null.every((column) => row.image[column] !== null),
+        );
       },
       merge: this.#view.functions,
     };

@@ -11,6 +11,9 @@ import type { MergeDefinition } from './merge-definition.ts';
 import { readDefinitions, readRegistry } from './registry-store.ts';
 import { tableText } from './rollout.ts';
 
+/** A type of PostgreSQL itself, without a modifier: any other is told with its schema. */
+const PLAIN_TYPE = /^[a-z0-9 ]+(\[\])?$/;
+
 export type LaneMergesOptions = {
   readonly region: string;
   readonly database: Queryable;
@@ -40,7 +43,12 @@ export async function readKnownMerges({ region, database, sandbox }: LaneMergesO
   return { rules, active, tracked: new Set(versions.map(tableText)) };
 }
 
-function registered({ rule, validity: { columns, checks } }: MergeDefinition): RegisteredRule {
-  const not_null = columns.filter((column) => column.not_null).map(({ name }) => name);
-  return { rule, validity: { not_null, checks: checks.flatMap(({ expression }) => expression ?? []) } };
+function registered({ rule, validity }: MergeDefinition): RegisteredRule {
+  const not_null = validity.columns.filter((column) => column.not_null).map(({ name }) => name);
+  const checks = validity.checks.flatMap(({ expression }) => expression ?? []);
+  const isPlain =
+    typeof rule.rows === 'string' &&
+    checks.length === 0 &&
+    validity.columns.every(({ name, type }) => rule.columns[name] === undefined || PLAIN_TYPE.test(type));
+  return { rule, validity: { not_null, checks, isPlain } };
 }

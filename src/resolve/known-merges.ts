@@ -5,7 +5,15 @@ import type { MergeRule } from './merge-rule.ts';
  * What a row of the table has to satisfy, beyond the types of its columns: as it was when the version was registered, so
  * that every region decides alike whatever its own constraints are by now. Checks are expressions of PostgreSQL.
  */
-export type Validity = { readonly not_null: readonly string[]; readonly checks: readonly string[] };
+export type Validity = {
+  readonly not_null: readonly string[];
+  readonly checks: readonly string[];
+  /**
+   * Whether NOT NULL is all that there is to ask: no checks, and strategies alone that give values of their columns' types, none of
+   * which has a length, a scale or a domain. A range is the strategy's own matter. Then nobody needs to ask the database.
+   */
+  readonly isPlain: boolean;
+};
 
 export type RegisteredRule = { readonly rule: MergeRule; readonly validity: Validity };
 

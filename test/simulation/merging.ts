@@ -32,7 +32,8 @@ export type Merging = {
 
 export function chooseMerging(random: Random): Merging {
   const countsOnly = random.chance(0.25);
-  const validity: Validity = { not_null: [], checks: countsOnly ? [] : ['n >= -4', 'n < 6'] };
+  const checks = countsOnly ? [] : ['n >= -4', 'n < 6'];
+  const validity: Validity = { not_null: [], checks, isPlain: countsOnly };
   const rule = (rows: MergeRule['rows']): MergeRule => ({
     table: `public.${MERGED}`,
     key: ['id'],
@@ -95,7 +96,7 @@ export function answerFor({ rules }: Merging): (request: FoldRequest) => FoldAns
   return (request) => {
     if (request.kind === 'merge') return anyMerge(request);
     const validity = [...rules.values()].find(({ rule }) => rule === request.rule)?.validity;
-    return isValidRow(request.image, validity ?? { not_null: [], checks: [] });
+    return isValidRow(request.image, validity ?? { not_null: [], checks: [], isPlain: true });
   };
 }
 
