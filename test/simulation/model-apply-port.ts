@@ -72,14 +72,15 @@ export class ModelApplyPort implements ApplyPort {
 
   async mergesToPrune(stable: Hlc, limit: number): Promise<MergeKey[]> {
     const rows = [...this.#store.merges.values()];
-    for (const { schema, table, key, events } of rows) {
-      if (key !== EVERY_ROW) continue;
-      const shape = modelShape(schema, table);
-      const left = events.filter(({ version }) => version.hlc > stable);
-      if (left.length === 0) this.#store.merges.delete(rowName(shape, key));
+    for (const row of rows) {
+      if (row.key !== EVERY_ROW) continue;
+      const events = row.events.filter(({ version }) => version.hlc > stable);
+      const name = rowName(modelShape(row.schema, row.table), row.key);
+      if (events.length === 0) this.#store.merges.delete(name);
+      else this.#store.merges.set(name, { ...row, events });
     }
     const due = rows.filter(
-      ({ key, events }) => key !== EVERY_ROW && events.some(({ version }) => version.hlc <= stable),
+      ({ state, events }) => state !== null && events.some(({ version }) => version.hlc <= stable),
     );
     return due.slice(0, limit);
   }

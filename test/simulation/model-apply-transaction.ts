@@ -260,14 +260,16 @@ export class ModelApplyTransaction implements ApplyTransaction {
 
   async mergeKeys({ table }: TableShape): Promise<{ key: RowKey; pk: Image }[]> {
     return await this.#statement('merge keys', async () =>
-      [...this.#store.merges.values()].filter((kept) => kept.table === table && kept.key !== EVERY_ROW),
+      [...this.#store.merges.values()].filter((kept) => kept.table === table && kept.state !== null),
     );
   }
 
   async addHistory(shape: TableShape, key: RowKey, entries: readonly HistoryEntry[]): Promise<void> {
     await this.#statement('history', async () => {
       const known = this.#merge(shape, key);
-      this.#putMerge(shape, { ...known, events: [...known.events, ...entries] });
+      const isKnown = (entry: HistoryEntry): boolean =>
+        known.events.some((each) => compareVersions(each.version, entry.version) === 0 && each.index === entry.index);
+      this.#putMerge(shape, { ...known, events: [...known.events, ...entries.filter((entry) => !isKnown(entry))] });
     });
   }
 

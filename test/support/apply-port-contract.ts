@@ -12,6 +12,7 @@ import { conflictContract } from './apply-port-contract-conflicts.ts';
 import { guardContract } from './apply-port-contract-guards.ts';
 import { interleavingContract } from './apply-port-contract-interleavings.ts';
 import { lockContract } from './apply-port-contract-locks.ts';
+import { mergesContract } from './apply-port-contract-merges.ts';
 import { parkedContract } from './apply-port-contract-parked.ts';
 import { rowContract } from './apply-port-contract-rows.ts';
 import type { MakeHarness } from './apply-port-harness.ts';
@@ -25,5 +26,6 @@ export function applyPortContract(name: string, make: MakeHarness): void {
     describe('rows that claim one value', () => parkedContract(make));
     describe('bookkeeping', () => bookkeepingContract(make));
     describe('the conflict log', () => conflictContract(make));
+    describe('rows that merge', () => mergesContract(make));
   });
 }
