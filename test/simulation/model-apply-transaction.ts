@@ -2,7 +2,6 @@
 import {
   type ApplyTransaction,
   type ConflictEntry,
-  EVERY_ROW,
   type ExactVersion,
   type Guard,
   type HistoryEntry,
