@@ -67,7 +67,7 @@ const isPart = (items: Part['items']): items is Part => items !== undefined && !
 
 function typeOf(field: Part): string {
   if (field.enum !== undefined) return field.enum.map((value) => `\`${value}\``).join(', ');
-  if (field.const !== undefined) return `\`${String(field.const)}\``;
+  if (field.const !== undefined) return `\`${JSON.stringify(field.const)}\``;
   if (field.anyOf !== undefined) return field.anyOf.map(typeOf).join(' or ');
   return [field.type ?? 'any'].flat().join(' or ');
 }
