@@ -9,6 +9,7 @@ import { RegionLogs } from '../../src/log/region-logs.ts';
 import { loadConfig } from '../../src/platform/config.ts';
 import { Cluster, type ClusterRegion } from '../support/cluster.ts';
 import { checkRecord, untoldFields } from '../support/event-checks.ts';
+import { registerMerge, untilMerge } from '../support/merge-client.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const TOOL = 'another_tool';
@@ -29,7 +30,8 @@ create table parts (id int, region text, primary key (id, region)) partition by 
 create table parts_eu partition of parts for values in ('eu');
 create table parts_us partition of parts for values in ('us');
 create table one (id int primary key, u int unique, v text);
-create table numbers (id numeric primary key, v real);`;
+create table numbers (id numeric primary key, v real);
+create table counted (id int primary key, n int);`;
 
 let cluster: Cluster;
 let eu: ClusterRegion;
@@ -54,6 +56,7 @@ after(async () => await cluster?.[Symbol.asyncDispose]());
 
 test('records of every kind and every oddity are as the schema says, and have no field that it does not tell', async () => {
   await changeEverything();
+  await mergeByRules();
   await us.killAgent();
   await us.sql('update wide set note = note where id < 10');
   us.startAgent();
@@ -86,6 +89,8 @@ const TRAITS = [
   'another tool',
   'seen',
   'many events',
+  'merge',
+  'merge_shadow',
   'null',
   '__proto__',
   'constructor',
@@ -107,6 +112,8 @@ function traitsOf(kind: RecordKind, value: Readonly<Record<string, unknown>>): s
     ['another tool', transaction.stated_micros !== undefined],
     ['seen', Object.keys((transaction.seen ?? {}) as object).length > 0],
     ['many events', Number(transaction.index) > 500],
+    ['merge', value.merge !== undefined],
+    ['merge_shadow', value.merge_shadow !== undefined],
     ['null', Object.values(image).includes(null)],
     ...['__proto__', 'constructor', 'new\nline'].map((column): [string, boolean] => [
       column,
@@ -150,6 +157,17 @@ async function asTool(time: string | null): Promise<void> {
   if (time !== null) await session.query(`select pg_replication_origin_xact_setup('0/1', '${time}')`);
   await session.query(`update wide set note = 'tool' where id = 1`);
   await session.query('commit');
+}
+
+/** A table with a rule, and then with another one beside it that has no effect. */
+async function mergeByRules(): Promise<void> {
+  const table = 'public.counted';
+  const first = await registerMerge(eu, { table, columns: { n: 'counter' } });
+  await untilMerge([eu, us], first.version_id, 'active');
+  await us.sql('insert into counted values (1, 1)');
+  const second = await registerMerge(eu, { table, columns: { n: 'max' }, rollout: { mode: 'shadow' } });
+  await untilMerge([eu, us], second.version_id, 'active');
+  await us.sql('update counted set n = n + 1');
 }
 
 /** Two rows claim one value; an operator gives the parked one another. */
