@@ -41,6 +41,19 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     sides: { syncline: 'skew of 5 s', peer: 'no skew' },
     metrics: { slow_region_transactions_per_s: 'transactions/s', applied_transactions_per_s: 'transactions/s' },
   },
+  // Needs Java, and once Maven.
+  lag: {
+    measure: async () => await (await import('./lag.ts')).measureLag(SECONDS, ROUNDS),
+    sides: { syncline: 'kafka', peer: 'embedded' },
+    metrics: {
+      lag_p50_ms_at_500_per_s: 'ms',
+      lag_p99_ms_at_500_per_s: 'ms',
+      transactions_per_s_at_500_per_s: 'transactions/s',
+      lag_p50_ms_at_2000_per_s: 'ms',
+      lag_p99_ms_at_2000_per_s: 'ms',
+      transactions_per_s_at_2000_per_s: 'transactions/s',
+    },
+  },
 };
 
 const named = process.argv.slice(2);
@@ -55,7 +68,7 @@ async function runBenchmark(name: string, { measure, sides, metrics }: Benchmark
   const summary = Object.entries(metrics).map(([metric, unit]) => {
     const [syncline, peer] = [median(runs, sides.syncline, metric), median(runs, sides.peer, metric)];
     console.log(
-      `${name}, ${metric}: ${sides.syncline} ${Math.round(syncline)}, ${sides.peer} ${Math.round(peer)}, ratio ${(syncline / peer).toFixed(2)}`,
+      `${name}, ${metric}: ${sides.syncline} ${rounded(syncline)}, ${sides.peer} ${rounded(peer)}, ratio ${(syncline / peer).toFixed(2)}`,
     );
     return { metric, unit, syncline, peer, ratio: syncline / peer };
   });
@@ -64,6 +77,11 @@ async function runBenchmark(name: string, { measure, sides, metrics }: Benchmark
   const directory = join(import.meta.dirname, 'results');
   await mkdir(directory, { recursive: true });
   await writeFile(join(directory, `${name}.json`), `${JSON.stringify(result, null, 2)}\n`);
+}
+
+/** What is small keeps a digit behind the point. */
+function rounded(value: number): string {
+  return value < 100 ? value.toFixed(1) : String(Math.round(value));
 }
 
 function median(runs: readonly Measured[], side: string, metric: string): number {

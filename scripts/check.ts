@@ -10,6 +10,7 @@ import { checkDeadFiles } from './check-dead-files.ts';
 import { checkDocLinks } from './check-doc-links.ts';
 import { checkDoctorDoc } from './check-doctor-doc.ts';
 import { checkErrorsDoc } from './check-errors-doc.ts';
+import { checkEventsDoc } from './check-events-doc.ts';
 import { checkImports } from './check-imports.ts';
 import { checkMutations } from './check-mutations.ts';
 import { checkSpec } from './check-spec.ts';
@@ -32,6 +33,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
   'doc-links': checkDocLinks,
   'errors-doc': checkErrorsDoc,
   'doctor-doc': checkDoctorDoc,
+  'events-doc': checkEventsDoc,
   architecture: checkArchitecture,
   mutations: checkMutations,
   spec: checkSpec,

@@ -14,21 +14,12 @@
  */
 import { createHash } from 'node:crypto';
 import type { Image } from './change-event.ts';
+import type { TableBaseline } from './event-schema.ts';
+
+export type { TableBaseline } from './event-schema.ts';
 
 /** A table's rows fall into so many parts, by a digest of their keys. A power of two that a byte can hold. */
 export const BASELINE_PARTS = 64;
-
-export type TableBaseline = {
-  readonly schema_name: string;
-  readonly table_name: string;
-  /** Sorted; generated ones follow from the others and are left out. */
-  readonly columns: readonly string[];
-  readonly rows: number;
-  /** Number of the part → its rows and their digest; parts without rows are left out. */
-  readonly parts: { readonly [part: string]: readonly [rows: number, digest: string] };
-  /** Why nobody can tell any more what it held; null where it is told. */
-  readonly untold: string | null;
-};
 
 export type TableLayout = {
   readonly schema: string;

@@ -1,60 +1,18 @@
 /**
- * The public record of one row change, as published to the log. Field names are a public contract.
+ * The public record of one row change, as published to the log. Field names are a public contract (event-schema.ts).
  *
  * Column values are PostgreSQL's own text output, or null; a column that is absent from an image was not sent (an
  * unchanged TOAST value of a table with `identity: key`, or a before-image that holds the key alone).
  */
-import { lsnFromText, makePosition, type Position, type Seen } from './position.ts';
+import type { ChangeEvent } from './event-schema.ts';
+import { lsnFromText, makePosition, type Position } from './position.ts';
 
-export type Operation = 'INSERT' | 'UPDATE' | 'DELETE' | 'TRUNCATE';
+export type { ChangeEvent, TransactionInfo } from './event-schema.ts';
+
+export type Operation = ChangeEvent['operation'];
 
 /** Column name → text value. */
 export type Image = { readonly [column: string]: string | null };
-
-export type TransactionInfo = {
-  /** The transaction id at the origin (32 bits, as pgoutput gives it). */
-  readonly id: number;
-  readonly epoch: string;
-  /** WAL position of the commit record, in PostgreSQL's notation. */
-  readonly commit_lsn: string;
-  /** Unix µs of the commit timestamp that another tool gave it, be it what it may; absent where `committed_at` is it. */
-  readonly stated_micros?: string;
-  /** Place of the event in its transaction, from 0. */
-  readonly index: number;
-  /** Whether this is the transaction's last event. */
-  readonly last: boolean;
-  /** Position of the transaction published before this one; null at the stream's very start. */
-  readonly predecessor: Position | null;
-  /** What the origin had applied of the other regions below the commit. */
-  readonly seen: Seen;
-};
-
-export type ChangeEvent = {
-  /** UUIDv7, derived from (hlc, origin, position) alone: the same WAL gives the same id. */
-  readonly event_id: string;
-  /** The region where the change was first committed. */
-  readonly region_id: string;
-  readonly schema_name: string;
-  readonly table_name: string;
-  /** The key's columns after the change (before it, for DELETE); empty for TRUNCATE. */
-  readonly row_pk: Image;
-  readonly operation: Operation;
-  readonly before_image: Image | null;
-  readonly after_image: Image | null;
-  /** Commit time at the origin, ISO 8601 with microseconds, UTC. */
-  readonly committed_at: string;
-  /** 19 digits; see `hlc.ts`. */
-  readonly hlc_timestamp: string;
-  /** The regions that the record has passed, the origin first. */
-  readonly region_tags: readonly string[];
-  /** Set where an operator decided on a parked row: no table of the origin has changed by it. */
-  readonly operator?: true;
-  /** The version of the merge rule that its fold step uses; absent for last writer wins. */
-  readonly merge?: string;
-  /** A version that is named beside it, and has no effect. */
-  readonly merge_shadow?: string;
-  readonly transaction: TransactionInfo;
-};
 
 /** Whether the images agree in all columns that both have. */
 export function haveSameValues(a: Image, b: Image): boolean {

@@ -1,10 +1,11 @@
 // `syncline demo`: three regions on this machine, one lost and brought back, all compared in the end.
 //
-// Ctrl-C and SIGTERM end it in order: agents, databases, folder. A second one ends it at once, and
+// Ctrl-C and SIGTERM end it in order: agents, databases, log, folder. A second one ends it at once, and
 // then the watchdogs beside the processes clean up. With --json the story goes to standard error, and
 // the last line of standard output is the result.
 
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { LOG_TYPES, type LogType } from '../demo/demo-logs.ts';
 import { runDemo } from '../demo/run-demo.ts';
 import { Screen } from '../demo/screen.ts';
 import { systemRandom } from '../platform/random.ts';
@@ -12,6 +13,7 @@ import { reportError } from './report-error.ts';
 
 interface DemoFlags {
   readonly seconds: number;
+  readonly log: LogType;
   readonly json?: boolean;
 }
 
@@ -27,13 +29,21 @@ export function registerDemo(program: Command): void {
     .command('demo')
     .description('three regions on this machine: lose one, bring it back, compare all rows')
     .option('--seconds <seconds>', 'how long the shops take writes', parseSeconds, SECONDS)
+    .addOption(
+      new Option(
+        '--log <type>',
+        'where the streams live; kafka starts brokers, with Java and once Maven, or takes those of KAFKA_BROKERS',
+      )
+        .choices(LOG_TYPES)
+        .default('embedded'),
+    )
     .option('--json', 'end with the result as one JSON object on standard output')
     .action(async (flags: DemoFlags) => {
       process.exitCode = await demo(flags);
     });
 }
 
-async function demo({ seconds, json }: DemoFlags): Promise<number> {
+async function demo({ seconds, log, json }: DemoFlags): Promise<number> {
   const stream = json === true ? process.stderr : process.stdout;
   const screen = new Screen(stream);
   const interrupt = new AbortController();
@@ -56,7 +66,7 @@ async function demo({ seconds, json }: DemoFlags): Promise<number> {
   const onPipe = (): void => interrupt.abort();
   for (const each of [process.stdout, process.stderr]) each.on('error', onPipe);
   try {
-    const result = await runDemo({ seconds, screen, random: systemRandom, signal: interrupt.signal });
+    const result = await runDemo({ seconds, log, screen, random: systemRandom, signal: interrupt.signal });
     if (json === true) process.stdout.write(`${JSON.stringify(result)}\n`);
     return result.converged ? 0 : 1;
   } catch (error) {

@@ -10,6 +10,7 @@ import { EmbeddedPostgres } from '../platform/embedded-postgres.ts';
 import { fail } from '../platform/errors.ts';
 import { connect } from '../platform/postgres.ts';
 import { AgentClient } from './agent-client.ts';
+import type { DemoLogs } from './demo-logs.ts';
 import type { OrphanWatch } from './orphan-watch.ts';
 import { SHOP_SCHEMA } from './shop-schema.ts';
 
@@ -46,8 +47,7 @@ export class DemoRegion {
   static async create(
     plan: RegionPlan,
     all: readonly RegionPlan[],
-    folder: string,
-    watch: OrphanWatch,
+    { folder, watch, logs }: { readonly folder: string; readonly watch: OrphanWatch; readonly logs: DemoLogs },
   ): Promise<DemoRegion> {
     const server = await EmbeddedPostgres.start({ version: 18 });
     try {
@@ -59,7 +59,7 @@ export class DemoRegion {
       } finally {
         await client.end();
       }
-      await writeFile(region.configPath, configText(plan, all, region.url, join(folder, 'log')), { mode: 0o600 });
+      await writeFile(region.configPath, configText(plan, all, region.url, logs), { mode: 0o600 });
       return region;
     } catch (error) {
       await server[Symbol.asyncDispose]();
@@ -156,20 +156,18 @@ export class DemoRegion {
 }
 
 /** JSON is YAML, and quotes whatever a path or a password may hold; a `$` would start a variable. */
-function configText(plan: RegionPlan, all: readonly RegionPlan[], url: string, log: string): string {
-  const literal = (text: string): string => text.replaceAll('${', '$${');
-  return `${JSON.stringify(
-    {
-      region: plan.name,
-      database: literal(url),
-      log: { type: 'embedded', path: literal(log) },
-      api: { listen: `127.0.0.1:${plan.port}` },
-      tables: { include: ['public.*'] },
-      peers: all
-        .filter((other) => other.name !== plan.name)
-        .map((other) => ({ region: other.name, api: `http://127.0.0.1:${other.port}` })),
-    },
-    null,
-    2,
-  )}\n`;
+function configText(plan: RegionPlan, all: readonly RegionPlan[], url: string, logs: DemoLogs): string {
+  const others = all.filter(({ name }) => name !== plan.name);
+  const config = {
+    region: plan.name,
+    database: url,
+    log: logs.of(plan.name).own,
+    api: { listen: `127.0.0.1:${plan.port}` },
+    tables: { include: ['public.*'] },
+    peers: others.map(({ name, port }) => {
+      const { peer } = logs.of(name);
+      return { region: name, api: `http://127.0.0.1:${port}`, ...(peer !== null && { log: peer }) };
+    }),
+  };
+  return `${JSON.stringify(config, null, 2).replaceAll('${', '$${')}\n`;
 }

@@ -16,6 +16,7 @@ import { renderReport, type VerifyReport } from '../verify/verify-report.ts';
 import type { Conflict } from './agent-client.ts';
 import { type BoardView, count, duration } from './board.ts';
 import { pickConflicts, tellConflict } from './conflict-story.ts';
+import type { LogType } from './demo-logs.ts';
 import type { DemoRegion } from './demo-region.ts';
 import { Observer } from './observer.ts';
 import type { Screen } from './screen.ts';
@@ -24,6 +25,8 @@ import { ShopWorkload } from './shop-workload.ts';
 export interface DemoOptions {
   /** How long the shops are open. */
   readonly seconds: number;
+  /** Where the streams live. */
+  readonly log: LogType;
   readonly screen: Screen;
   readonly random: Random;
   readonly signal: AbortSignal;

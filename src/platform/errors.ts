@@ -855,6 +855,11 @@ export const ERRORS = {
     cause: 'An embedded Kafka broker did not start, or did not stop.',
     remedy: 'Read the end of its log, which the message quotes.',
   },
+  'SYN-D140': {
+    class: 'infrastructure',
+    cause: 'The topics of the demo could not be deleted from the Kafka cluster that KAFKA_BROKERS names.',
+    remedy: 'Delete the topics that the message names; what is in them goes after an hour by itself.',
+  },
 } as const satisfies Record<string, ErrorEntry>;
 
 export type ErrorCode = keyof typeof ERRORS;

@@ -106,6 +106,21 @@ describe('a first fetch', () => {
     assert.equal(await journal(), 'begun\nended\n');
   });
 
+  test('that is called off ends at once, with its Maven, and leaves nothing behind', async () => {
+    await standIn('mvn', SLOW_MAVEN);
+    const cache = join(folder, 'cache');
+    const interrupt = new AbortController();
+    const calledOff = async (): Promise<void> =>
+      await assert.rejects(fetchJars(cache, environment, interrupt.signal), { name: 'AbortError' });
+    const fetching = calledOff();
+    await begins(1);
+    const waiting = calledOff();
+    interrupt.abort();
+    await Promise.all([fetching, waiting]);
+    assert.deepEqual(await readdir(cache), ['lock.db']);
+    assert.equal(await journal(), 'begun\n');
+  });
+
   test('of one that is killed amid it is made anew by the next, and leaves nothing behind', async () => {
     await standIn('mvn', SLOW_MAVEN);
     const first = fetcher();

@@ -63,18 +63,18 @@ const GOAL = `org.apache.maven.plugins:maven-dependency-plugin:${DEPENDENCY_PLUG
 
 let installation: Promise<KafkaInstallation> | undefined;
 
-/** Java and the jars, looked up and fetched at most once per process. */
-export function installKafka(): Promise<KafkaInstallation> {
-  installation ??= prepare().catch((error: unknown) => {
+/** Java and the jars, looked up and fetched at most once per process; the signal of the first caller ends the fetching. */
+export function installKafka(signal?: AbortSignal): Promise<KafkaInstallation> {
+  installation ??= prepare(signal).catch((error: unknown) => {
     installation = undefined;
     throw error;
   });
   return installation;
 }
 
-async function prepare(): Promise<KafkaInstallation> {
+async function prepare(signal: AbortSignal | undefined): Promise<KafkaInstallation> {
   const java = await findJava();
-  const jars = await fetchJars(CACHE);
+  const jars = await fetchJars(CACHE, process.env, signal);
   const names = (await readdir(jars)).filter((name) => name.endsWith('.jar')).sort();
   return { java, classPath: names.map((name) => join(jars, name)).join(delimiter) };
 }
@@ -114,12 +114,16 @@ const compareVersions = (a: readonly number[], b: readonly number[]): number =>
   a.map((part, index) => part - (b[index] ?? 0)).find((difference) => difference !== 0) ?? 0;
 
 /** The folder of the jars below the cache, fetched by one process at a time. */
-export async function fetchJars(cache: string, environment: NodeJS.ProcessEnv = process.env): Promise<string> {
+export async function fetchJars(
+  cache: string,
+  environment: NodeJS.ProcessEnv = process.env,
+  signal?: AbortSignal,
+): Promise<string> {
   const hash = createHash('sha256').update(`${PROJECT}${GOAL}`).digest('hex').slice(0, 12);
   const folder = join(cache, `${KAFKA_VERSION}-${hash}`);
   if (await exists(folder)) return folder;
   await mkdir(cache, { recursive: true });
-  await using _lock = await lockFile(join(cache, 'lock.db'));
+  await using _lock = await lockFile(join(cache, 'lock.db'), signal);
   if (await exists(folder)) return folder;
 
   const maven = await findMaven(environment);
@@ -129,7 +133,8 @@ export async function fetchJars(cache: string, environment: NodeJS.ProcessEnv = 
   try {
     await writeFile(join(scratch, 'pom.xml'), PROJECT);
     const options = ['-B', '-q', '--strict-checksums', '-f', 'pom.xml', GOAL, '-DoutputDirectory=jars'];
-    const failure = await runMaven(watchdog, [maven, ...options], scratch, environment);
+    const failure = await runMaven(watchdog, [maven, ...options], scratch, environment, signal);
+    signal?.throwIfAborted();
     if (failure !== undefined) throw fail('SYN-D042', failure);
     await rename(join(scratch, 'jars'), folder);
     return folder;
@@ -144,12 +149,13 @@ async function runMaven(
   command: readonly string[],
   cwd: string,
   env: NodeJS.ProcessEnv,
+  signal: AbortSignal | undefined,
 ): Promise<string | undefined> {
   const path = join(cwd, 'maven.log');
   await using log = await open(path, 'a');
   const maven = watchdog.start(command, { cwd, env, output: log.fd });
   for (const limit = Date.now() + FETCH_LIMIT_MS; watchdog.pid !== undefined; await delay(POLL_MS)) {
-    if (Date.now() > limit) maven.kill('SIGKILL');
+    if (Date.now() > limit || signal?.aborted === true) maven.kill('SIGKILL');
   }
   if (maven.exitCode === 0) return undefined;
   const output = await readFile(path, 'utf8');
@@ -157,15 +163,16 @@ async function runMaven(
 }
 
 /** Waits for as long as another process fetches, which has a limit of its own. */
-async function lockFile(path: string): Promise<AsyncDisposable> {
+async function lockFile(path: string, signal: AbortSignal | undefined): Promise<AsyncDisposable> {
   const database = new DatabaseSync(path, { timeout: 0 });
   for (const limit = Date.now() + FETCH_LIMIT_MS; ; await delay(POLL_MS)) {
     try {
       database.exec('begin exclusive');
       return { [Symbol.asyncDispose]: async () => database.close() };
     } catch (cause) {
-      if (isBusy(cause) && Date.now() < limit) continue;
+      if (isBusy(cause) && Date.now() < limit && signal?.aborted !== true) continue;
       database.close();
+      signal?.throwIfAborted();
       throw fail('SYN-D042', `${path} cannot be locked`, { cause });
     }
   }
