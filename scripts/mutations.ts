@@ -510,8 +510,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'merged-rows-are-not-visited',
     rule: 'a merged row that a look could not tell is looked at once the own stream has passed',
-    file: 'src/apply/lane.ts',
-    find: 'const due = await this.#port.mergesToVisit(this.echoedLsn, MERGES_PER_TRANSACTION);',
+    file: 'src/apply/merge-upkeep.ts',
+    find: 'const due = await port.mergesToVisit(echoedLsn, ROWS_PER_TRANSACTION);',
     replace: 'const due: MergeKey[] = [];',
   },
   {

@@ -211,6 +211,9 @@ export type MergeEntry = {
   readonly visit_at: bigint | null;
 };
 
+/** What our own tables name a table by. */
+export type TableName = Pick<TableShape, 'id' | 'schema' | 'table'>;
+
 /** A row that merges, wherever it is. */
 export type MergeKey = Pick<MergeEntry, 'key' | 'pk' | 'hlc'> & { readonly schema: string; readonly table: string };
 
@@ -285,7 +288,7 @@ export interface ApplyTransaction {
   putMerges(shape: TableShape, rows: readonly MergeEntry[]): Promise<void>;
   /** Drops events of rows up to a version; with `whole`, all that is kept of the row. */
   dropHistory(
-    shape: TableShape,
+    shape: TableName,
     rows: readonly { readonly key: RowKey; readonly upTo: Version; readonly whole: boolean }[],
   ): Promise<void>;
   /** Whether each image could be in the table: types, lengths, ranges, NOT NULL and CHECK. */

@@ -10,7 +10,7 @@
  * is quarantined.
  */
 import { type ChangeEvent, isoToMicros, keptMicros } from '../change/change-event.ts';
-import { type Hlc, hlcFromMicros, hlcMicrosCeil } from '../change/hlc.ts';
+import { type Hlc, hlcMicrosCeil } from '../change/hlc.ts';
 import { isRegistryTable } from '../change/merge-registry.ts';
 import { type Position, positionEpoch, type Seen } from '../change/position.ts';
 import { compareVersions } from '../change/version.ts';
@@ -25,7 +25,6 @@ import type {
   ApplyTransaction,
   ConflictHorizon,
   Mark,
-  MergeKey,
   OwnCommit,
   QuarantineEntry,
   RowKey,
@@ -34,7 +33,6 @@ import type {
 import { BatchPlanner, EventFailure, type PlannerOptions } from './batch-planner.ts';
 import { BatchWriter } from './batch-writer.ts';
 import { ConflictSettler, type MergedOf } from './conflict-settler.ts';
-import type { Merged } from './conflicts.ts';
 import { echoGuard, remoteGuard } from './decide.ts';
 import { EchoWriter } from './echo-writer.ts';
 import type { EventAt } from './event-at.ts';
@@ -42,19 +40,18 @@ import { hlcOf, type LaneItem } from './lane-item.ts';
 import { LookAgainRunner } from './look-again.ts';
 import { MergeMemory } from './merge-memory.ts';
 import { MergeRules } from './merge-rules.ts';
+import { MergeUpkeep } from './merge-upkeep.ts';
 import { type MergeFunctions, type MergeView, MergeWriter } from './merge-writer.ts';
 import type { SourceTransaction, Step } from './net-change.ts';
 import { ParkedKeys } from './parked-keys.ts';
 import { isClaimViolation, ParkedSettler } from './parked-settler.ts';
 import type { Poison } from './quarantine-entry.ts';
 import { type OrphanLook, REMOVED_PER_LOOK, type RemovedParent, RemovedParents } from './removed-parents.ts';
-import { NO_HORIZON, PassedBatch, type RowLoss, UnsettledEvents, versionOf } from './unsettled-events.ts';
+import { NO_HORIZON, PassedBatch, UnsettledEvents } from './unsettled-events.ts';
 
 /** How often an exact replay is made again because a user took a value between the look and the write. */
 const CLAIM_RACES_MAX = 16;
 
-/** Rows that merge and are looked at again in one go. */
-const MERGES_PER_TRANSACTION = 500;
 /** Stands for the own stream's epoch until it is known. */
 const FIRST_EPOCH = '0'.repeat(19);
 
@@ -99,7 +96,7 @@ export class Lane {
   #own: OwnHistory | null = null;
   readonly #rules: MergeRules;
   readonly #merges: MergeMemory;
-  #trackedFrom: Hlc | null = null;
+  readonly #upkeep: MergeUpkeep;
 
   constructor(port: ApplyPort, ledger: NotesLedger, stability: Stability, options: LaneOptions) {
     this.#port = port;
@@ -109,6 +106,15 @@ export class Lane {
     this.#planner = new BatchPlanner(port, options);
     this.#rules = new MergeRules(options.merges?.registry);
     this.#merges = new MergeMemory(this.#rules);
+    this.#upkeep = new MergeUpkeep({
+      region: options.region,
+      port,
+      rules: this.#rules,
+      memory: this.#merges,
+      makeWriter: (transaction) =>
+        this.#writer(transaction, options.region, {}, true, { seen: this.marks, isEcho: false }),
+      appliedTo: () => this.#ledger.newest.max_hlc,
+    });
     const makeWriter = (transaction: ApplyTransaction, origin: string): BatchWriter =>
       this.#writer(transaction, origin, {}, true, { seen: this.marks, isEcho: origin === options.region });
     this.#looks = new LookAgainRunner(port, stability, makeWriter, this.#parked, () => this.#unsettled);
@@ -117,25 +123,9 @@ export class Lane {
     this.#settler = this.#newSettler(NO_HORIZON);
   }
 
-  /** Takes the registry of merge rules as it is now; tables that are tracked from now on are so in every batch to come. */
-  async reloadMerges(): Promise<void> {
-    const isMore = await this.#rules.reload();
-    this.#merges.clear();
-    if (isMore) await this.#tracks();
-  }
-
-  /**
-   * Everything that was applied before a table was tracked is stamped at or below it; null before the lane is open. Once it
-   * is stable everywhere, whatever may be concurrent with an event to come is in the histories.
-   */
+  /** As in `MergeUpkeep`. */
   get trackedFrom(): Hlc | null {
-    return this.#trackedFrom;
-  }
-
-  async #tracks(): Promise<void> {
-    const now = hlcFromMicros(await this.#port.clockMicros());
-    const { max_hlc } = this.#ledger.newest;
-    this.#trackedFrom = max_hlc > now ? max_hlc : now;
+    return this.#upkeep.trackedFrom;
   }
 
   /** Whether these items change rows that merge. */
@@ -150,51 +140,17 @@ export class Lane {
     });
   }
 
-  /**
-   * Looks again at rows that merge where the own stream has brought by now what was not captured at the last look; returns
-   * how many.
-   */
+  /** As in `MergeUpkeep`. */
   async visitMerges(): Promise<number> {
-    if (!this.#rules.areAny) return 0;
-    const due = await this.#port.mergesToVisit(this.echoedLsn, MERGES_PER_TRANSACTION);
-    await this.#withMerges(due, async (writer, shape, rows) => await writer.visit(shape, rows));
-    return due.length;
+    return await this.#upkeep.visit(this.echoedLsn);
   }
 
   /** Drops what only events that are not stable need of rows that merge; returns how many rows were looked at. */
   async pruneMerges(stable: Hlc): Promise<number> {
-    if (!this.#rules.areAny) return 0;
     // Conflicts that are not settled yet tell what came of them by the history.
     const undecided = this.#unsettled.undecidedFrom;
     const upTo = stable < undecided ? stable : undecided - 1n;
-    const due = await this.#port.mergesToPrune(upTo, MERGES_PER_TRANSACTION);
-    await this.#withMerges(due, async (writer, shape, rows) => await writer.prune(shape, rows, upTo));
-    return due.length;
-  }
-
-  /** One transaction for each table, under the region's own name: the rows keep what they are, whoever made them so. */
-  async #withMerges(
-    due: readonly MergeKey[],
-    work: (writer: MergeWriter, shape: TableShape, rows: readonly MergeKey[]) => Promise<void>,
-  ): Promise<void> {
-    for (const [, rows] of Map.groupBy(due, ({ schema, table }) => `${schema} ${table}`)) {
-      const [first] = rows;
-      const shape = first === undefined ? null : await this.#port.shape(first.schema, first.table);
-      if (shape === null) continue;
-      const { region } = this.#options;
-      const highest = rows.reduce((stamp, { hlc }) => (hlc > stamp ? hlc : stamp), 1n);
-      const transaction = await this.#port.begin(region, hlcMicrosCeil(highest));
-      const writer = this.#writer(transaction, region, {}, true, { seen: this.marks, isEcho: false });
-      try {
-        await work(writer.merging, shape, rows);
-        await writer.record(() => new Set());
-        await transaction.commit();
-      } catch (error) {
-        writer.merging.undo();
-        await rollback(transaction);
-        throw error;
-      }
-    }
+    return await this.#upkeep.prune(upTo);
   }
 
   /** Reads where the database stands. The ledger must hold the database's notes by now. */
@@ -205,9 +161,7 @@ export class Lane {
     await this.#refer();
     this.#own = await this.#port.ownHistory();
     this.#parked.load(await this.#port.parkedKeys());
-    await this.#rules.reload();
-    this.#merges.clear();
-    await this.#tracks();
+    await this.#upkeep.open();
     for (const mark of await this.#port.loadMarks()) this.#marks.set(mark.origin, mark);
     const horizon = (await this.#port.conflictHorizon()) ?? NO_HORIZON;
     const { unsettledMax, orphans } = this.#options;
@@ -264,31 +218,8 @@ export class Lane {
   }
 
   #newSettler(horizon: ConflictHorizon): ConflictSettler {
-    const merged: MergedOf = async (losses) => await this.#merged(losses);
+    const merged: MergedOf = async (losses) => await this.#upkeep.resultsOf(losses);
     return new ConflictSettler(this.#port, this.#unsettled, this.#options.eventAt, merged, horizon);
-  }
-
-  /** Reads what came of losses in tables that merge. */
-  async #merged(losses: readonly RowLoss[]): Promise<Map<RowLoss, Merged>> {
-    const merged = new Map<RowLoss, Merged>();
-    const asked = losses.filter(({ winner }) => winner.merge !== undefined);
-    if (asked.length === 0) return merged;
-    const { region } = this.#options;
-    const transaction = await this.#port.begin(region, 1n);
-    try {
-      const { merging } = this.#writer(transaction, region, {}, true, { seen: this.marks, isEcho: false });
-      for (const [shape, ofTable] of Map.groupBy(asked, (loss) => loss.shape)) {
-        const rows = ofTable.map(({ key, winner }) => ({ key, version: versionOf(winner) }));
-        const results = await merging.results(shape, rows);
-        for (const [place, loss] of ofTable.entries()) {
-          const strategy = this.#rules.strategy(loss.winner.merge ?? '');
-          merged.set(loss, { strategy, result: { image: results[place] ?? null } });
-        }
-      }
-    } finally {
-      await rollback(transaction);
-    }
-    return merged;
   }
 
   /** Whether nothing stable is left to look at. */
@@ -360,7 +291,7 @@ export class Lane {
       this.#port.forgetShapes();
       for (const item of fresh) await this.#applyExactly(origin, item);
     }
-    if (registryAt >= 0) await this.reloadMerges();
+    if (registryAt >= 0) await this.#upkeep.reload();
   }
 
   /** Looks again at removals that found no row; returns how many intents were settled. */

@@ -35,6 +35,7 @@ import {
   type RemoveOutcome,
   type RemoveRow,
   type RowKey,
+  type TableName,
   type TableShape,
   type Tombstone,
   type Tuple,
@@ -286,7 +287,7 @@ export class SqlApplyTransaction implements ApplyTransaction {
   }
 
   async dropHistory(
-    shape: TableShape,
+    shape: TableName,
     rows: readonly { readonly key: RowKey; readonly upTo: Version; readonly whole: boolean }[],
   ): Promise<void> {
     await this.#pipeline.run(merges.DROP_HISTORY, [

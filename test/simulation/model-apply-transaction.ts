@@ -15,6 +15,7 @@ import type {
   RemoveOutcome,
   RemoveRow,
   RowKey,
+  TableName,
   TableShape,
   Tombstone,
   Tuple,
@@ -279,7 +280,7 @@ export class ModelApplyTransaction implements ApplyTransaction {
   }
 
   async dropHistory(
-    shape: TableShape,
+    shape: TableName,
     rows: readonly { readonly key: RowKey; readonly upTo: Version; readonly whole: boolean }[],
   ): Promise<void> {
     await this.#statement('drop history', async () => {
@@ -301,12 +302,12 @@ export class ModelApplyTransaction implements ApplyTransaction {
     );
   }
 
-  #merge({ schema, table, id }: TableShape, key: RowKey): KeptMergeRow {
+  #merge({ schema, table, id }: TableName, key: RowKey): KeptMergeRow {
     const nothing = { schema, table, key, pk: {}, hlc: 0n, state: null, visit_at: null, events: [] };
     return this.#store.merges.get(rowName({ id }, key)) ?? nothing;
   }
 
-  #putMerge(shape: TableShape, row: KeptMergeRow): void {
+  #putMerge(shape: TableName, row: KeptMergeRow): void {
     write(this.#store.merges, rowName(shape, row.key), row, this.model);
   }
 
