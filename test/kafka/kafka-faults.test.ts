@@ -173,6 +173,23 @@ describe('a stream in Kafka', () => {
     assert.equal(await isParted(shared, 3), true);
   });
 
+  test('whose broker was away is asked by several at once over one connection, and none is left behind', async () => {
+    const sockets = (): number => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
+    const before = sockets();
+    const shared = settings();
+    const { data } = topicNames(shared.topic_prefix, 'eu');
+    {
+      await using link = new KafkaLink(await kafkaAccess(shared));
+      await link.locate(data);
+      const one = sockets();
+      await broker.restart();
+      await waitFor(() => sockets() < one, { what: 'the connection to be gone' });
+      await Promise.all(Array.from({ length: 5 }, async () => await link.locate(data)));
+      assert.equal(sockets(), one);
+    }
+    await waitFor(() => sockets() <= before, { what: 'the connections to be closed' });
+  });
+
   test('whose broker falls silent fails within a time, and goes on once it answers; no connection is left behind', async () => {
     const sockets = (): number => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
     const before = sockets();

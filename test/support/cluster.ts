@@ -22,6 +22,7 @@ import { waitFor } from './wait-for.ts';
 
 const PROGRAM = resolve(import.meta.dirname, '../../bin/syncline');
 const SETTLE_LIMIT_MS = 120_000;
+const STOP_LIMIT_MS = 60_000;
 
 export type ClusterOptions = {
   readonly regions?: readonly string[];
@@ -142,9 +143,16 @@ export class ClusterRegion {
     const agent = this.agent;
     this.agent = null;
     if (agent === null || agent.exitCode !== null || agent.signalCode !== null) return agent?.exitCode ?? null;
-    const gone = once(agent, 'exit');
     agent.kill('SIGTERM');
-    await gone;
+    try {
+      await waitFor(() => agent.exitCode !== null || agent.signalCode !== null, {
+        what: `the agent of ${this.name} to end; it printed:\n${this.output.slice(-2_000)}`,
+        limitMs: STOP_LIMIT_MS,
+      });
+    } catch (error) {
+      agent.kill('SIGKILL');
+      throw error;
+    }
     return agent.exitCode;
   }
 
