@@ -17,7 +17,7 @@ import type { NotesLedger } from '../clock/notes-ledger.ts';
 import type { Stability } from '../clock/stability.ts';
 import { WINDOW } from '../clock/stamper.ts';
 import type { EventLog, StreamReader } from '../log/event-log.ts';
-import { TransactionReader } from '../log/transaction-reader.ts';
+import { READ_AHEAD_IN_TURN, TransactionReader } from '../log/transaction-reader.ts';
 import { Backoff } from '../platform/backoff.ts';
 import { fail, isInfrastructure, isLogRefusal, SynclineError } from '../platform/errors.ts';
 import { systemRandom } from '../platform/random.ts';
@@ -227,7 +227,7 @@ export class Applier {
       this.#options.onFault(origin, error);
       return isAway ? 'away' : null;
     }
-    const transactions = new TransactionReader(reader, mark?.log_offset ?? 0);
+    const transactions = new TransactionReader(reader, mark?.log_offset ?? 0, READ_AHEAD_IN_TURN);
     return new LinkConsumer(origin, transactions, this.#options.causalWaitMs, (heartbeat) => this.#heard(heartbeat));
   }
 

@@ -23,6 +23,7 @@ import { waitFor } from './wait-for.ts';
 const PROGRAM = resolve(import.meta.dirname, '../../bin/syncline');
 const SETTLE_LIMIT_MS = 120_000;
 const STOP_LIMIT_MS = 60_000;
+const READY_LIMIT_MS = 60_000;
 
 export type ClusterOptions = {
   readonly regions?: readonly string[];
@@ -117,7 +118,7 @@ export class ClusterRegion {
     this.output = `${this.output}${chunk.toString()}`.slice(-20_000);
   }
 
-  async agentReady(): Promise<void> {
+  async agentReady(limitMs = READY_LIMIT_MS): Promise<void> {
     await waitFor(
       async () => {
         if (this.agent?.exitCode != null) throw new Error(`the agent of ${this.name} ended:\n${this.output}`);
@@ -126,7 +127,7 @@ export class ClusterRegion {
           () => false,
         );
       },
-      { what: `the agent of ${this.name} to be ready; it printed:\n${this.output}`, limitMs: 60_000 },
+      { what: `the agent of ${this.name} to be ready; it printed:\n${this.output}`, limitMs },
     );
   }
 
