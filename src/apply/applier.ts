@@ -17,9 +17,9 @@ import type { NotesLedger } from '../clock/notes-ledger.ts';
 import type { Stability } from '../clock/stability.ts';
 import { WINDOW } from '../clock/stamper.ts';
 import type { EventLog, StreamReader } from '../log/event-log.ts';
-import { TransactionReader } from '../log/transaction-reader.ts';
+import { READ_AHEAD_IN_TURN, TransactionReader } from '../log/transaction-reader.ts';
 import { Backoff } from '../platform/backoff.ts';
-import { fail, isInfrastructure, SynclineError } from '../platform/errors.ts';
+import { fail, isInfrastructure, isLogRefusal, SynclineError } from '../platform/errors.ts';
 import { systemRandom } from '../platform/random.ts';
 import { type RunState, runLoop } from '../platform/run-loop.ts';
 import type { ApplyPort, Mark } from './apply-port.ts';
@@ -114,13 +114,17 @@ export class Applier {
     return { events: consumer?.waiting ?? 0, oldest: consumer?.oldestWaiting ?? null };
   }
 
-  /** Runs until the signal aborts; rejects with what no new connection can mend. */
+  /**
+   * Runs until the signal aborts; rejects with what no new connection can mend. A log that refuses this region, by a password
+   * or a right that it lacks, is asked again like one that is away: it is mended there, and the agent keeps telling of it.
+   */
   async run(signal: AbortSignal): Promise<void> {
     const { onState } = this.#options;
     try {
       await runLoop({
         signal,
         onState,
+        isRetryable: (error) => isInfrastructure(error) || isLogRefusal(error),
         backoff: new Backoff({ minMs: RECONNECT_MS_MIN, maxMs: RECONNECT_MS_MAX, random: systemRandom }),
         run: async (ending, healthy) => await this.#session(ending, healthy),
       });
@@ -205,7 +209,7 @@ export class Applier {
   /**
    * Reads on from the mark, makes sure that the log still holds there what was applied, and tells the lane what was.
    * Where it does not, this link stands still until the next connection, and the others go on: null. So it does where the log
-   * of a peer is away, a cluster of its own: then apply begins anew once it is back.
+   * of a peer is away, or refuses this region, a cluster of its own: then apply begins anew once it can be read.
    */
   async #consumer(lane: Lane, origin: string, reader: StreamReader): Promise<LinkConsumer | 'away' | null> {
     const mark = lane.mark(origin);
@@ -216,14 +220,14 @@ export class Applier {
         await remember(lane, mark, reader);
       }
     } catch (error) {
-      const isAway = error instanceof SynclineError && error.code === 'SYN-L060';
+      const isAway = (error instanceof SynclineError && error.code === 'SYN-L060') || isLogRefusal(error);
       if ((isInfrastructure(error) && !isAway) || origin === this.#options.region) throw error;
       // Without this stream no conflict can be told for certain.
       lane.lacks(HLC_MAX);
       this.#options.onFault(origin, error);
       return isAway ? 'away' : null;
     }
-    const transactions = new TransactionReader(reader, mark?.log_offset ?? 0);
+    const transactions = new TransactionReader(reader, mark?.log_offset ?? 0, READ_AHEAD_IN_TURN);
     return new LinkConsumer(origin, transactions, this.#options.causalWaitMs, (heartbeat) => this.#heard(heartbeat));
   }
 

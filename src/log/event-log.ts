@@ -26,6 +26,11 @@ export type ReadLimit = {
   readonly records_max: number;
   /** A soft bound on the values' size; at least one record is returned where one exists. */
   readonly bytes_max: number;
+  /**
+   * For whoever comes again and must not wait for a network: of a log that reads ahead from afar, what it has brought so far.
+   * Empty says nothing of the stream's end then.
+   */
+  readonly brought_only?: boolean;
 };
 
 export interface StreamReader extends AsyncDisposable {

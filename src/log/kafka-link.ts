@@ -154,13 +154,15 @@ export class KafkaLink implements AsyncDisposable {
   async connectionTo(broker: Broker): Promise<Connection> {
     if (this.#isClosed) throw fail('SYN-L060', 'the connection to Kafka is closed');
     const key = keyOf(broker);
-    const known = await this.#connections.get(key);
-    if (known?.status === ConnectionStatuses.CONNECTED || known?.status === ConnectionStatuses.REAUTHENTICATING) {
-      return known;
+    const last = this.#connections.get(key);
+    if (last !== undefined) {
+      const known = await last;
+      const { status } = known;
+      if (status === ConnectionStatuses.CONNECTED || status === ConnectionStatuses.REAUTHENTICATING) return known;
+      // Several may see at once that it is gone. The first of them begins anew, without waiting for anything after this look:
+      // a second connection would be nobody's, and stay open.
+      if (this.#connections.get(key) !== last) return await this.connectionTo(broker);
     }
-    // Somebody else may have seen that it is gone, and have begun anew.
-    const current = this.#connections.get(key);
-    if (known !== undefined && current !== undefined && (await current) !== known) return await current;
     const opening = this.#open(broker);
     this.#connections.set(key, opening);
     try {

@@ -2,9 +2,9 @@
  * Reads one stream. Whoever reads on from where he left off, or waits there, is served by a follower (kafka-follower.ts) that
  * reads ahead; any other place is fetched when it is asked for.
  *
- * A read by the follower tells what was brought so far, and waits for nothing but what this process itself
- * has appended: whoever appends reads it. What others append is there one way of the network later, as it would be
- * had the read come a little earlier. So a lane that looks at many streams in turn never waits for a far broker.
+ * A read by the follower waits for nothing but what this process itself has appended: whoever appends reads it. Where the
+ * follower has brought nothing, the brokers are asked, since a stream must not seem to end where it goes on; only a reader that
+ * says it will come again is told so without. So a lane that looks at many streams in turn never waits for a far broker.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { describeLogDirsV2 } from '@platformatic/kafka';
@@ -51,7 +51,7 @@ export class KafkaReader implements StreamReader {
       // What was there when following began is read as if it were fetched by itself.
       if (this.#follower === null && from === this.#readTo) wanted = Math.max(wanted, await this.#follow(from));
       const followed = await this.#readFollowed(from, limit, wanted);
-      if (followed !== null) return followed;
+      if (followed !== null && (followed.length > 0 || limit.brought_only === true)) return followed;
     }
     // Whoever asks here again, also after a failure, is served by a follower.
     this.#readTo = from;

@@ -24,9 +24,12 @@ import {
 } from './stream-item.ts';
 
 /** Bounds of what is read ahead. One read more than that may be held. */
-export type ReadAheadLimits = { readonly rows_max: number; readonly bytes_max: number };
+export type ReadAheadLimits = Pick<ReadLimit, 'bytes_max' | 'brought_only'> & { readonly rows_max: number };
 
 export const READ_AHEAD: ReadAheadLimits = { rows_max: 20_000, bytes_max: 16 * 1024 * 1024 };
+
+/** For who looks at many streams in turn, again and again: none of them is waited for. */
+export const READ_AHEAD_IN_TURN: ReadAheadLimits = { ...READ_AHEAD, brought_only: true };
 
 /** One read: what is parsed without giving the event loop its turn. */
 const READ_STEP: ReadLimit = { records_max: 500, bytes_max: 512 * 1024 };
@@ -125,7 +128,8 @@ export class TransactionReader {
 
   /** One bounded read; false if there was nothing to read. */
   async #readStep(order: RecordOrder): Promise<boolean> {
-    const records = await this.#reader.read(this.#nextOffset, this.#step);
+    const { brought_only = false } = this.#limits;
+    const records = await this.#reader.read(this.#nextOffset, { ...this.#step, brought_only });
     try {
       if ((records[0]?.offset ?? this.#nextOffset) !== this.#nextOffset) await this.#checkTrimmed();
       for (const record of records) {

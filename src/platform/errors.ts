@@ -995,6 +995,11 @@ export function isInfrastructure(errorOrSqlState: unknown): boolean {
   return false;
 }
 
+/** Whether a log refuses what it is asked, which an operator can put right there while the agent goes on asking. */
+export function isLogRefusal(error: unknown): boolean {
+  return error instanceof SynclineError && error.class === 'config' && error.code.startsWith('SYN-L');
+}
+
 /** Whether the event or its row is to blame, so that setting it aside lets the rest go on. */
 export function isDataFault(errorOrSqlState: unknown): boolean {
   if (errorOrSqlState instanceof SynclineError) return errorOrSqlState.class === 'data';

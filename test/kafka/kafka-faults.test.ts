@@ -5,7 +5,6 @@ import assert from 'node:assert/strict';
 import { stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { ConfigResourceTypes, IncrementalAlterConfigOperationTypes } from '@platformatic/kafka';
 import { KafkaLink } from '../../src/log/kafka-link.ts';
 import { KafkaLog } from '../../src/log/kafka-log.ts';
 import { KafkaProducer } from '../../src/log/kafka-producer.ts';
@@ -15,7 +14,7 @@ import { KafkaTopic } from '../../src/log/kafka-topic.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
 import { type KafkaBroker, startKafka } from '../../src/platform/embedded-kafka.ts';
 import { SynclineError } from '../../src/platform/errors.ts';
-import { adminOf, kafkaSettings } from '../support/kafka-streams.ts';
+import { adminOf, kafkaSettings, setTopic } from '../support/kafka-streams.ts';
 import { change, heartbeat, runStart, transaction } from '../support/stream-records.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -120,17 +119,7 @@ describe('a stream in Kafka', () => {
     await using log = await KafkaLog.open(shared);
     await using writer = await log.writer('eu');
     await writer.append([runStart(1)]);
-    await using admin = adminOf(broker);
-    const configs = [
-      {
-        name: 'max.message.bytes',
-        value: '100000',
-        configOperation: IncrementalAlterConfigOperationTypes.SET,
-      },
-    ];
-    const { data } = topicNames(shared.topic_prefix, 'eu');
-    const resource = { resourceType: ConfigResourceTypes.TOPIC, resourceName: data, configs };
-    await admin.client.incrementalAlterConfigs({ resources: [resource], validateOnly: false });
+    await setTopic(broker, topicNames(shared.topic_prefix, 'eu').data, 'max.message.bytes', '100000');
     const large = change(1, 1, 0, 0, { note: 'x'.repeat(300_000) });
     await waitFor(
       async () => {
@@ -182,6 +171,23 @@ describe('a stream in Kafka', () => {
     await using third = await another.reader('eu');
     assert.equal((await third.read(0, ALL)).length, 4);
     assert.equal(await isParted(shared, 3), true);
+  });
+
+  test('whose broker was away is asked by several at once over one connection, and none is left behind', async () => {
+    const sockets = (): number => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
+    const before = sockets();
+    const shared = settings();
+    const { data } = topicNames(shared.topic_prefix, 'eu');
+    {
+      await using link = new KafkaLink(await kafkaAccess(shared));
+      await link.locate(data);
+      const one = sockets();
+      await broker.restart();
+      await waitFor(() => sockets() < one, { what: 'the connection to be gone' });
+      await Promise.all(Array.from({ length: 5 }, async () => await link.locate(data)));
+      assert.equal(sockets(), one);
+    }
+    await waitFor(() => sockets() <= before, { what: 'the connections to be closed' });
   });
 
   test('whose broker falls silent fails within a time, and goes on once it answers; no connection is left behind', async () => {

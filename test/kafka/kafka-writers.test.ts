@@ -16,7 +16,7 @@ import { change, heartbeat, positionOf, runStart, transaction } from '../support
 import { waitFor } from '../support/wait-for.ts';
 
 const ALL = { records_max: 1_000_000, bytes_max: 1_000_000_000 };
-const _LONG_MS = 30_000;
+const STEP = { records_max: 100, bytes_max: 1_000_000 };
 
 describe('a stream in Kafka with several writers', () => {
   let broker: KafkaBroker;
@@ -58,6 +58,27 @@ describe('a stream in Kafka with several writers', () => {
     // What counts from the place where only a zombie's record follows.
     const items = await itemsFrom(reader, records[5]?.offset ?? 0, 2);
     assert.deepEqual(items, ['heartbeat', 'run']);
+  });
+
+  test('is read to its end, by whoever does not come again, however fast he reads', async () => {
+    const shared = settings();
+    await using log = await KafkaLog.open(shared);
+    await using writer = await log.writer('eu');
+    const appended = Array.from({ length: 400 }, (_, place) =>
+      transaction(1, place + 1, 10, { note: 'x'.repeat(5_000) }),
+    );
+    const last = await writer.append([runStart(1), ...appended.flat()]);
+    await using other = await KafkaLog.open(shared);
+    await using reader = await other.reader('eu');
+    let next = 0;
+    for (let records = await reader.read(0, STEP); records.length > 0; records = await reader.read(next, STEP)) {
+      next = (records.at(-1)?.offset ?? 0) + 1;
+    }
+    assert.equal(next, last + 1);
+    const transactions = new TransactionReader(reader, 0);
+    let count = 0;
+    for (; await transactions.fill(0); transactions.shift()) count += 1;
+    assert.equal(count, 401);
   });
 
   test('is never taken for cut where its end is asked for while it grows', async () => {

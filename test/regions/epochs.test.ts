@@ -6,7 +6,8 @@ import assert from 'node:assert/strict';
 import { appendFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { EmbeddedLog } from '../../src/log/embedded-log.ts';
+import { RegionLogs } from '../../src/log/region-logs.ts';
+import { loadConfig } from '../../src/platform/config.ts';
 import { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
 import { Cluster, type ClusterRegion } from '../support/cluster.ts';
 import { comesBack, copyOf, placeData } from '../support/older-copy.ts';
@@ -139,11 +140,10 @@ describe('a region that comes back as an older copy', () => {
     await waitFor(() => eu.output.includes('SYN-K009'), { what: 'the region without a memory is refused' });
 
     await comesBack(eu, copy);
-    const path = /path: (\S+) }/.exec(await cluster.configOf('eu'))?.[1] ?? '';
-    await using log = await EmbeddedLog.open(path);
     {
-      await using reader = await log.reader('eu');
-      await using writer = await log.writer('eu');
+      await using logs = await RegionLogs.open(await loadConfig(eu.configPath), () => undefined);
+      await using reader = await logs.of('eu').reader('eu');
+      await using writer = await logs.of('eu').writer('eu');
       await writer.trim((await reader.bounds())?.last ?? 0);
     }
     eu.startAgent();

@@ -1,5 +1,6 @@
 /**
- * Several regions as users run them: a real PostgreSQL 18 and a real agent process each, over one embedded log.
+ * Several regions as users run them: a real PostgreSQL 18 and a real agent process each, over one log, which is the embedded
+ * one unless the test or the environment (cluster-log.ts) names another.
  *
  * Agents are started by `bin/syncline agent`, so a SIGKILL hits what it would hit in production. `settle` waits until
  * every region has applied everything that was committed anywhere before the call.
@@ -15,11 +16,14 @@ import { lsnFromText, makePosition, type Position } from '../../src/change/posit
 import { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
 import type { PostgresMajor } from '../../src/platform/postgres-binaries.ts';
+import { logsOf } from './cluster-log.ts';
 import { ServerClock } from './server-clock.ts';
 import { waitFor } from './wait-for.ts';
 
 const PROGRAM = resolve(import.meta.dirname, '../../bin/syncline');
 const SETTLE_LIMIT_MS = 120_000;
+const STOP_LIMIT_MS = 60_000;
+const READY_LIMIT_MS = 60_000;
 
 export type ClusterOptions = {
   readonly regions?: readonly string[];
@@ -30,9 +34,9 @@ export type ClusterOptions = {
   readonly clocks?: Readonly<Record<string, number>>;
   /** Region → version of its PostgreSQL, where it is not 18. */
   readonly versions?: Readonly<Record<string, PostgresMajor>>;
-  /** Where streams live, as YAML: one embedded log unless given. */
+  /** Where streams live, as YAML, for all regions alike. */
   readonly log?: string;
-  /** The same by region, where each has its own. */
+  /** The same by region. */
   readonly logs?: Readonly<Record<string, string>>;
   /** Added to each agent's configuration file: YAML lines at the top level. */
   readonly config?: string;
@@ -114,7 +118,7 @@ export class ClusterRegion {
     this.output = `${this.output}${chunk.toString()}`.slice(-20_000);
   }
 
-  async agentReady(): Promise<void> {
+  async agentReady(limitMs = READY_LIMIT_MS): Promise<void> {
     await waitFor(
       async () => {
         if (this.agent?.exitCode != null) throw new Error(`the agent of ${this.name} ended:\n${this.output}`);
@@ -123,7 +127,7 @@ export class ClusterRegion {
           () => false,
         );
       },
-      { what: `the agent of ${this.name} to be ready; it printed:\n${this.output}`, limitMs: 60_000 },
+      { what: `the agent of ${this.name} to be ready; it printed:\n${this.output}`, limitMs },
     );
   }
 
@@ -140,9 +144,16 @@ export class ClusterRegion {
     const agent = this.agent;
     this.agent = null;
     if (agent === null || agent.exitCode !== null || agent.signalCode !== null) return agent?.exitCode ?? null;
-    const gone = once(agent, 'exit');
     agent.kill('SIGTERM');
-    await gone;
+    try {
+      await waitFor(() => agent.exitCode !== null || agent.signalCode !== null, {
+        what: `the agent of ${this.name} to end; it printed:\n${this.output.slice(-2_000)}`,
+        limitMs: STOP_LIMIT_MS,
+      });
+    } catch (error) {
+      agent.kill('SIGKILL');
+      throw error;
+    }
     return agent.exitCode;
   }
 
@@ -168,6 +179,9 @@ export class Cluster implements AsyncDisposable {
     const directory = await mkdtemp(join(tmpdir(), 'syncline-cluster-'));
     await mkdir(join(directory, 'log'));
     const ports = await freePorts(names.length);
+    const { log } = options;
+    const logs =
+      options.logs ?? (log === undefined ? await logsOf(names, join(directory, 'log')) : everywhere(names, log));
     const regions = await Promise.all(
       names.map(async (name, place) => {
         const offset = options.clocks?.[name];
@@ -182,17 +196,17 @@ export class Cluster implements AsyncDisposable {
         const port = ports[place] ?? 0;
         const path = join(directory, `${name}.yaml`);
         const peers = names
-          .flatMap((peer, other) =>
-            peer === name
-              ? []
-              : [`  - { region: ${peer}, api: "http://127.0.0.1:${ports[other]}"${logOf(options, peer)} }`],
-          )
+          .flatMap((peer, other) => {
+            if (peer === name) return [];
+            const ofPeer = logs[peer] === logs[name] ? '' : `, log: ${logs[peer]}`;
+            return [`  - { region: ${peer}, api: "http://127.0.0.1:${ports[other]}"${ofPeer} }`];
+          })
           .join('\n');
         await writeFile(
           path,
           `region: ${name}
 database: ${server.url(database)}
-log: ${options.logs?.[name] ?? options.log ?? `{ type: embedded, path: ${join(directory, 'log')} }`}
+log: ${logs[name]}
 api: { listen: "127.0.0.1:${port}" }
 peers:
 ${peers}
@@ -297,10 +311,8 @@ ${options.config ?? ''}
   }
 }
 
-/** What a configuration says of the log of a peer; nothing where all share one. */
-function logOf({ logs }: ClusterOptions, peer: string): string {
-  return logs?.[peer] === undefined ? '' : `, log: ${logs[peer]}`;
-}
+const everywhere = (names: readonly string[], log: string): Record<string, string> =>
+  Object.fromEntries(names.map((name) => [name, log]));
 
 async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
