@@ -50,6 +50,7 @@ describe('what the API answers', () => {
       assert.ok(paths[path]?.get?.responses['200'] !== undefined, path);
     }
     assert.ok(paths['/topology/links/{link_id}']?.patch !== undefined);
+    assert.ok(paths['/conflicts/{conflict_id}/reapply']?.post?.responses['200'] !== undefined);
     assert.equal(body.openapi, '3.1.0');
   });
 
