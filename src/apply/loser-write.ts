@@ -69,7 +69,7 @@ export async function writeLoser(
       if (missing.length > 0)
         throw fail('SYN-T161', `the record does not tell ${missing.join(', ')}, of the key of ${name}`);
       const statement = image === null ? deletion(shape, pk) : upsert(shape, { ...image, ...pk }, loser.redacted);
-      // Triggers find what they find for everybody; all that is named here has its schema.
+      // Triggers find what they find for everybody; all that is named here has its schema, or is PostgreSQL's own.
       await client.query('set local search_path to default');
       const done = await client.queryArrays(statement.text, statement.values);
       const [row] = done.rows;

@@ -35,7 +35,7 @@ function renderReapplied({ schema_name, table_name, row_pk, operation, rows, wri
       .join(', ');
   const name = `${paint('bold', `${schema_name}.${table_name}`)} ${told(row_pk)}`;
   if (rows === 0)
-    return `${name}: nothing was written, ${operation === 'delete' ? 'there is no such row any more' : 'the row has nothing that could be set'}`;
+    return `${name}: nothing was written, ${operation === 'delete' ? 'there is no such row any more' : 'the row is as it was'}`;
   const lines = [
     `${name}: the row was ${operation === 'delete' ? 'deleted' : 'written'}, as a new version that goes to every region`,
   ];

@@ -369,6 +369,7 @@ describe('pages', () => {
       provisional_reason: null,
       constraint_name: null,
       parent_table: null,
+      redacted: [],
       loser_region: 'us',
       winner_region: 'ap',
       loser_hlc: '0000000000000000029',
