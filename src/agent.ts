@@ -13,6 +13,7 @@ import { type GateVerdict, isOpen, type OwnBaseline } from './apply/baseline-gat
 import { BaselineGates } from './apply/baseline-gates.ts';
 import type { LaneItem } from './apply/lane-item.ts';
 import type { LeadLimits } from './apply/lead-gate.ts';
+import { type Reapplied, writeLoser } from './apply/loser-write.ts';
 import { OrphanFinder } from './apply/orphan-finder.ts';
 import { SqlApplyPort } from './apply/sql-apply-port.ts';
 import type { BaselineState } from './capture/baseline.ts';
@@ -70,6 +71,9 @@ const RETENTION_PERIOD_MS = 60_000;
 const KEPT_PERIOD_MS = 15_000;
 const CAPTURE_AGAIN_MS = 5_000;
 const TERMINATE_POLL_MS = 50;
+/** A request has ten seconds. */
+const REAPPLY_MS_MAX = 8_000;
+const REAPPLY_LOCK_MS_MAX = 3_000;
 /** A log whose bound is small still takes many appends: one that is larger than what was trimmed would never fit. */
 const APPENDS_OF_LOG_MIN = 16;
 
@@ -278,6 +282,21 @@ export class Agent implements AgentControl, AsyncDisposable {
 
   async editParked(parkedId: string, values: Image): Promise<void> {
     await editParked(this.#control, parkedId, values);
+  }
+
+  /** Over a connection of its own: it may wait for a lock, and nothing of the agent may wait behind it. */
+  async reapplyLoser(conflictId: string): Promise<Reapplied> {
+    const { database, tables } = this.#config;
+    await using client = await connect(database, {
+      applicationName: this.#lease.applicationName('reapply'),
+      statementTimeoutMs: REAPPLY_MS_MAX,
+      lockTimeoutMs: REAPPLY_LOCK_MS_MAX,
+    });
+    const done = await writeLoser(client, conflictId, (schema, table) => isTableIncluded(tables, schema, table));
+    const { schema_name, table_name, operation, rows } = done;
+    const table = `${schema_name}.${table_name}`;
+    this.#logger.info({ conflict_id: conflictId, table, operation, rows }, 'what lost was written again');
+    return done;
   }
 
   async stop(): Promise<void> {
@@ -492,7 +511,7 @@ export class Agent implements AgentControl, AsyncDisposable {
 
   /** A connection for the lane. A backend of the one before may still be committing: it is ended first. */
   async #openSession(): Promise<ApplySession> {
-    const { database, region, apply } = this.#config;
+    const { database, region, apply, conflicts } = this.#config;
     const applicationName = this.#lease.applicationName('apply');
     const client = await connect(database, { applicationName: this.#lease.applicationName('notes') });
     try {
@@ -512,6 +531,7 @@ export class Agent implements AgentControl, AsyncDisposable {
         synchronousCommit: 'local',
         lockTimeoutMs: apply.lock_timeout_ms,
         began: () => this.#began,
+        redact: conflicts.redact,
       });
       return {
         port,
@@ -529,9 +549,10 @@ export class Agent implements AgentControl, AsyncDisposable {
   }
 
   #orphanFinder(client: PostgresClient): OrphanFinder {
-    const { tables } = this.#config;
+    const { tables, conflicts } = this.#config;
     return new OrphanFinder({
       client,
+      redact: conflicts.redact,
       isReplicated: (schema, table) => isTableIncluded(tables, schema, table),
       onFound: (table, count) => {
         this.#orphans[table] = (this.#orphans[table] ?? 0) + count;

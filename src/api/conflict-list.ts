@@ -47,7 +47,7 @@ export function conflictStatement(query: ConflictQuery): { readonly text: string
   const size = IMAGES.map((column) => `coalesce(pg_column_size(${column}), 0)`).join(' + ');
   const text = `select conflict_id, event_id_a, event_id_b, schema_name, table_name, resolution_strategy, merge_version, winner_event_id,
             loser_origin, winner_origin, lpad(loser_hlc::text, 19, '0') as loser_hlc, lpad(winner_hlc::text, 19, '0') as winner_hlc,
-            provisional, provisional_reason, constraint_name, parent_table, to_char(resolved_at at time zone 'UTC', ${ISO}) as resolved_at, fits, ${images}
+            provisional, provisional_reason, constraint_name, parent_table, to_json(redacted)::text as redacted, to_char(resolved_at at time zone 'UTC', ${ISO}) as resolved_at, fits, ${images}
        from (select c.*, row_number() over newest = 1 or sum(${size}) over newest <= ${PAGE_BYTES_MAX} as fits
                from ${newest} as c
              window newest as (order by c.resolved_at desc, c.conflict_id desc)) as l
@@ -94,6 +94,7 @@ function toConflict(row: TextRow): Conflict {
     provisional_reason: row.provisional_reason ?? null,
     constraint_name: row.constraint_name ?? null,
     parent_table: row.parent_table ?? null,
+    redacted: JSON.parse(row.redacted ?? '[]') as string[],
     loser_region: String(row.loser_origin),
     winner_region: String(row.winner_origin),
     loser_hlc: String(row.loser_hlc),

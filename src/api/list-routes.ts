@@ -1,11 +1,13 @@
 // Conflicts and quarantine, read from the database, and what an operator does about quarantined events.
 
 import type { FastifyInstance } from 'fastify';
+import type { Static } from 'typebox';
 import { listConflicts } from './conflict-list.ts';
 import { described } from './described.ts';
 import { listQuarantine } from './quarantine-list.ts';
 import {
   ConflictPage,
+  ConflictParams,
   ConflictQuery,
   Discarded,
   Edit,
@@ -13,6 +15,7 @@ import {
   EventIds,
   QuarantinePage,
   QuarantineQuery,
+  Reapplied,
   Retried,
 } from './schemas.ts';
 import type { ApiContext } from './server.ts';
@@ -25,6 +28,18 @@ export function addListRoutes(app: FastifyInstance, { database, agent }: ApiCont
       schema: described('The conflict log, newest first', { querystring: ConflictQuery, answer: ConflictPage }),
     },
     async (request) => await listConflicts(database, request.query),
+  );
+
+  app.post<{ Params: Static<typeof ConflictParams> }>(
+    '/conflicts/:conflict_id/reapply',
+    {
+      config: { role: 'operator' },
+      schema: described('Write the losing side again, as a new write in this region; each call is another one', {
+        params: ConflictParams,
+        answer: Reapplied,
+      }),
+    },
+    async (request) => await agent().reapplyLoser(request.params.conflict_id),
   );
 
   app.get<{ Querystring: QuarantineQuery }>(

@@ -47,6 +47,12 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   'SYN-T103': 404,
   'SYN-T104': 409,
   'SYN-T105': 409,
+  'SYN-T160': 404,
+  'SYN-T161': 422,
+  'SYN-T162': 422,
+  'SYN-T163': 422,
+  'SYN-T164': 422,
+  'SYN-T165': 422,
 };
 
 export function statusOf(error: SynclineError): number {

@@ -147,6 +147,9 @@ export const Conflict = Type.Object({
     Type.String({ description: 'Of an orphan, which is the row of image_a: the foreign key that names no row' }),
   ),
   parent_table: nullable(Type.String({ description: 'Of an orphan: where the row is missing that event b removed' })),
+  redacted: Type.Array(Type.String(), {
+    description: 'Columns whose values are withheld by conflicts.redact: images have a marker in their place',
+  }),
   loser_region: Type.String({ description: 'Origin of event a, which lost; of an orphan, that of event b' }),
   winner_region: Type.String({ description: 'Origin of event b, which won' }),
   loser_hlc: Type.String(),
@@ -154,6 +157,24 @@ export const Conflict = Type.Object({
 });
 export type Conflict = Static<typeof Conflict>;
 export const ConflictPage = page(Conflict);
+
+export const ConflictParams = Type.Object({ conflict_id: Uuid });
+export const Reapplied = Type.Object(
+  {
+    conflict_id: Uuid,
+    schema_name: Type.String(),
+    table_name: Type.String(),
+    row_pk: Image,
+    operation: Type.Enum(['upsert', 'delete']),
+    rows: Type.Integer({ minimum: 0, description: '0 where there was nothing to delete, or to set' }),
+    written: Image,
+    left_out: Type.Array(Type.String(), {
+      description: 'Columns of the losing side that the table does not have any more, computes, or does not let change',
+    }),
+  },
+  { description: 'Each call is a write of its own, however often it is made' },
+);
+export type Reapplied = Static<typeof Reapplied>;
 
 export const QuarantineQuery = Type.Object(
   {
@@ -240,6 +261,7 @@ export const RegionPortrait = Type.Object(
       collations: Type.Array(Type.Object({ name: Type.String(), version: nullable(Type.String()) })),
     }),
     interleave: nullable(Type.Object({ of: Count, offset: Count })),
+    redact: Type.Array(Type.String(), { description: 'Columns whose values the conflict log withholds' }),
     tables: Type.Array(
       Type.Object({
         schema: Type.String(),

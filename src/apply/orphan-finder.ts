@@ -11,6 +11,7 @@ import { hlcToText } from '../change/hlc.ts';
 import { type ErrorCode, isInfrastructure, sqlStateOf } from '../platform/errors.ts';
 import { type ForeignKey, isNamed, namesNoRow, ofChild, readForeignKeys } from '../platform/foreign-keys.ts';
 import { type PostgresClient, quoteIdent, type TextValue } from '../platform/postgres.ts';
+import { Redaction } from './redaction.ts';
 import type { OrphanLook, ReferencedColumns, RemovedParent } from './removed-parents.ts';
 
 /** Of one foreign key, at one look. */
@@ -28,6 +29,8 @@ export type OrphansMissed = { readonly code: ErrorCode; readonly detail: string;
 
 export type OrphanFinderOptions = {
   readonly client: PostgresClient;
+  /** Columns whose values the records withhold. */
+  readonly redact?: readonly string[];
   readonly isReplicated: (schema: string, table: string) => boolean;
   /** So many rows of that table were found, and were not on record before. */
   readonly onFound: (table: string, count: number) => void;
@@ -40,14 +43,16 @@ export type OrphanFinderOptions = {
 
 const RECORD_ORPHANS = `
 insert into syncline.conflict_log (conflict_id, event_id_b, winner_event_id, schema_name, table_name, row_pk,
-  resolution_strategy, loser_hlc, loser_origin, winner_hlc, winner_origin, image_a, provisional, constraint_name, parent_table)
-select o.conflict_id, o.event_id, o.event_id, $2, $3, o.row_pk, 'orphan', o.hlc, o.origin, o.hlc, o.origin, o.image, false, $4, $5
-from json_to_recordset($1::json) as o(conflict_id uuid, event_id uuid, row_pk jsonb, hlc bigint, origin text, image jsonb)
+  resolution_strategy, loser_hlc, loser_origin, winner_hlc, winner_origin, image_a, provisional, constraint_name, parent_table, redacted)
+select o.conflict_id, o.event_id, o.event_id, $2, $3, o.row_pk, 'orphan', o.hlc, o.origin, o.hlc, o.origin, o.image, false, $4, $5, o.redacted
+from json_to_recordset($1::json) as o(conflict_id uuid, event_id uuid, row_pk jsonb, hlc bigint, origin text, image jsonb,
+  redacted text[])
 on conflict (conflict_id) do nothing`;
 
 export class OrphanFinder implements OrphanLook {
   readonly #options: OrphanFinderOptions;
   readonly #nowMs: () => number;
+  readonly #redaction: Redaction;
   #keys: readonly ForeignKey[] = [];
   #referenced: ReferencedColumns = new Map();
   #readAtMs = Number.NEGATIVE_INFINITY;
@@ -57,6 +62,7 @@ export class OrphanFinder implements OrphanLook {
   constructor(options: OrphanFinderOptions) {
     this.#options = options;
     this.#nowMs = options.nowMs ?? Date.now;
+    this.#redaction = new Redaction(options.redact ?? []);
   }
 
   async referenced(): Promise<ReferencedColumns> {
@@ -130,7 +136,7 @@ export class OrphanFinder implements OrphanLook {
         rows.push(...all);
       }
       isMore = rows.length > ORPHANS_MAX;
-      const records = rows.slice(0, ORPHANS_MAX).flatMap((row) => recordOf(key, removed, row));
+      const records = rows.slice(0, ORPHANS_MAX).flatMap((row) => recordOf(key, removed, row, this.#redaction));
       if (records.length === 0) return;
       const parent = `${key.parentSchema}.${key.parentTable}`;
       const told = [JSON.stringify(records), key.schema, key.table, key.name, parent];
@@ -163,13 +169,20 @@ function wholeStatement(key: ForeignKey, place: number): string {
   return `select '${place}', ${valuesOf(key)} from ${childOf(key)} c where ${namesNoRow(key)} limit ${ORPHANS_MAX + 1}`;
 }
 
-function recordOf(key: ForeignKey, removed: readonly RemovedParent[], row: readonly TextValue[]): object[] {
+function recordOf(
+  key: ForeignKey,
+  removed: readonly RemovedParent[],
+  row: readonly TextValue[],
+  redaction: Redaction,
+): object[] {
   const parent = removed[Number(row[0])];
   if (parent === undefined) return [];
   const columns = [...key.key, ...key.columns.map(({ child }) => child)];
   const image: Image = Object.fromEntries(columns.map((name, n) => [name, row[n + 1] ?? null]));
   const row_pk = Object.fromEntries(key.key.map((name) => [name, image[name] ?? null]));
   const { hlc, origin } = parent.version;
+  const found = new Set<string>();
+  const told = redaction.image(key.schema, key.table, row_pk, image, found);
   return [
     {
       conflict_id: orphanId(key, Object.values(image), parent),
@@ -177,7 +190,8 @@ function recordOf(key: ForeignKey, removed: readonly RemovedParent[], row: reado
       row_pk,
       hlc: String(hlc),
       origin,
-      image,
+      image: told,
+      redacted: [...found].sort(),
     },
   ];
 }

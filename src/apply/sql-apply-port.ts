@@ -35,6 +35,7 @@ import type {
   RipeLook,
   TableShape,
 } from './apply-port.ts';
+import { Redaction } from './redaction.ts';
 import { SqlApplyTransaction, type SqlSessionState } from './sql-apply-transaction.ts';
 import * as sql from './sql-bookkeeping.ts';
 import { loadShape } from './sql-catalog.ts';
@@ -52,6 +53,8 @@ export type SqlApplyPortOptions = {
   readonly isReplicated?: (schema: string, table: string) => boolean;
   /** What was committed when the region's stream began, as far as that is known; it may begin while the port is open. */
   readonly began?: () => Snapshot | null;
+  /** Columns whose values conflict records withhold. */
+  readonly redact?: readonly string[];
   readonly synchronousCommit?: 'off' | 'local';
   readonly lockTimeoutMs?: number;
   readonly statementTimeoutMs?: number;
@@ -112,7 +115,11 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
       await lookForDeadlocksSoon(client);
       const origins = new SqlOrigins(client, options.region, String(server.database));
       await origins.load();
-      const state = { versions: new SqlVersionCache(), newestXid: BigInt(server.newest_xid ?? 0) };
+      const state = {
+        versions: new SqlVersionCache(),
+        redaction: new Redaction(options.redact ?? []),
+        newestXid: BigInt(server.newest_xid ?? 0),
+      };
       return new SqlApplyPort(client, origins, state, options);
     } catch (error) {
       client.destroy();
@@ -270,7 +277,9 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
   }
 
   async putConflicts(entries: readonly ConflictEntry[]): Promise<void> {
-    await this.#client.query(sql.PUT_CONFLICTS, [sql.conflictRecords(entries)], { prepare: true });
+    await this.#client.query(sql.PUT_CONFLICTS, [sql.conflictRecords(entries, this.#state.redaction)], {
+      prepare: true,
+    });
   }
 
   async settleConflicts({ undecided_from, lost_below, offsets }: ConflictHorizon): Promise<void> {

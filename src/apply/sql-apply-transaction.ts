@@ -43,6 +43,7 @@ import {
   type VersionEntry,
 } from './apply-port.ts';
 import { parkedId } from './parking.ts';
+import type { Redaction } from './redaction.ts';
 import * as sql from './sql-bookkeeping.ts';
 import * as merges from './sql-merges.ts';
 import type { SqlPipeline, ValueRow } from './sql-pipeline.ts';
@@ -54,7 +55,11 @@ import { type FullXid, fullXidNear, xidOf } from './sql-xid.ts';
 const MARK_MOVED = 'SYA07';
 
 /** What all transactions of a connection share. */
-export type SqlSessionState = { readonly versions: SqlVersionCache; newestXid: FullXid };
+export type SqlSessionState = {
+  readonly versions: SqlVersionCache;
+  readonly redaction: Redaction;
+  newestXid: FullXid;
+};
 
 export class SqlApplyTransaction implements ApplyTransaction {
   readonly #pipeline: SqlPipeline;
@@ -236,7 +241,7 @@ export class SqlApplyTransaction implements ApplyTransaction {
       const known = highest.get(entry.conflict_id);
       if (known === undefined || isHigher(entry.winner, known.winner)) highest.set(entry.conflict_id, entry);
     }
-    await this.#pipeline.run(sql.RECORD_CONFLICTS, [sql.conflictRecords([...highest.values()])]);
+    await this.#pipeline.run(sql.RECORD_CONFLICTS, [sql.conflictRecords([...highest.values()], this.#state.redaction)]);
   }
 
   async recordQuarantine(entries: readonly QuarantineEntry[]): Promise<void> {

@@ -4,6 +4,7 @@
  */
 
 import type { ConflictEntry } from './apply-port.ts';
+import type { Redaction } from './redaction.ts';
 
 export const LOAD_MARKS = 'select origin, position, event_id, log_offset from syncline.applied order by origin';
 
@@ -58,22 +59,26 @@ export const REMOVE_LOOKS = 'delete from syncline.look_again where look_id = any
 
 const CONFLICT_COLUMNS = `conflict_id, event_id_a, event_id_b, schema_name, table_name, row_pk, resolution_strategy,
   winner_event_id, loser_hlc, loser_origin, winner_hlc, winner_origin, image_a, image_b, base_image, result_image,
-  provisional, provisional_reason, merge_version`;
+  provisional, provisional_reason, merge_version, redacted`;
 
 const CONFLICT_RECORDS = `json_to_recordset($1::json) as i(conflict_id uuid, event_id_a uuid, event_id_b uuid,
   schema_name text, table_name text, row_pk jsonb, resolution_strategy text, winner_event_id uuid, loser_hlc bigint,
   loser_origin text, winner_hlc bigint, winner_origin text, image_a jsonb, image_b jsonb, base_image jsonb,
-  result_image jsonb, provisional boolean, provisional_reason text, merge_version text)`;
+  result_image jsonb, provisional boolean, provisional_reason text, merge_version text, redacted text[])`;
 
-export function conflictRecords(entries: readonly ConflictEntry[]): string {
+/** As the log keeps them: without the values that it is not to have. */
+export function conflictRecords(entries: readonly ConflictEntry[], redaction: Redaction): string {
   return JSON.stringify(
-    entries.map(({ loser, winner, ...entry }) => ({
-      ...entry,
-      loser_hlc: String(loser.hlc),
-      loser_origin: loser.origin,
-      winner_hlc: String(winner.hlc),
-      winner_origin: winner.origin,
-    })),
+    entries.map((whole) => {
+      const { loser, winner, ...entry } = redaction.entry(whole);
+      return {
+        ...entry,
+        loser_hlc: String(loser.hlc),
+        loser_origin: loser.origin,
+        winner_hlc: String(winner.hlc),
+        winner_origin: winner.origin,
+      };
+    }),
   );
 }
 
@@ -89,7 +94,10 @@ set event_id_a = coalesce(excluded.event_id_a, c.event_id_a), event_id_b = exclu
   image_b = excluded.image_b,
   base_image = case when excluded.event_id_a is null then c.base_image else excluded.base_image end,
   result_image = excluded.result_image, provisional_reason = excluded.provisional_reason,
-  merge_version = excluded.merge_version
+  merge_version = excluded.merge_version,
+  redacted = case when excluded.event_id_a is null
+    then array(select distinct unnest(c.redacted || excluded.redacted) as name order by name)
+    else excluded.redacted end
 where c.provisional and (excluded.winner_hlc, excluded.winner_origin) > (c.winner_hlc, c.winner_origin)`;
 
 export const PUT_CONFLICTS = `
@@ -101,7 +109,7 @@ set event_id_a = excluded.event_id_a, event_id_b = excluded.event_id_b, row_pk =
   winner_hlc = excluded.winner_hlc, winner_origin = excluded.winner_origin, image_a = excluded.image_a,
   image_b = excluded.image_b, base_image = excluded.base_image, result_image = excluded.result_image,
   provisional = excluded.provisional, provisional_reason = excluded.provisional_reason,
-  merge_version = excluded.merge_version
+  merge_version = excluded.merge_version, redacted = excluded.redacted
 where c.provisional`;
 
 /** $1 ids, $2 losing and $3 winning events: triples. Those that are final already count as such, whatever they name. */

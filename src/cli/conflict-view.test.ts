@@ -24,6 +24,7 @@ const CONFLICT: Conflict = {
   provisional_reason: null,
   constraint_name: null,
   parent_table: null,
+  redacted: [],
   loser_region: 'us',
   winner_region: 'eu',
   loser_hlc: '1',
@@ -36,12 +37,22 @@ test('only columns that differ are shown, NULL and an empty text apart', () => {
     `public.orders id=7  lww, final  2026-01-01T00:00:00.000000Z
   lost us 01890000-0000-7000-8000-00000000000a
   won  eu 01890000-0000-7000-8000-00000000000b
+  record 01890000-0000-7000-8000-000000000001
   column  before  us (lost)  eu (won)  result
   state   new     paid       sent      sent
   note    NULL    NULL       ""        ""
   2 more columns are equal
 `,
   );
+});
+
+test('columns that are withheld are named, and never said to be equal', () => {
+  const image = { id: '7', state: '«redacted»', note: 'b' };
+  const images = { image_a: { ...image, note: 'a' }, image_b: image, base_image: image, result_image: image };
+  const text = renderConflict({ ...CONFLICT, ...images, redacted: ['state'] });
+  assert.match(text, /\n {2}note [^\n]+\n {2}1 more column is equal\n {2}withheld: state\n$/);
+  const alike = renderConflict({ ...CONFLICT, ...images, image_a: image, redacted: ['state'] });
+  assert.match(alike, /\n {2}what is shown is the same on both sides\n {2}withheld: state\n$/);
 });
 
 test('a deleted row is shown as none, beside all that the other side had', () => {

@@ -8,7 +8,7 @@ const VALUE_WIDTH = 36;
 
 export function renderConflict(conflict: Conflict): string {
   if (conflict.resolution_strategy === 'orphan') return renderOrphan(conflict);
-  const { row_pk, image_a, image_b, base_image, result_image } = conflict;
+  const { row_pk, image_a, image_b, base_image, result_image, redacted } = conflict;
   const key = Object.entries(row_pk ?? {})
     .map(([column, value]) => `${column}=${shown(value)}`)
     .join(', ');
@@ -18,9 +18,13 @@ export function renderConflict(conflict: Conflict): string {
     `${paint('bold', `${conflict.schema_name}.${conflict.table_name}`)} ${key}  ${conflict.resolution_strategy}, ${state}  ${paint('dim', conflict.resolved_at)}`,
     `  lost ${paint('red', conflict.loser_region)} ${paint('dim', conflict.event_id_a ?? 'event unknown')}`,
     `  won  ${paint('green', conflict.winner_region)} ${paint('dim', conflict.event_id_b ?? 'event unknown')}`,
+    paint('dim', `  record ${conflict.conflict_id}`),
   ];
   const images = [base_image, image_a, image_b, result_image];
-  const columns = [...new Set(images.flatMap((image) => Object.keys(image ?? {})))];
+  // Whether those that are withheld differ is not known.
+  const known = new Set(images.flatMap((image) => Object.keys(image ?? {})));
+  const columns = [...known].filter((column) => !redacted.includes(column));
+  const withheld = redacted.length === 0 ? [] : [paint('dim', `  withheld: ${redacted.join(', ')}`)];
   const differing = columns.filter((column) => new Set(images.flatMap((image) => valueIn(image, column))).size > 1);
   // A row that one side deleted differs as a whole.
   const gone = [image_a, image_b].some((image) => image === null);
@@ -31,7 +35,10 @@ export function renderConflict(conflict: Conflict): string {
       return image === null ? paint('dim', 'no row') : value === undefined ? paint('dim', 'not sent') : shown(value);
     }),
   ]);
-  if (rows.length === 0) return [...lines, '  both wrote the same values', ''].join('\n');
+  if (rows.length === 0) {
+    const same = withheld.length === 0 ? '  both wrote the same values' : '  what is shown is the same on both sides';
+    return [...lines, same, ...withheld, ''].join('\n');
+  }
   const titles = ['  column', 'before', `${conflict.loser_region} (lost)`, `${conflict.winner_region} (won)`, 'result'];
   lines.push(
     ...textTable(
@@ -41,7 +48,7 @@ export function renderConflict(conflict: Conflict): string {
   );
   const equal = columns.length - rows.length;
   if (equal > 0) lines.push(paint('dim', `  ${equal} more ${equal === 1 ? 'column is' : 'columns are'} equal`));
-  return [...lines, ''].join('\n');
+  return [...lines, ...withheld, ''].join('\n');
 }
 
 function renderOrphan({ schema_name, table_name, row_pk, image_a, ...conflict }: Conflict): string {

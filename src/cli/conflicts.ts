@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import type { Conflict } from '../api/schemas.ts';
 import { type ApiFlags, addApiOptions, clientOf } from './api-client.ts';
 import { renderConflict } from './conflict-view.ts';
+import { addReapply } from './conflicts-reapply.ts';
 import { integer, keyPart } from './option-values.ts';
 import { print, printJson } from './output.ts';
 
@@ -25,7 +26,10 @@ type Page = { readonly items: readonly Conflict[]; readonly next_cursor: string 
 
 export function registerConflicts(program: Command): void {
   const command = program
+    // Else what stands behind the subcommand would be taken for an option of this one.
+    .enablePositionalOptions()
     .command('conflicts')
+    .enablePositionalOptions()
     .description(
       'Show writes that lost against others that did not know of them: which columns differ, who won; and rows whose parent was removed elsewhere.',
     )
@@ -40,6 +44,7 @@ export function registerConflicts(program: Command): void {
     .option('--limit <n>', 'how many', integer(1, 1_000), 20)
     .option('--cursor <cursor>', 'go on where the page before ended')
     .option('--json', 'print { items, next_cursor }');
+  addReapply(command);
   addApiOptions(command).action(async (flags: Flags) => {
     const { table, from, to, strategy, region, limit, cursor } = flags;
     const client = await clientOf(flags);

@@ -5,6 +5,7 @@
 // other one. A region that cannot be asked is told, since "nothing differs" must not mean "nobody looked".
 
 import { type ClockOffset, measureOffset, serverTimeMs } from '../monitor/clock-offset.ts';
+import { compareRedaction } from '../monitor/compare-redaction.ts';
 import { compareClocks, compareSequences, compareServers } from '../monitor/compare-servers.ts';
 import { compareTables } from '../monitor/compare-tables.ts';
 import { compareTypes } from '../monitor/compare-types.ts';
@@ -44,7 +45,7 @@ function compared(regions: readonly Seen[], driftLimitMs: number): Finding[] {
   for (const [place, one] of regions.entries()) {
     for (const other of regions.slice(place + 1)) {
       if (place === 0) {
-        for (const compare of [compareTables, compareTypes, compareServers]) {
+        for (const compare of [compareTables, compareTypes, compareServers, compareRedaction]) {
           findings.push(...compare(one.portrait, other.portrait));
         }
       }

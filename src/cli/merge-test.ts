@@ -134,7 +134,7 @@ function isRow(value: unknown): value is Row {
   );
 }
 
-/** Null for a conflict in which a row was removed: no function is asked about that. */
+/** Null for a conflict in which a row was removed, since no function is asked about that, and where values are withheld. */
 function toInput(sample: Sample): MergeInput | null {
   if ('a' in sample) {
     const { a, b, base = null, meta } = sample;
@@ -142,7 +142,9 @@ function toInput(sample: Sample): MergeInput | null {
     return { base, a, b, meta: { table: 'unknown', key: {}, a: unknown, b: unknown, ...meta } };
   }
   const { image_a: a, image_b: b, base_image: base, row_pk, schema_name, table_name } = sample;
-  if (a === null || b === null) return null;
+  // Files may be from before records had it.
+  const withheld: readonly string[] | undefined = sample.redacted;
+  if (a === null || b === null || (withheld ?? []).length > 0) return null;
   const party = (region: string, hlc: string) => ({ region, time: microsToIso(hlcMicros(hlcFromText(hlc))) });
   const meta = {
     table: `${schema_name}.${table_name}`,

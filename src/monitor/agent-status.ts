@@ -1,4 +1,5 @@
 /** What an agent can tell about itself at any moment: the one shape that API, CLI and metrics read. */
+import type { Reapplied } from '../apply/loser-write.ts';
 import type { Image } from '../change/change-event.ts';
 import type { MergeRegistry } from '../merge/merge-registry.ts';
 import type { ErrorCode } from '../platform/errors.ts';
@@ -134,4 +135,6 @@ export interface AgentControl {
   discardQuarantined(eventIds: readonly string[]): Promise<number>;
   /** Gives a parked row other values, in every region. SYN-A020 where no such row is parked, SYN-A021 for a wrong column. */
   editParked(parkedId: string, values: Image): Promise<void>;
+  /** Writes the losing side of a conflict again, as a new local write; each call does. SYN-T160 to T166. */
+  reapplyLoser(conflictId: string): Promise<Reapplied>;
 }

@@ -72,6 +72,7 @@ export const CHECKS = {
   'SYN-P043': check('regions', 'constraints differ', 'warning'),
   'SYN-P044': check('regions', 'servers differ', 'warning', 'info'),
   'SYN-P045': check('regions', 'clocks differ', 'error', 'warning'),
+  'SYN-P160': check('regions', 'withheld columns differ', 'warning'),
   'SYN-P049': check('regions', 'not compared', 'info'),
   'SYN-L002': check('surroundings', 'folder of the log', 'error', 'warning'),
   'SYN-L060': check('surroundings', 'Kafka brokers', 'error', 'warning'),

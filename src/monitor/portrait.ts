@@ -70,6 +70,8 @@ export type Portrait = {
   readonly region: string;
   readonly server: PortraitServer;
   readonly interleave: Interleave | null;
+  /** Which columns the conflict log withholds; absent where the agent of the region does not know of that. */
+  readonly redact?: readonly string[];
   readonly tables: readonly PortraitTable[];
   readonly types: readonly PortraitType[];
   readonly sequences: readonly FillingSequence[];
@@ -159,7 +161,7 @@ type RawTable = Omit<PortraitTable, 'key' | 'checks' | 'uniques' | 'columns' | '
 
 export async function readPortrait(
   database: Queryable,
-  { region, tables: filter, sequences }: Pick<Config, 'region' | 'tables' | 'sequences'>,
+  { region, tables: filter, sequences, conflicts }: Pick<Config, 'region' | 'tables' | 'sequences' | 'conflicts'>,
 ): Promise<Portrait> {
   const server = await database.query(SERVER_SQL);
   const found = await database.query(TABLES_SQL);
@@ -179,6 +181,7 @@ export async function readPortrait(
     region,
     server: JSON.parse(server.rows[0]?.portrait ?? '') as PortraitServer,
     interleave: sequences.interleave ?? null,
+    redact: conflicts.redact,
     tables: tables.map(({ oid: _, ...table }) => table),
     types: types.rows.map(({ portrait }) => JSON.parse(portrait ?? '') as PortraitType),
     sequences: await readFillingSequences(

@@ -100,6 +100,13 @@ peers: [{ region: us, log: { type: tape } }]
     );
   });
 
+  test('names columns that the conflict log withholds as schema.table.column', () => {
+    const redact = (patterns: string): string =>
+      `region: eu\ndatabase: postgres://x/y\nconflicts: { redact: [${patterns}] }`;
+    assert.deepEqual(problemsIn(redact('public.users.email, "public.cards.*", "*.*.ssn"')), []);
+    assert.deepEqual(problemsIn(redact('"public.*"')), [['SYN-C004', 'conflicts.redact[0]']]);
+  });
+
   test('with a misspelled key names the one that was meant', () => {
     assert.throws(() => parseConfig(`${MINIMAL}apply: { on_eror: stop }`, {}), {
       code: 'SYN-C005',

@@ -30,6 +30,11 @@ const Baseline = (description: string) => Type.Enum(['verify', 'trust'], { defau
 
 const TablePattern = Type.String({ pattern: '^[^.]+\\..+$', description: 'schema.table, with * for any characters.' });
 
+const ColumnPattern = Type.String({
+  pattern: '^[^.]+\\.[^.]+\\..+$',
+  description: 'schema.table.column, with * for any characters.',
+});
+
 const ConfigSchema = Type.Object(
   {
     region: Region,
@@ -126,6 +131,11 @@ const ConfigSchema = Type.Object(
           minimum: 1,
           maximum: 1_000_000_000,
           description: 'Beyond so many, the oldest final records of the conflict log are dropped.',
+        }),
+        redact: Type.Array(ColumnPattern, {
+          default: [],
+          description:
+            'Columns whose values the conflict log withholds, those of keys excepted; give all regions the same.',
         }),
       },
       { ...closed, default: {} },

@@ -335,6 +335,11 @@ export const ERRORS = {
     cause: 'The region could not be compared with a peer.',
     remedy: 'Give peers[].api (and peers[].token), or the configurations of several regions to one `syncline doctor`.',
   },
+  'SYN-P160': {
+    class: 'config',
+    cause: 'The conflict logs of two regions withhold different columns.',
+    remedy: 'Give all regions the same conflicts.redact, as `syncline doctor` prints it.',
+  },
   'SYN-K001': {
     class: 'protocol',
     cause: 'The replication slot is gone or was invalidated, so changes are missing from the stream.',
@@ -758,6 +763,43 @@ export const ERRORS = {
     cause: 'A merge function cannot be tried: its file or the samples cannot be read.',
     remedy:
       'Give files that exist; samples are a JSON list of { base, a, b }, or what `syncline conflicts --json` prints.',
+  },
+  'SYN-T160': {
+    class: 'operator',
+    cause: 'There is no record of a conflict with that id in this region.',
+    remedy: 'Look at `syncline conflicts` for those that there are: provisional ones may go, and final ones grow old.',
+  },
+  'SYN-T161': {
+    class: 'operator',
+    cause: 'The conflict log does not have the losing side: it is not read from the log yet, or was forgotten.',
+    remedy:
+      'Where the record says `images`, try again once it is final. Where it says `forgotten`, the values are known only to whoever wrote them: write the row yourself.',
+  },
+  'SYN-T162': {
+    class: 'operator',
+    cause: 'The losing side has columns whose values the conflict log withholds, so it cannot be written again.',
+    remedy: 'Write the row yourself, with the values that you want in these columns.',
+  },
+  'SYN-T163': {
+    class: 'operator',
+    cause: 'The table of the conflict does not exist here any more, or is not replicated.',
+    remedy: 'Create the table or take it into tables.include; else there is nothing to write to.',
+  },
+  'SYN-T164': {
+    class: 'operator',
+    cause:
+      'PostgreSQL refuses to write the losing side again: a constraint, a type, a trigger or a privilege is against it.',
+    remedy: 'Mend what the message names, or write the row yourself with other values. Nothing was written.',
+  },
+  'SYN-T165': {
+    class: 'operator',
+    cause: 'The record is about a row that lost its parent: no write has lost, so there is none to do again.',
+    remedy: 'Insert the parent again, or delete the row.',
+  },
+  'SYN-T166': {
+    class: 'infrastructure',
+    cause: 'The row or its table is locked by somebody else, so the losing side could not be written in time.',
+    remedy: 'Try again. Nothing was written.',
   },
   'SYN-V001': {
     class: 'operator',

@@ -13,8 +13,8 @@ export function isTableIncluded(filter: TableFilter, schema: string, table: stri
   return filter.include.some(matches) && !filter.exclude.some(matches);
 }
 
-/** Compares piece by piece, without a regular expression whose run time a pattern could blow up. */
-function matchesPattern(pattern: string, name: string): boolean {
+/** Compares the whole name piece by piece, without a regular expression whose run time a pattern could blow up. */
+export function matchesPattern(pattern: string, name: string): boolean {
   const [head = '', ...pieces] = pattern.split('*');
   if (pieces.length === 0) return name === head;
   const tail = pieces.pop() ?? '';

@@ -50,6 +50,7 @@ describe('what the API answers', () => {
       assert.ok(paths[path]?.get?.responses['200'] !== undefined, path);
     }
     assert.ok(paths['/topology/links/{link_id}']?.patch !== undefined);
+    assert.ok(paths['/conflicts/{conflict_id}/reapply']?.post?.responses['200'] !== undefined);
     assert.equal(body.openapi, '3.1.0');
   });
 
@@ -368,6 +369,7 @@ describe('pages', () => {
       provisional_reason: null,
       constraint_name: null,
       parent_table: null,
+      redacted: [],
       loser_region: 'us',
       winner_region: 'ap',
       loser_hlc: '0000000000000000029',

@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import type { ConflictEntry } from '../../src/apply/apply-port.ts';
+import { REDACTED } from '../../src/apply/redaction.ts';
 import { SqlApplyPort } from '../../src/apply/sql-apply-port.ts';
 import { eventId } from '../../src/change/event-id.ts';
 import { hlcFromMicros } from '../../src/change/hlc.ts';
@@ -55,6 +57,49 @@ describe('the session of the apply port', () => {
       },
       { what: 'the origin is free' },
     );
+  });
+
+  test('values of withheld columns are written by no way to a conflict record, and the record says which they are', async () => {
+    await using target = await ApplyTarget.start(server, { redact: ['public.kv.v', 'public.kv.w'] });
+    const entry: ConflictEntry = {
+      conflict_id: idOf(1),
+      event_id_a: idOf(1),
+      event_id_b: idOf(2),
+      schema_name: 'public',
+      table_name: 'kv',
+      row_pk: { id: '1' },
+      resolution_strategy: 'lww',
+      merge_version: null,
+      winner_event_id: idOf(2),
+      loser: { hlc: HLC, origin: 'r1' },
+      winner: { hlc: (HLC + 1n) as typeof HLC, origin: 'r2' },
+      image_a: { id: '1', v: 'secret' },
+      image_b: null,
+      base_image: { id: '1', v: null },
+      result_image: null,
+      provisional: true,
+      provisional_reason: null,
+    };
+    const stored = async (): Promise<unknown> =>
+      (
+        await target.client.queryArrays(
+          `select image_a->>'v', image_b->>'w', base_image->>'v', result_image->>'w', redacted from syncline.conflict_log`,
+        )
+      ).rows;
+    await target.apply(async (transaction) => await transaction.recordConflicts([entry]));
+    assert.deepEqual(await stored(), [[REDACTED, null, REDACTED, null, '{v}']]);
+    // A winner whose loser is unknown: what was known of that stays, with its columns.
+    const image = { id: '1', w: 'secret' };
+    const higher = { hlc: (HLC + 2n) as typeof HLC, origin: 'r2' };
+    const rest = { image_a: null, image_b: image, base_image: null, result_image: image };
+    await target.apply(async (transaction) => {
+      await transaction.recordConflicts([{ ...entry, ...rest, event_id_a: null, winner: higher }]);
+    });
+    assert.deepEqual(await stored(), [[REDACTED, REDACTED, REDACTED, REDACTED, '{v,w}']]);
+    await target.port.putConflicts([
+      { ...entry, image_a: null, base_image: null, result_image: image, provisional: false },
+    ]);
+    assert.deepEqual(await stored(), [[null, null, null, REDACTED, '{w}']]);
   });
 
   test('what another tool applies here is a local write', async () => {

@@ -1,5 +1,6 @@
 // An agent as the API sees it, whose state a test sets by hand. Links are kept by the real store.
 
+import type { Reapplied } from '../../src/apply/loser-write.ts';
 import type { Image } from '../../src/change/change-event.ts';
 import type { AgentControl, AgentStatus, MergeControl, ReplicationLink } from '../../src/monitor/agent-status.ts';
 import { fail } from '../../src/platform/errors.ts';
@@ -11,6 +12,8 @@ export class FakeAgent implements AgentControl {
   readonly retried: string[] = [];
   readonly discarded: string[] = [];
   readonly edited: { readonly parkedId: string; readonly values: Image }[] = [];
+  /** By default nothing can be written. */
+  reapply: (conflictId: string) => Promise<Reapplied> = notHere;
   /** What differs from an agent in good health. */
   state: Partial<AgentStatus> = {};
   link: Partial<ReplicationLink> = {};
@@ -73,6 +76,10 @@ export class FakeAgent implements AgentControl {
 
   async editParked(parkedId: string, values: Image): Promise<void> {
     this.edited.push({ parkedId, values });
+  }
+
+  async reapplyLoser(conflictId: string): Promise<Reapplied> {
+    return await this.reapply(conflictId);
   }
 
   #live(stored: LinkStore['links'][number]): ReplicationLink {
