@@ -34,6 +34,9 @@ export class KafkaReader implements StreamReader {
   #follower: KafkaFollower | null = null;
   /** Where reading on would begin, from the last place that was read by itself. */
   #readTo = -1;
+  /** What was fetched by itself and not taken yet; it goes on at that offset. */
+  #left: StoredRecord[] = [];
+  #leftFrom = -1;
   #isClosed = false;
 
   constructor(shared: KafkaStream, link: KafkaLink, newLink: () => KafkaLink, onClosed: () => void) {
@@ -55,9 +58,23 @@ export class KafkaReader implements StreamReader {
     }
     // Whoever asks here again, also after a failure, is served by a follower.
     this.#readTo = from;
-    const extent = await this.#shared.extent();
-    const records = extent === null ? [] : await this.#fetch(Math.max(from, extent.first), extent.end, limit);
+    const records = await this.#readOn(from, limit);
     this.#readTo = (records.at(-1)?.offset ?? from - 1) + 1;
+    return records;
+  }
+
+  /**
+   * Brokers send whole batches, and one has many times what a caller takes. What is left of them is kept for the next read: a
+   * giant that is read step by step would unpack each of its batches for every step.
+   */
+  async #readOn(from: number, limit: ReadLimit): Promise<StoredRecord[]> {
+    if (this.#left.length === 0 || this.#leftFrom !== from) {
+      const extent = await this.#shared.extent();
+      this.#left = extent === null ? [] : await this.#fetch(Math.max(from, extent.first), extent.end, limit);
+    }
+    const records = takeWithin(limit, (place) => this.#left[place]);
+    this.#left = this.#left.slice(records.length);
+    this.#leftFrom = (records.at(-1)?.offset ?? from - 1) + 1;
     return records;
   }
 
@@ -187,7 +204,7 @@ export class KafkaReader implements StreamReader {
     return (await this.#fetch(Math.max(from, extent.first), extent.end, one)).length > 0;
   }
 
-  /** Records from `from` on, up to the limit or the end that is known. */
+  /** Records from `from` on, up to the end that is known, or the first batch with which they are beyond the limit. */
   async #fetch(from: number, end: number, limit: ReadLimit): Promise<StoredRecord[]> {
     const assembler = new PartAssembler();
     const found: StoredRecord[] = [];
@@ -195,7 +212,7 @@ export class KafkaReader implements StreamReader {
       found.push(...ready);
       if (isFull(limit, found)) break;
     }
-    return takeWithin(limit, (place) => found[place]);
+    return found;
   }
 
   /**
