@@ -233,7 +233,7 @@ describe('a region that is upgraded', () => {
       drop table syncline.merge_version, syncline.merge_ack, syncline.merge_intent, syncline.merge_activation;
       drop table syncline.history, syncline.merge_state;
       drop function syncline.is_valid_row;
-      alter table syncline.conflict_log drop column merge_version;
+      alter table syncline.conflict_log drop column merge_version, drop column redacted;
       delete from syncline.meta where key = 'merge_greeted';
       update syncline.meta set value = '5' where key = 'schema_version'`);
     for (const region of [eu, ap]) {
