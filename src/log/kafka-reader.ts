@@ -68,13 +68,17 @@ export class KafkaReader implements StreamReader {
    * giant that is read step by step would unpack each of its batches for every step.
    */
   async #readOn(from: number, limit: ReadLimit): Promise<StoredRecord[]> {
-    if (this.#left.length === 0 || this.#leftFrom !== from) {
-      const extent = await this.#shared.extent();
-      this.#left = extent === null ? [] : await this.#fetch(Math.max(from, extent.first), extent.end, limit);
+    const isLeft = this.#left.length > 0 && this.#leftFrom === from;
+    const extent = isLeft ? null : await this.#shared.extent();
+    const fetched = extent === null ? [] : await this.#fetch(Math.max(from, extent.first), extent.end, limit);
+    const found = isLeft ? this.#left : fetched;
+    const records = takeWithin(limit, (place) => found[place]);
+    const left = found.slice(records.length);
+    // Somebody else may read at another place meanwhile, where there is nothing yet.
+    if (isLeft || left.length > 0) {
+      this.#left = left;
+      this.#leftFrom = (records.at(-1)?.offset ?? from - 1) + 1;
     }
-    const records = takeWithin(limit, (place) => this.#left[place]);
-    this.#left = this.#left.slice(records.length);
-    this.#leftFrom = (records.at(-1)?.offset ?? from - 1) + 1;
     return records;
   }
 

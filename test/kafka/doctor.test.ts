@@ -9,6 +9,7 @@ import { type KafkaLogSettings, topicNames } from '../../src/log/kafka-settings.
 import { type Config, parseConfig } from '../../src/platform/config.ts';
 import { type KafkaBroker, startKafka } from '../../src/platform/embedded-kafka.ts';
 import { kafkaSettings } from '../support/kafka-streams.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const BOB = { name: 'bob', password: 'bob-secret' };
 
@@ -49,6 +50,8 @@ describe('doctor', () => {
     const settings = kafkaSettings(broker.internalBrokers);
     const { data } = topicNames(settings.topic_prefix, 'eu');
     await admin.createTopics({ topics: [data], partitions: 3, replicas: 1 });
+    // A broker tells of a new topic a moment after it was made.
+    await waitFor(async () => (await findings(configOf(settings))).length > 0, { what: 'the topic to be told' });
     assert.deepEqual(await findings(configOf(settings)), [['SYN-L064', 'error']]);
   });
 
