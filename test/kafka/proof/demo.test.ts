@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { startKafka } from '../../src/platform/embedded-kafka.ts';
-import { checkStory, DemoFolder, OPEN } from '../support/demo-process.ts';
-import { adminOf } from '../support/kafka-streams.ts';
+import { startKafka } from '../../../src/platform/embedded-kafka.ts';
+import { checkStory, DemoFolder, OPEN } from '../../support/demo-process.ts';
+import { adminOf } from '../../support/kafka-streams.ts';
 
 /** Its own brokers, also where the tests are given a cluster. */
 const OWN_BROKERS = { KAFKA_BROKERS: '' };
