@@ -18,7 +18,7 @@ import type { BatchToken, NotesLedger } from '../clock/notes-ledger.ts';
 import { echoedLsn, isLost, type OwnHistory, seenOfOwn } from '../clock/own-history.ts';
 import type { Stability } from '../clock/stability.ts';
 import { invariant } from '../platform/assert.ts';
-import { isDataFault as blamesData, fail, isInfrastructure, SynclineError, sqlStateOf } from '../platform/errors.ts';
+import { isDataFault as blamesData, fail, SynclineError, sqlStateOf } from '../platform/errors.ts';
 import type { KnownMerges } from '../resolve/known-merges.ts';
 import type {
   ApplyPort,
@@ -47,6 +47,7 @@ import { ParkedKeys } from './parked-keys.ts';
 import { isClaimViolation, ParkedSettler } from './parked-settler.ts';
 import type { Poison } from './quarantine-entry.ts';
 import { type OrphanLook, REMOVED_PER_LOOK, type RemovedParent, RemovedParents } from './removed-parents.ts';
+import { rollback } from './roll-back.ts';
 import { NO_HORIZON, PassedBatch, UnsettledEvents } from './unsettled-events.ts';
 
 /** How often an exact replay is made again because a user took a value between the look and the write. */
@@ -694,13 +695,4 @@ function isKnownToHaveRolledBack(error: unknown): boolean {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-async function rollback(transaction: ApplyTransaction): Promise<void> {
-  try {
-    await transaction.rollback();
-  } catch (error) {
-    // The first error is the one that counts; a connection that cannot even roll back is closed by its owner.
-    if (!isInfrastructure(error)) throw error;
-  }
 }

@@ -5,7 +5,6 @@
  * Each goes in transactions of the region's own name: the rows keep what they are, whoever made them so, and no mark moves.
  */
 import { type Hlc, hlcFromMicros, hlcMicrosCeil } from '../change/hlc.ts';
-import { isInfrastructure } from '../platform/errors.ts';
 import { quoteIdent } from '../platform/postgres.ts';
 import type { ApplyPort, ApplyTransaction, MergeKey, TableShape } from './apply-port.ts';
 import type { BatchWriter } from './batch-writer.ts';
@@ -13,6 +12,7 @@ import type { Merged } from './conflicts.ts';
 import type { MergeMemory } from './merge-memory.ts';
 import type { MergeRules } from './merge-rules.ts';
 import type { MergeWriter } from './merge-writer.ts';
+import { rollback } from './roll-back.ts';
 import { type RowLoss, versionOf } from './unsettled-events.ts';
 
 /** Rows that are looked at again in one go. */
@@ -158,14 +158,5 @@ export class MergeUpkeep {
       await rollback(transaction);
       throw error;
     }
-  }
-}
-
-async function rollback(transaction: ApplyTransaction): Promise<void> {
-  try {
-    await transaction.rollback();
-  } catch (error) {
-    // The first error is the one that counts; a connection that cannot even roll back is closed by its owner.
-    if (!isInfrastructure(error)) throw error;
   }
 }

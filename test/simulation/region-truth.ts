@@ -152,6 +152,10 @@ export class RegionTruth {
     if (before === null || !before.writer.kind.local) return;
     // Room is made for a row above it: it waits, or one of its key that is above it does.
     if (after === null && this.#parking.isParked(row)) return;
+    // By a stamp that is pushed only with its echo, a displaced row can seem to be removed elsewhere: then it is not parked, and
+    // its echo puts it back.
+    const claims = before.image.u != null || before.image.w != null;
+    if (after === null && position === null && claims && this.#parking.removalOf(row) !== undefined) return;
     // What an operator decided is no write of a tuple: it takes the place of any that came before it.
     const isEarlier = position !== null && before.writer.lsn !== null && before.writer.lsn < positionLsn(position);
     if (isEarlier && isDecision) return;
