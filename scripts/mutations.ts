@@ -570,4 +570,11 @@ export const MUTATIONS: readonly Mutation[] = [
     find: '    for (const { activates } of slot.database.wal) if (activates !== null)',
     replace: '    for (const { activates } of []) if (activates !== null)',
   },
+  {
+    name: 'who-knows-all-has-found-it',
+    rule: 'a write that has seen everything is taken as it is only if it was made on what that makes of the row',
+    file: 'src/resolve/fold.ts',
+    find: 'knowsEverything && !foundAnother(before, state.image)',
+    replace: 'knowsEverything',
+  },
 ];

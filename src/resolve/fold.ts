@@ -4,7 +4,8 @@
  * Events are taken in the order of their versions; events of one transaction share a version and keep their order by
  * index. Each is a step from the row as it is then (`current`) to the next:
  *
- * 1. An event that has seen all before it gives its own image: whoever wrote it decided in the knowledge of everything.
+ * 1. A write that has seen all before it, and found what they make of the row, gives its own image: whoever wrote it decided in
+ *    the knowledge of everything.
  * 2. Any other write gives `strategy(base = what it found, current, what it left)`: what it has changed at its origin
  *    is done to `current`. Its base is its own before-image and nothing else.
  * 3. A merged row that is not valid (a CHECK, a range, a length, NOT NULL) is not taken: the step gives the event's own
@@ -27,6 +28,9 @@
  *   links can pass on an event without those that it knew. Where c knows f and h, f knows g, and c does not know g, c's row
  *   lacks g's increment as soon as h stands between; its next image, taken for complete, loses it.
  * - Telling concurrency from equal images: a row that goes x, y, x fools it.
+ * - Taking "has seen all before it" for "was made on what they make of the row": while local writes are not captured, the row
+ *   that a user finds is made of a guess at them (`src/apply/merged-row.ts`). Where nothing was known of the row, the guess
+ *   can lack an own increment, and the next image, taken for complete, loses it.
  * - Judging validity of the final row alone: which merges count would depend on the order of arrival.
  * - Taking a transaction's events on a row together: a delete and an insert within it are no update, and each of its images was
  *   valid by itself.
@@ -149,7 +153,7 @@ function* step(state: FoldState, event: FoldEvent): Folding<Taken> {
   });
   const asItIs = (): FoldState => written(own, takeRow(rule, before, own, state.additions, observer));
   if (state.image === null) return { state: asItIs(), how: knowsEverything ? null : 'revived', fallback: null };
-  if (knowsEverything) return { state: asItIs(), how: null, fallback: null };
+  if (knowsEverything && !foundAnother(before, state.image)) return { state: asItIs(), how: null, fallback: null };
 
   const sides = { base: before, a: state.image, b: own };
   let byFunction: Image | null = null;
@@ -167,7 +171,8 @@ function* step(state: FoldState, event: FoldEvent): Folding<Taken> {
     const isValid = yield { kind: 'validate', rule, image: merged.image };
     if (isValid !== true) return { state: asItIs(), how: 'invalid', fallback: null };
   }
-  return { state: written(merged.image, merged.additions), how: 'merged', fallback: null };
+  const isOwn = knowsEverything && isSame(merged.image, own);
+  return { state: written(merged.image, merged.additions), how: isOwn ? null : 'merged', fallback: null };
 }
 
 function remove(
@@ -197,6 +202,11 @@ function metaOf(rule: MergeRule, own: Image, a: Version, b: Version): MergeMeta 
 
 function partyOf({ hlc, origin }: Version): MergeParty {
   return { region: origin, time: microsToIso(hlcMicros(hlc)) };
+}
+
+/** Whether a write was made on another row than that. One without a before-image does not tell. */
+function foundAnother(before: Image | null, current: Image): boolean {
+  return before !== null && !isSame(before, current);
 }
 
 function isSameRow(one: Image | null, other: Image | null): boolean {

@@ -61,12 +61,9 @@ export class MergeWorld {
   readonly #base: Image | null;
   readonly #rule: MergeRule;
   readonly #answer: (request: FoldRequest) => FoldAnswer;
-  readonly #lags: boolean;
   readonly #captured = REGIONS.map(() => 0);
 
-  /** Where capture does not lag, every write has its echo before the next thing is heard. */
-  constructor(base: Image | null, rule: MergeRule, answer: (request: FoldRequest) => FoldAnswer, lags = true) {
-    this.#lags = lags;
+  constructor(base: Image | null, rule: MergeRule, answer: (request: FoldRequest) => FoldAnswer) {
     this.#base = base;
     this.#rule = rule;
     this.#answer = answer;
@@ -174,7 +171,7 @@ export class MergeWorld {
     const committed = this.streams[origin]?.length ?? 0;
     const known = this.#captured[origin] ?? 0;
     const isOwn = REGIONS[origin] === by.name;
-    const captured = this.#lags ? Math.min(committed, known + (isOwn ? count : 0)) : committed;
+    const captured = Math.min(committed, known + (isOwn ? count : 0));
     this.#captured[origin] = captured;
     return captured;
   }
