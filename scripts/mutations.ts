@@ -200,6 +200,13 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: ';',
   },
   {
+    name: 'second-look-takes-later-rows',
+    rule: 'a second look leaves a local row whose transaction ended after the removal was here',
+    file: 'src/apply/look-again.ts',
+    find: '      if (this.#isFromAfter(current.tuple, look)) continue;\n',
+    replace: '',
+  },
+  {
     name: 'second-look-takes-foreign-rows',
     rule: 'a second look leaves what another tool wrote later',
     file: 'src/apply/look-again.ts',

@@ -118,7 +118,11 @@ export type LookAgain = {
   /** The event to put back unless something newer speaks against it; null for a removal. */
   readonly restores: ChangeEvent | null;
 };
-export type RipeLook = LookAgain & { readonly look_id: string };
+export type RipeLook = LookAgain & {
+  readonly look_id: string;
+  /** Of the snapshot that found it: every transaction id below `xmin` has ended, and none at or above `xmax`. */
+  readonly snapshot: { readonly xmin: bigint; readonly xmax: bigint };
+};
 
 export type ConflictEntry = {
   readonly conflict_id: string;

@@ -349,9 +349,9 @@ export class BatchWriter {
     rows.set(op.key, lookAt(shape, op.key, op.pk, { hlc: source.hlc, origin: this.#origin }, event));
   }
 
-  /** Applies one change as that of another region would be. */
-  async decide(shape: TableShape, op: RowOp): Promise<void> {
-    await this.#decideTogether(shape, [op]);
+  /** Applies one change as that of another region would be, but leaves rows that are not older though they seem so. */
+  async decide(shape: TableShape, op: RowOp, isLater: (current: Current) => boolean): Promise<void> {
+    await this.#decideTogether(shape, [op], isLater);
   }
 
   async #decideRows(shape: TableShape, ops: readonly RowOp[]): Promise<void> {
@@ -360,7 +360,11 @@ export class BatchWriter {
     else await this.#decideTogether(shape, ops);
   }
 
-  async #decideTogether(shape: TableShape, ops: readonly RowOp[]): Promise<void> {
+  async #decideTogether(
+    shape: TableShape,
+    ops: readonly RowOp[],
+    isLater: (current: Current) => boolean = neverLater,
+  ): Promise<void> {
     let open = ops;
     for (let races = 0; open.length > 0; races += 1) {
       if (races === RACES_MAX) {
@@ -371,7 +375,7 @@ export class BatchWriter {
       const decided = await Promise.all(
         open.map(async (op) => {
           const row = standing.get(op.key);
-          return row === undefined || (await this.#decideRow(shape, op, row));
+          return row === undefined || (await this.#decideRow(shape, op, row, isLater));
         }),
       );
       open = open.filter((_, place) => decided[place] === false);
@@ -379,10 +383,15 @@ export class BatchWriter {
   }
 
   /** False where the foreground was quicker and the row has to be looked at again. */
-  async #decideRow(shape: TableShape, op: RowOp, row: StandingRow): Promise<boolean> {
+  async #decideRow(
+    shape: TableShape,
+    op: RowOp,
+    row: StandingRow,
+    isLater: (current: Current) => boolean,
+  ): Promise<boolean> {
     const version: Version = { hlc: op.last.source.hlc, origin: this.#origin };
     const { current, tombstone, parked } = row;
-    const wins = eventWins(current, tombstone, version) && !isParkedAbove(parked, version);
+    const wins = eventWins(current, tombstone, version) && !isLater(current) && !isParkedAbove(parked, version);
     if (op.kind === 'remove') {
       if (wins) {
         if (current === null) this.#lookAgain(shape, op);
@@ -532,4 +541,8 @@ function toRemoveRow(op: RowOp): { key: RowKey; pk: Image; hlc: Hlc } {
 
 function toUpsertRow(op: RowOp): UpsertRow {
   return { key: op.key, pk: op.pk, image: op.image ?? {}, hlc: op.last.source.hlc };
+}
+
+function neverLater(): boolean {
+  return false;
 }

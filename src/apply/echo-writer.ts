@@ -15,9 +15,9 @@
 import { haveSameValues, isoToMicros } from '../change/change-event.ts';
 import { type Hlc, hlcFromMicros } from '../change/hlc.ts';
 import { isAbove, VERSION_ZERO, type Version } from '../change/version.ts';
-import type { ParkedRow, TableShape } from './apply-port.ts';
+import type { ParkedRow, TableShape, Tuple } from './apply-port.ts';
 import type { BatchWriter, StandingRow } from './batch-writer.ts';
-import { echoRewrites, echoTakes, isPushed } from './decide.ts';
+import { echoRewrites, echoTakes, isLocalSince, isPushed } from './decide.ts';
 import type { ChainLink, RowOp, Step } from './net-change.ts';
 
 export class EchoWriter {
@@ -45,12 +45,26 @@ export class EchoWriter {
     for (const op of ops) {
       this.#writer.judge(shape, op);
     }
-    for (const op of ops) if (isDecision(op)) await this.#writer.decide(shape, op);
+    for (const op of ops) if (isDecision(op)) await this.#decide(shape, op);
     const looked = ops.filter((op) => !isDecision(op) && this.#needsLook(shape, op));
     looked.sort((a, b) => (a.key < b.key ? -1 : 1));
     // One row displaces another, so that each is looked at only when it is its turn.
     if (shape.hasClaims) for (const op of looked) await this.#look(shape, [op]);
     else if (looked.length > 0) await this.#look(shape, looked);
+  }
+
+  /** A user's row that was committed after the decision is above it; where its stamp is pushed, only its own echo will show that. */
+  async #decide(shape: TableShape, op: RowOp): Promise<void> {
+    const decided = commitMicros(op.last);
+    const isOfChain = ({ xid, image }: Tuple): boolean =>
+      op.chain.some(({ event: { after_image }, source }) => {
+        return source.xid === xid || (after_image !== null && haveSameValues(image, after_image));
+      });
+    await this.#writer.decide(
+      shape,
+      op,
+      (current) => current !== null && !isOfChain(current.tuple) && isLocalSince(current.tuple, decided),
+    );
   }
 
   async #look(shape: TableShape, ops: readonly RowOp[]): Promise<void> {

@@ -6,10 +6,15 @@
  * intent; once every transaction that was in progress then has ended, whatever older version appeared is removed. The
  * intent keeps its tombstone from being pruned until then.
  *
- * It also waits until the echo has passed all those transactions. One of them may have seen the removal, with a commit
- * timestamp that tells otherwise because the clock is behind; its stamp is pushed, and until its echo the row does not
- * show that. The first note that a batch leaves after they ended is a WAL position above all of them. What another tool
- * wrote and no echo has rewritten by then came later, whatever its commit timestamp says.
+ * It also waits until the echo has passed all of them that may have written a row it would take. Where the clock is behind, a
+ * local write that has seen the removal has a commit timestamp that tells otherwise; its stamp is pushed, and until its echo the
+ * row does not show that. So a ripe intent notes the ids that may have ended when it is found, waits until all below have, and
+ * then until the echo has come to the first note after that: a WAL position above all of them. A local row with a later id
+ * was committed after the removal was here, so it has seen it, and stays. So does what another tool wrote and no echo has
+ * rewritten by then: it came later, whatever its commit timestamp says.
+ *
+ * To go by the ids that were drawn when the intent was left is wrong: a transaction can begin after that and still commit
+ * below the removal's note.
  *
  * The echo of such a pushed write may find its row gone, and cannot tell at once who was right. It leaves an intent to
  * put the row back: by the time that it is settled, a later local removal has been echoed and speaks against it. Where
@@ -29,6 +34,7 @@ import {
   type RipeLook,
   type RowKey,
   type TableShape,
+  type Tuple,
 } from './apply-port.ts';
 import type { BatchWriter } from './batch-writer.ts';
 import { rowLossEntry, type Side } from './conflicts.ts';
@@ -36,11 +42,22 @@ import { type Current, tupleVersion } from './decide.ts';
 import type { ParkedKeys } from './parked-keys.ts';
 import { isClaimViolation, type MakeWriter } from './parked-settler.ts';
 import { toQuarantine } from './quarantine-entry.ts';
+import { fullXidNear } from './sql-xid.ts';
 import type { UnsettledEvents } from './unsettled-events.ts';
 
 const LOOKS_PER_TRANSACTION = 500;
 /** How often a row is put back that a user's values are in the way of. */
 const RACES_MAX = 16;
+
+/** A ripe intent, until it is settled. */
+type Waiting = {
+  /** Transactions with this id, or a later one, had not ended when it was found. */
+  readonly xmax: bigint;
+  /** The newest note once all below had ended. */
+  endedAt: bigint | null;
+  /** The first note after that one. */
+  echoTo: bigint | null;
+};
 
 export class LookAgainRunner {
   readonly #port: ApplyPort;
@@ -49,8 +66,7 @@ export class LookAgainRunner {
   readonly #makeWriter: MakeWriter;
   readonly #parked: ParkedKeys;
   readonly #races = new Map<string, number>();
-  /** Ripe intents that wait for the echo: the newest note when they were found, and the first one after that. */
-  readonly #waiting = new Map<string, { readonly foundAt: bigint; echoTo: bigint | null }>();
+  readonly #waiting = new Map<string, Waiting>();
 
   constructor(
     port: ApplyPort,
@@ -91,14 +107,19 @@ export class LookAgainRunner {
     return ripe.length;
   }
 
-  #isEchoed({ look_id }: RipeLook, notedLsn: bigint, echoedLsn: bigint): boolean {
-    const waiting = this.#waiting.get(look_id);
-    if (waiting === undefined) {
-      this.#waiting.set(look_id, { foundAt: notedLsn, echoTo: null });
-      return false;
-    }
-    if (waiting.echoTo === null && notedLsn > waiting.foundAt) waiting.echoTo = notedLsn;
+  #isEchoed({ look_id, snapshot }: RipeLook, notedLsn: bigint, echoedLsn: bigint): boolean {
+    const waiting = this.#waiting.get(look_id) ?? { xmax: snapshot.xmax, endedAt: null, echoTo: null };
+    this.#waiting.set(look_id, waiting);
+    if (waiting.endedAt === null && snapshot.xmin >= waiting.xmax) waiting.endedAt = notedLsn;
+    else if (waiting.endedAt !== null && notedLsn > waiting.endedAt) waiting.echoTo ??= notedLsn;
     return waiting.echoTo !== null && echoedLsn >= waiting.echoTo;
+  }
+
+  /** Whether the row is a local one that was committed after the removal was here. */
+  #isFromAfter({ local, xid, stampMicros }: Tuple, { look_id }: RipeLook): boolean {
+    const { xmax } = this.#waiting.get(look_id) ?? {};
+    if (!local || stampMicros === null || xmax === undefined) return false;
+    return fullXidNear(xmax, xid) >= xmax;
   }
 
   async #inTransaction(
@@ -162,6 +183,7 @@ export class LookAgainRunner {
     for (const row of rows) {
       const current = found.get(row.key);
       if (current === undefined || current.tuple.foreign) continue;
+      if (this.#isFromAfter(current.tuple, look)) continue;
       if (isAbove(look.version, current.version)) await transaction.erase(shape, row);
     }
   }

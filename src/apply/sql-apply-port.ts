@@ -219,6 +219,7 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
       pk: JSON.parse(row.pk ?? '{}'),
       version: { hlc: hlcFromText(row.hlc ?? ''), origin: row.origin ?? '' },
       restores: row.restores == null ? null : parseChange(row.restores),
+      snapshot: { xmin: BigInt(row.xmin ?? '0'), xmax: BigInt(row.xmax ?? '0') },
     }));
   }
 

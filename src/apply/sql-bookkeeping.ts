@@ -52,7 +52,9 @@ from h, json_to_recordset($1::json)
     origin text)`;
 
 export const RIPE_LOOKS = `
-select look_id, schema_name, table_name, key, pk, restores, hlc, origin from syncline.look_again
+select look_id, schema_name, table_name, key, pk, restores, hlc, origin,
+  pg_snapshot_xmin(pg_current_snapshot()) as xmin, pg_snapshot_xmax(pg_current_snapshot()) as xmax
+from syncline.look_again
 where horizon <= pg_snapshot_xmin(pg_current_snapshot()) order by look_id limit $1::bigint`;
 
 export const REMOVE_LOOKS = 'delete from syncline.look_again where look_id = any ($1::bigint[])';

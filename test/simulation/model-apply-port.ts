@@ -93,8 +93,9 @@ export class ModelApplyPort implements ApplyPort {
   async ripeLooks(limit: number): Promise<RipeLook[]> {
     await this.#step('ripe looks');
     const ripe: RipeLook[] = [];
+    const snapshot = this.#database.idsInUse;
     for (const { waitsFor, ...look } of this.#store.looks.values()) {
-      if (ripe.length < limit && waitsFor.every((transaction) => transaction.ended)) ripe.push(look);
+      if (ripe.length < limit && waitsFor.every((transaction) => transaction.ended)) ripe.push({ ...look, snapshot });
     }
     return ripe;
   }

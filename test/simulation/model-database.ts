@@ -122,6 +122,12 @@ export class ModelDatabase {
     return this.#xid;
   }
 
+  /** As `pg_current_snapshot()` tells of it. */
+  get idsInUse(): { readonly xmin: bigint; readonly xmax: bigint } {
+    const xmax = this.#xid + 1;
+    return { xmin: BigInt(Math.min(xmax, ...[...this.open].map(({ xid }) => xid))), xmax: BigInt(xmax) };
+  }
+
   transactionOf(xid: number): Transaction | undefined {
     return this.#transactions.get(xid);
   }

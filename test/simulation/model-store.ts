@@ -26,7 +26,7 @@ import type { Transaction } from './model-transaction.ts';
 
 /** Exact versions of what one transaction wrote, by row. */
 export type KeptVersions = { readonly stampMicros: bigint; readonly byRow: Map<string, ExactVersion> };
-export type KeptLook = RipeLook & { readonly waitsFor: readonly Transaction[] };
+export type KeptLook = Omit<RipeLook, 'snapshot'> & { readonly waitsFor: readonly Transaction[] };
 
 /** The name of every region's first epoch. */
 export const EPOCH = '0000000000000000001';

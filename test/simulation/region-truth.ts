@@ -6,7 +6,9 @@
  * the mark, and an echo leaves local writes alone.
  */
 import { EVERY_ROW } from '../../src/apply/apply-port.ts';
+import { hlcFromMicros } from '../../src/change/hlc.ts';
 import { type Position, positionLsn } from '../../src/change/position.ts';
+import type { Version } from '../../src/change/version.ts';
 import type { Failure } from './invariants.ts';
 import type { RowWrite } from './model-database.ts';
 import { MERGED, modelShape, rowName } from './model-store.ts';
@@ -25,7 +27,7 @@ export type ParkingTruth = {
   /** Whether an operator decided about a parked row there. */
   readonly isDecision: (position: Position) => boolean;
   /** The applied removal that stands over a row; undefined for none. */
-  readonly removalOf: (row: string) => { readonly origin: string; readonly position: Position } | undefined;
+  readonly removalOf: (row: string) => (Version & { readonly position: Position }) | undefined;
 };
 
 export class RegionTruth {
@@ -155,7 +157,9 @@ export class RegionTruth {
     // By a stamp that is pushed only with its echo, a displaced row can seem to be removed elsewhere: then it is not parked, and
     // its echo puts it back.
     const claims = before.image.u != null || before.image.w != null;
-    if (after === null && position === null && claims && this.#parking.removalOf(row) !== undefined) return;
+    const stamp = hlcFromMicros(before.writer.stampMicros ?? 0n);
+    const seemsRemoved = (this.#parking.removalOf(row)?.hlc ?? -1n) >= stamp;
+    if (after === null && position === null && claims && seemsRemoved) return;
     // What an operator decided is no write of a tuple: it takes the place of any that came before it.
     const isEarlier = position !== null && before.writer.lsn !== null && before.writer.lsn < positionLsn(position);
     if (isEarlier && isDecision) return;

@@ -236,12 +236,20 @@ export function bookkeepingContract(make: MakeHarness): void {
       await later.insert(kv(4, 'later'));
       await younger.rollback();
       const ripe = await h.port.ripeLooks(10);
-      const facts = ripe.map(({ look_id: _, ...rest }) => rest).sort((a, b) => (a.key < b.key ? -1 : 1));
+      const facts = ripe.map(({ look_id: _, snapshot: __, ...rest }) => rest).sort((a, b) => (a.key < b.key ? -1 : 1));
       assert.deepEqual(facts, [{ ...look(0), key: '', pk: {} }, look(3), restoring]);
-      assert.equal((await h.port.ripeLooks(1)).length, 1);
+      const [before] = await h.port.ripeLooks(1);
+      await later.commit();
+      const [after] = await h.port.ripeLooks(1);
+      assert.ok(before !== undefined && after !== undefined);
+      const tuples = await applying(h, 'r1', PAST, (tx) => tx.inspect(shape, [keyed(4)]));
+      const laterXid = [...tuples.values()][0]?.xid ?? Number.NaN;
+      // It had not ended when the first snapshot was taken, and had when the second was.
+      assert.ok(BigInt(laterXid) >= before.snapshot.xmin);
+      assert.ok(before.snapshot.xmin <= before.snapshot.xmax);
+      assert.ok(BigInt(laterXid) < after.snapshot.xmin);
       await applying(h, 'r1', PAST, (tx) => tx.removeLooks(ripe.map((each) => each.look_id)));
       assert.deepEqual(await h.port.ripeLooks(10), []);
-      await later.commit();
     }),
   );
 
