@@ -7,6 +7,8 @@ export type Mutation = {
   readonly file: string;
   readonly find: string;
   readonly replace: string;
+  /** The test that must miss it, where it takes a schedule so rare that no affordable number of seeds has it. */
+  readonly test?: string;
 };
 
 export const MUTATIONS: readonly Mutation[] = [
@@ -387,6 +389,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'test/simulation/model-apply-port.ts',
     find: ' || this.#store.straddlesParked({ stampMicros, byRow })',
     replace: '',
+    test: 'test/simulation/model-contract.test.ts',
   },
   {
     name: 'users-do-not-race-with-claims',
@@ -583,5 +586,13 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'src/resolve/fold.ts',
     find: 'knowsEverything && !foundAnother(before, state.image)',
     replace: 'knowsEverything',
+  },
+  {
+    name: 'decision-takes-later-rows',
+    rule: 'the echo of a decision leaves a local row that was committed after it, though its time is before it',
+    file: 'src/apply/decide.ts',
+    find: 'return local && (foreign || (stampMicros !== null && stampMicros > commitMicros));',
+    replace: 'return local && !foreign && stampMicros !== null && stampMicros > commitMicros;',
+    test: 'src/apply/decide.test.ts',
   },
 ];
