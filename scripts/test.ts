@@ -1,10 +1,10 @@
 // Runs the tests in one run of node:test, so that its own summary at the end counts them all.
 //
 // Layers are unit (beside the sources), simulation and regions (real servers, from npm packages
-// alone), clocks (servers whose clocks are moved by Debian's libfaketime), kafka (real brokers,
-// which need Java and, once, Maven), and proofs (regions on brokers that are killed, and agents that
-// are away for long: minutes each); the last three are left out unless they are asked for, and fail
-// where they cannot run. SYNCLINE_LAYERS, a comma list, chooses among them; the ones left out are
+// alone), clocks (servers whose clocks are moved by Debian's libfaketime), disks (full ones, which
+// takes root on Linux), kafka (real brokers, which need Java and, once, Maven), and proofs (regions
+// on brokers that are killed, and agents that are away for long: minutes each); the last four are
+// left out unless they are asked for, and fail where they cannot run. SYNCLINE_LAYERS, a comma list, chooses among them; the ones left out are
 // named, so that a green run does not claim more than it ran. Arguments choose files whose path contains one of them.
 // After a failure the counts are repeated at the end, behind the details.
 
@@ -21,6 +21,7 @@ const FILE_LIMIT_MS = 900_000;
 const LAYERS: Readonly<Record<string, readonly string[]>> = {
   regions: ['test/regions/**/*.test.ts'],
   clocks: ['test/clocks/**/*.test.ts'],
+  disks: ['test/disks/**/*.test.ts'],
   kafka: ['test/kafka/*.test.ts'],
   proofs: ['test/kafka/{proof,on-kafka}/*.test.ts'],
   simulation: ['test/simulation/**/*.test.ts'],
@@ -28,7 +29,7 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** What needs more than Node and npm. */
-const ASKED_FOR = ['clocks', 'kafka', 'proofs'];
+const ASKED_FOR = ['clocks', 'disks', 'kafka', 'proofs'];
 
 const all = Object.keys(LAYERS);
 const chosen =

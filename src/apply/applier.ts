@@ -169,10 +169,9 @@ export class Applier {
         else if (consumer !== null) consumers.push(consumer);
       }
       this.#consumers = consumers;
-      healthy();
       const isBack = new AbortController();
       for (const each of returning) void each.then(() => isBack.abort());
-      await this.#loop(session.port, lane, consumers).run(AbortSignal.any([signal, isBack.signal]));
+      await this.#loop(session.port, lane, consumers).run(AbortSignal.any([signal, isBack.signal]), healthy);
       if (!signal.aborted) throw fail('SYN-L060', 'a stream can be read again that was away when apply began');
     } finally {
       ended.abort();

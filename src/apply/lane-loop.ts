@@ -105,9 +105,9 @@ export class LaneLoop {
     }));
   }
 
-  /** Runs until the signal aborts; throws what only a new connection can mend. */
-  async run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
+  /** Runs until the signal aborts; throws what only a new connection can mend. Calls `healthy` after each whole round. */
+  async run(signal: AbortSignal, healthy: () => void): Promise<void> {
+    for (; !signal.aborted; healthy()) {
       await this.#housekeeping();
       let progressed = false;
       for (const turn of this.#turns) {
@@ -219,8 +219,8 @@ export class LaneLoop {
         turn.yieldMs = Math.min(YIELD_MS_MAX, turn.yieldMs * 2);
         return false;
       }
-      if (isInfrastructure(error)) throw error;
-      this.#break(turn, error);
+      if (isInfrastructure(error) && !hasNoRoom(error)) throw error;
+      this.#break(turn, hasNoRoom(error) ? noRoom(origin, error) : error);
       return false;
     } finally {
       reading.abort();
@@ -347,4 +347,15 @@ export class LaneLoop {
 function isYielding(error: unknown): boolean {
   const state = sqlStateOf(error);
   return state !== undefined && YIELDING_STATES.has(state);
+}
+
+/** The statement failed for want of disk or memory; the connection is as good as before. */
+function hasNoRoom(error: unknown): boolean {
+  const state = sqlStateOf(error);
+  return state === '53100' || state === '53200';
+}
+
+function noRoom(origin: string, cause: unknown): Error {
+  const detail = `the database has no room for events of ${origin}: ${cause instanceof Error ? cause.message : ''}`;
+  return fail('SYN-A010', detail, { cause, context: { origin } });
 }

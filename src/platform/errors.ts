@@ -599,6 +599,12 @@ export const ERRORS = {
     cause: 'The definition of a table changed while a batch was being applied to it.',
     remedy: 'None: the batch is applied again, by the new definition.',
   },
+  'SYN-A010': {
+    class: 'infrastructure',
+    cause: 'The disk of the database, or its memory, has no room for what a link brings.',
+    remedy:
+      'Make room: the link is tried again every few seconds and goes on by itself; nothing is left out meanwhile. The events wait in the log.',
+  },
   'SYN-A020': {
     class: 'operator',
     cause: 'No row is parked under that id, or not as it was any more.',

@@ -23,7 +23,10 @@ export type RunState =
   | { readonly kind: 'ended' };
 
 export interface RunLoopOptions {
-  /** Calls `healthy` once it got somewhere, so that the next fault starts with a short delay. */
+  /**
+   * Calls `healthy` once it got somewhere: the next fault starts with a short delay then, and a fault from before is over. Until
+   * then the state stays `waiting`, with the fault, while it is tried again.
+   */
   readonly run: (signal: AbortSignal, healthy: () => void) => Promise<void>;
   readonly signal: AbortSignal;
   readonly backoff: Backoff;
@@ -37,10 +40,16 @@ export async function runLoop(options: RunLoopOptions): Promise<void> {
   const { run, signal, backoff, onState } = options;
   const isRetryable = options.isRetryable ?? isInfrastructure;
   const sleep = options.sleep ?? sleepUntilAborted;
+  let isWaiting = false;
+  const healthy = (): void => {
+    backoff.reset();
+    if (isWaiting) onState({ kind: 'running' });
+    isWaiting = false;
+  };
+  onState({ kind: 'running' });
   while (!signal.aborted) {
-    onState({ kind: 'running' });
     try {
-      await run(signal, () => backoff.reset());
+      await run(signal, healthy);
       break;
     } catch (error) {
       // Ending by the signal cuts connections under way; the faults that this causes are no news.
@@ -49,6 +58,7 @@ export async function runLoop(options: RunLoopOptions): Promise<void> {
         onState({ kind: 'failed', error });
         throw error;
       }
+      isWaiting = true;
       const delayMs = backoff.nextMs();
       onState({ kind: 'waiting', error, attempt: backoff.attempt, delayMs });
       await sleep(delayMs, signal);

@@ -70,7 +70,13 @@ export class JournalWriters implements AsyncDisposable {
     this.#clients = regions.flatMap((region, place) =>
       Array.from({ length: options.clients }, async (_, number) => {
         const seed = options.seed * 1_000 + place * 100 + number;
-        await writeUntil(this.#stop.signal, region, journal, `${region.name}-${number}`, seededRandom(seed));
+        await writeUntil(
+          this.#stop.signal,
+          region,
+          journal,
+          `${region.name}-${options.seed}-${number}`,
+          seededRandom(seed),
+        );
       }),
     );
   }
