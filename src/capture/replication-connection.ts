@@ -31,6 +31,9 @@ export interface SystemIdentity {
   readonly database: string;
 }
 
+/** PostgreSQL 17: a standby can keep copies of its primary's logical slots. */
+const FAILOVER_VERSION_NUM = 170_000;
+
 export interface CreateSlotOptions {
   readonly slot: string;
   /** An exported snapshot lives until the next command on this connection. */
@@ -113,6 +116,10 @@ export class ReplicationConnection implements AsyncDisposable {
     }
   }
 
+  get hasFailoverSlots(): boolean {
+    return this.#serverVersionNum >= FAILOVER_VERSION_NUM;
+  }
+
   /** As in server_version_num: 180004 is 18.4. */
   get serverVersionNum(): number {
     return this.#serverVersionNum;
@@ -132,14 +139,23 @@ export class ReplicationConnection implements AsyncDisposable {
   async createSlot(options: CreateSlotOptions): Promise<CreatedSlot> {
     const temporary = options.temporary === true ? 'TEMPORARY ' : '';
     const snapshot = options.snapshot === 'export' ? 'EXPORT_SNAPSHOT' : 'NOEXPORT_SNAPSHOT';
-    // The form without parentheses is understood from 14 to 18; the newer one from 15 on.
-    const sql = `CREATE_REPLICATION_SLOT ${quoteIdent(options.slot)} ${temporary}LOGICAL pgoutput ${snapshot}`;
+    // The form without parentheses is understood from 14 to 18; the newer one from 15 on, failover from 17 on.
+    const isKept = this.hasFailoverSlots && options.temporary !== true;
+    const how = isKept
+      ? `(SNAPSHOT '${options.snapshot === 'export' ? 'export' : 'nothing'}', FAILOVER true)`
+      : snapshot;
+    const sql = `CREATE_REPLICATION_SLOT ${quoteIdent(options.slot)} ${temporary}LOGICAL pgoutput ${how}`;
     const row = await this.#row(sql, 'create-slot', { slot: options.slot });
     return {
       slot: text(row, 'slot_name'),
       consistentPoint: lsnFromText(text(row, 'consistent_point')),
       snapshotName: row.snapshot_name ?? undefined,
     };
+  }
+
+  /** Lets standbys that keep in step with this server have a copy of the slot, so that it outlives a failover. */
+  async letFailOver(slot: string): Promise<void> {
+    await this.#rows(`ALTER_REPLICATION_SLOT ${quoteIdent(slot)} (FAILOVER true)`, 'start', { slot });
   }
 
   /** Hands the connection over to the stream, and resolves once the server has begun to stream. */
@@ -177,16 +193,18 @@ export class ReplicationConnection implements AsyncDisposable {
   }
 
   async #row(sql: string, phase: ReplicationPhase = 'command', context: ErrorContext = {}): Promise<TextRow> {
+    const [row] = await this.#rows(sql, phase, context);
+    if (row === undefined) throw fail('SYN-K006', `the server answered ${sql} with no row`, { context });
+    return row;
+  }
+
+  async #rows(sql: string, phase: ReplicationPhase, context: ErrorContext): Promise<TextRow[]> {
     this.#assertCommandMode();
-    let rows: TextRow[];
     try {
-      ({ rows } = await this.#client.query<TextRow>(sql));
+      return (await this.#client.query<TextRow>(sql)).rows;
     } catch (error) {
       throw clientFailure(error, phase, context);
     }
-    const row = rows[0];
-    if (row === undefined) throw fail('SYN-K006', `the server answered ${sql} with no row`, { context });
-    return row;
   }
 
   #assertCommandMode(): void {

@@ -6,7 +6,8 @@
  *
  * A slot that is gone, as it is after a restore from a base backup, is made anew, and marked as such until a new epoch is
  * noted: what was committed in between never passed it, and whoever goes on has to look for that first. Making it anew
- * without the mark would leave a gap that no reader could see.
+ * without the mark would leave a gap that no reader could see. From PostgreSQL 17 on standbys can keep copies of the slot, and
+ * a promoted one goes on with it.
  */
 import { hlcFromMicros, hlcToText } from '../change/hlc.ts';
 import { type Epoch, lsnFromText, lsnToText } from '../change/position.ts';
@@ -90,7 +91,10 @@ export async function ensureSlot(
   const history = await readHistory(control);
   const exists = await slotExists(control, slot);
   if (history !== null) {
-    if (exists && !history.isSlotDue) return { startLsn: history.startLsn, anewFrom: null };
+    if (exists && !history.isSlotDue) {
+      await letFailOver(control, connection, slot);
+      return { startLsn: history.startLsn, anewFrom: null };
+    }
     return await makeAnew(control, connection, slot, exists);
   }
   // A first start that ended before the epoch was noted: nothing was published from the slot that it left.
@@ -111,6 +115,13 @@ export async function ensureSlot(
     null,
   );
   return { startLsn: consistentPoint, anewFrom: null };
+}
+
+/** A slot that an older server made, before it was upgraded, does not fail over yet. */
+async function letFailOver(control: PostgresClient, connection: ReplicationConnection, slot: string): Promise<void> {
+  if (!connection.hasFailoverSlots) return;
+  const { rows } = await control.query('select failover from pg_replication_slots where slot_name = $1', [slot]);
+  if (rows[0]?.failover === 'f') await connection.letFailOver(slot);
 }
 
 /** The exported snapshot as text: which transactions it sees. The exporting connection must not have moved on. */
