@@ -35,6 +35,7 @@ export const CHECKS = {
   'SYN-P003': check('server', 'slots, WAL senders, origins', 'error'),
   'SYN-P018': check('server', 'wal_sender_timeout', 'warning'),
   'SYN-P019': check('server', 'slots that expire', 'warning'),
+  'SYN-P055': check('server', 'standbys that are waited for', 'error'),
   'SYN-P020': check('server', 'encoding', 'error', 'warning'),
   'SYN-P041': check('server', 'collation version', 'warning'),
   'SYN-P035': check('server', 'open prepared transaction', 'warning', 'info'),

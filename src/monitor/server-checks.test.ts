@@ -21,6 +21,7 @@ const HEALTHY = {
   slot_wal_keep_mb: -1,
   idle_slot_timeout: '0',
   idle_slot_timeout_set: false,
+  standbys_away: [] as readonly string[],
 };
 
 const config = parseConfig('{ region: eu, database: "postgres://x/y", peers: [{ region: us }, { region: ap }] }', {});
@@ -44,5 +45,11 @@ test('a region needs an origin for each peer and for itself', async () => {
   assert.deepEqual(await codes({ origins_max: 3 }), []);
   assert.deepEqual(await codes({ origins_max: 3, origins_used: 1 }), [
     'SYN-P003 Replication origins: others use 1 of 3, and this region needs 3.',
+  ]);
+});
+
+test('standbys that capture has to wait for and that are away are named', async () => {
+  assert.deepEqual(await codes({ standbys_away: ['one', 'two'] }), [
+    'SYN-P055 synchronized_standby_slots names one, two, which no standby uses.',
   ]);
 });

@@ -6,7 +6,7 @@
 import { captureName } from '../capture/publication.ts';
 import type { Config } from '../platform/config.ts';
 import type { PostgresClient } from '../platform/postgres.ts';
-import type { Finding } from './finding.ts';
+import { type Finding, listed } from './finding.ts';
 
 const VERSION_MIN = 14;
 const VERSION_MAX = 18;
@@ -33,6 +33,11 @@ select json_build_object(
   'sender_timeout_ms', (select setting::bigint from pg_settings where name = 'wal_sender_timeout'),
   'slot_wal_keep_mb', (select setting::bigint from pg_settings where name = 'max_slot_wal_keep_size'),
   'idle_slot_timeout', current_setting('idle_replication_slot_timeout', true),
+  'standbys_away', (
+    select coalesce(json_agg(name order by name), '[]')
+      from unnest(string_to_array(coalesce(current_setting('synchronized_standby_slots', true), ''), ',')) as entry,
+           trim(both ' "' from entry) as name
+     where name <> '' and not exists (select from pg_replication_slots s where s.slot_name = name and s.active)),
   'idle_slot_timeout_set', (select setting <> '0' from pg_settings where name = 'idle_replication_slot_timeout')
 )`;
 
@@ -53,6 +58,8 @@ type Server = {
   readonly slot_wal_keep_mb: number;
   readonly idle_slot_timeout: string | null;
   readonly idle_slot_timeout_set: boolean | null;
+  /** Slots of standbys that logical slots wait for (17 and later), and that nobody uses. */
+  readonly standbys_away: readonly string[];
 };
 
 const RESTART = '-- as a superuser; then restart PostgreSQL';
@@ -66,6 +73,7 @@ export async function checkServer(client: PostgresClient, config: Config): Promi
     ...settingFindings(server),
     ...capacityFindings(server, config),
     ...retentionFindings(server),
+    ...standbyFindings(server),
     ...encodingFindings(server),
   ];
 }
@@ -172,6 +180,19 @@ function retentionFindings(server: Server): Finding[] {
     });
   }
   return findings;
+}
+
+function standbyFindings({ standbys_away }: Server): Finding[] {
+  if (standbys_away.length === 0) return [];
+  return [
+    {
+      code: 'SYN-P055',
+      severity: 'error',
+      what: `synchronized_standby_slots names ${listed(standbys_away)}, which no standby uses.`,
+      why: 'The server sends nothing to capture until every standby that is named there has it.',
+      fix: `-- as a superuser; or bring back the standby\nalter system reset synchronized_standby_slots;\n${RELOAD}`,
+    },
+  ];
 }
 
 function encodingFindings({ encoding }: Server): Finding[] {

@@ -335,6 +335,12 @@ export const ERRORS = {
     cause: 'The region could not be compared with a peer.',
     remedy: 'Give peers[].api (and peers[].token), or the configurations of several regions to one `syncline doctor`.',
   },
+  'SYN-P055': {
+    class: 'config',
+    cause: 'synchronized_standby_slots names a standby that is away, so the server sends nothing to capture.',
+    remedy:
+      'Bring back the standby, or take its slot out of synchronized_standby_slots, and reload: capture goes on by itself.',
+  },
   'SYN-P160': {
     class: 'config',
     cause: 'The conflict logs of two regions withhold different columns.',

@@ -822,12 +822,13 @@ describe('the command', () => {
 
 describe('settings that a reload changes', () => {
   const settings = [
-    ['wal_sender_timeout', '0', 'SYN-P018'],
-    ['wal_sender_timeout', '500ms', 'SYN-P018'],
-    ['max_slot_wal_keep_size', '1GB', 'SYN-P019'],
-    ['idle_replication_slot_timeout', '1h', 'SYN-P019'],
+    ['wal_sender_timeout', '0', 'SYN-P018', 'warning'],
+    ['wal_sender_timeout', '500ms', 'SYN-P018', 'warning'],
+    ['max_slot_wal_keep_size', '1GB', 'SYN-P019', 'warning'],
+    ['idle_replication_slot_timeout', '1h', 'SYN-P019', 'warning'],
+    ['synchronized_standby_slots', '"nobody"', 'SYN-P055', 'error'],
   ] as const;
-  for (const [setting, value, code] of settings) {
+  for (const [setting, value, code, severity] of settings) {
     test(`${setting} = ${value}`, async () => {
       await using patient = await clinic.admit();
       const codes = async (): Promise<string[]> => faultsIn(await patient.findings()).map((each) => each.code);
@@ -835,7 +836,7 @@ describe('settings that a reload changes', () => {
       const [finding] = await waitFor(async () => (await codes()).length > 0 && faultsIn(await patient.findings()), {
         what: 'the setting is in force',
       });
-      assert.deepEqual([finding?.code, finding?.severity], [code, 'warning']);
+      assert.deepEqual([finding?.code, finding?.severity], [code, severity]);
       await patient.mend(finding?.fix ?? '');
       await waitFor(async () => (await codes()).length === 0, { what: 'the setting is mended' });
     });
