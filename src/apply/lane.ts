@@ -11,7 +11,6 @@
  */
 import { type ChangeEvent, isoToMicros, keptMicros } from '../change/change-event.ts';
 import { type Hlc, hlcMicrosCeil } from '../change/hlc.ts';
-import { isRegistryTable } from '../change/merge-registry.ts';
 import { type Position, positionEpoch, type Seen } from '../change/position.ts';
 import { compareVersions } from '../change/version.ts';
 import type { BatchToken, NotesLedger } from '../clock/notes-ledger.ts';
@@ -36,7 +35,7 @@ import { ConflictSettler, type MergedOf } from './conflict-settler.ts';
 import { echoGuard, remoteGuard } from './decide.ts';
 import { EchoWriter } from './echo-writer.ts';
 import type { EventAt } from './event-at.ts';
-import { hlcOf, type LaneItem } from './lane-item.ts';
+import { hlcOf, type LaneItem, touchesRegistry } from './lane-item.ts';
 import { LookAgainRunner } from './look-again.ts';
 import { MergeMemory } from './merge-memory.ts';
 import { MergeRules } from './merge-rules.ts';
@@ -632,12 +631,6 @@ export class Lane {
     if (last === undefined) throw new Error('a batch has at least one item');
     return { origin, position: last.position, event_id: last.event_id, log_offset: last.log_offset };
   }
-}
-
-function touchesRegistry(item: LaneItem): boolean {
-  if (item.kind === 'heartbeat') return false;
-  if (item.kind === 'giant') return true;
-  return item.source.events.some(({ schema_name, table_name }) => isRegistryTable(schema_name, table_name));
 }
 
 function commitOf(item: LaneItem): OwnCommit {
