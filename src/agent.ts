@@ -115,7 +115,7 @@ export class Agent implements AgentControl, AsyncDisposable {
       gates: this.#gates,
       merges: this.#merges,
       capture: () => this.#capture,
-      onQuarantined: () => void this.#setAside.count(),
+      onQuarantined: () => this.#setAside.recount(),
     });
     this.#setAside = new SetAside(control, this.#apply.applier);
     this.#capture = new CaptureKeeper({

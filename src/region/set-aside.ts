@@ -33,6 +33,11 @@ export class SetAside {
     return this.#parkedByTable;
   }
 
+  /** Counts soon; where the database is away, upkeep counts again. */
+  recount(): void {
+    void this.count().catch(() => undefined);
+  }
+
   async count(): Promise<void> {
     const { rows } = await this.#database.query(
       'select origin, count(*) as events from syncline.quarantine group by origin',
