@@ -85,14 +85,14 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'removal-without-tombstone',
     rule: 'a removal leaves a tombstone',
-    file: 'src/apply/batch-writer.ts',
+    file: 'src/apply/batch-record.ts',
     find: 'record.tombstones.set(key,',
     replace: 'record.rows.size < 0 && record.tombstones.set(key,',
   },
   {
     name: 'no-exact-versions-kept',
     rule: 'exact versions of what a batch wrote are kept',
-    file: 'src/apply/batch-writer.ts',
+    file: 'src/apply/batch-record.ts',
     find: 'if (versions.size > 0) sent.push(',
     replace: 'if (versions.size < 0) sent.push(',
   },
@@ -352,7 +352,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'truncated-rows-stay-parked',
     rule: 'a TRUNCATE drops parked rows below it',
     file: 'src/apply/batch-writer.ts',
-    find: 'of await this.parking.dropBelow(shape, version, this.#origin === this.#self)) {',
+    find: 'of await this.parking.dropBelow(shape, version, this.#isEcho)) {',
     replace: 'of [] as ParkedRow[]) {',
   },
   {

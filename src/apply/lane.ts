@@ -47,6 +47,7 @@ import { isClaimViolation, ParkedSettler } from './parked-settler.ts';
 import type { Poison } from './quarantine-entry.ts';
 import { type OrphanLook, REMOVED_PER_LOOK, type RemovedParent, RemovedParents } from './removed-parents.ts';
 import { rollback } from './roll-back.ts';
+import type { Stand } from './standing-row.ts';
 import { NO_HORIZON, PassedBatch, UnsettledEvents } from './unsettled-events.ts';
 
 /** How often an exact replay is made again because a user took a value between the look and the write. */
@@ -503,7 +504,7 @@ export class Lane {
       const mark = this.#markOf(origin, items);
       const expected = this.#marks.get(origin)?.position ?? null;
       const waiting = new Map<string, ReadonlySet<RowKey>>();
-      for (const shape of writer.shapes) waiting.set(shape.id, await this.#waiting(transaction, shape));
+      for (const shape of writer.kept.shapes) waiting.set(shape.id, await this.#waiting(transaction, shape));
       const open = this.#ledger.batchStarts();
       token = open;
       const recorded = writer.record((shape) => waiting.get(shape.id) ?? new Set());
@@ -543,11 +544,17 @@ export class Lane {
     this.#unsettled.add(passed);
     if (quarantine.length > 0) this.#quarantined.clear();
     const conflicts: { [table: string]: number } = {};
-    for (const entry of writer.conflicts) {
+    for (const entry of writer.judge.conflicts) {
       const table = `${entry.schema_name}.${entry.table_name}`;
       conflicts[table] = (conflicts[table] ?? 0) + 1;
     }
-    this.#options.onApplied?.({ origin, events, written: writer.written, conflicts, quarantined: quarantine.length });
+    this.#options.onApplied?.({
+      origin,
+      events,
+      written: writer.kept.written,
+      conflicts,
+      quarantined: quarantine.length,
+    });
   }
 
   /** By the position of each item, the highest floor that its stream had stated before it. */
@@ -586,8 +593,7 @@ export class Lane {
     const self = this.#options.region;
     const guardOf = origin === self ? echoGuard : remoteGuard;
     const guard = guardOf(origin, seen, this.#stability, this.#unsettled.lostBelow);
-    const makeMerging = (writer: BatchWriter): MergeWriter =>
-      new MergeWriter(transaction, async (shape, rows) => await writer.stand(shape, rows), this.#mergeView(merging));
+    const makeMerging = (stand: Stand): MergeWriter => new MergeWriter(transaction, stand, this.#mergeView(merging));
     const memory = { unsettled: this.#unsettled, stability: this.#stability, parked: this.#parked };
     return new BatchWriter(transaction, { self, origin }, guard, memory, exact, makeMerging);
   }
