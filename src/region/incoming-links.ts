@@ -5,7 +5,7 @@
  * degraded, whatever its stored status, while it stands still, is not joined, or has events in the quarantine.
  */
 import type { GateVerdict } from '../apply/baseline-gate.ts';
-import type { AppliedReport } from '../apply/lane.ts';
+import type { AppliedReport } from '../apply/batch-attempt.ts';
 import type { LaneItem } from '../apply/lane-item.ts';
 import type { LeadLimits } from '../apply/lead-gate.ts';
 import type { Delays } from '../change/stream-record.ts';
