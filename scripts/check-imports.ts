@@ -20,6 +20,7 @@ const ARROWS: Readonly<Record<string, readonly RegExp[]>> = {
   merge: [/^src\/(resolve|change|platform)\//],
   sequences: [/^src\/(change|platform)\//],
   verify: [/^src\/(change|platform)\//],
+  region: [/^src\/(capture|apply|merge|sequences|topology|monitor|resolve|clock|change|platform)\//, LOG_INTERFACE],
   demo: [/^src\/(platform|verify)\//],
 };
 

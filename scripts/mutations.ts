@@ -85,14 +85,14 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'removal-without-tombstone',
     rule: 'a removal leaves a tombstone',
-    file: 'src/apply/batch-writer.ts',
+    file: 'src/apply/batch-record.ts',
     find: 'record.tombstones.set(key,',
     replace: 'record.rows.size < 0 && record.tombstones.set(key,',
   },
   {
     name: 'no-exact-versions-kept',
     rule: 'exact versions of what a batch wrote are kept',
-    file: 'src/apply/batch-writer.ts',
+    file: 'src/apply/batch-record.ts',
     find: 'if (versions.size > 0) sent.push(',
     replace: 'if (versions.size < 0) sent.push(',
   },
@@ -246,7 +246,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'lost-part-taken-for-echo',
     rule: "what a restored region has lost is applied like a remote region's",
-    file: 'src/apply/lane.ts',
+    file: 'src/apply/lane-marks.ts',
     find: 'this.#own !== null && isLost(this.#own, position);',
     replace: 'this.#own === null && isLost(this.#own as never, position);',
   },
@@ -309,8 +309,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'nobody-looks-after-a-blocker',
     rule: 'whoever writes to a table has its parked rows looked at again',
-    file: 'src/apply/lane.ts',
-    find: 'for (const table of written) this.#parked.touched(table.schema, table.table);',
+    file: 'src/apply/batch-attempt.ts',
+    find: 'for (const table of written) parked.touched(table.schema, table.table);',
     replace: '',
   },
   {
@@ -352,7 +352,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'truncated-rows-stay-parked',
     rule: 'a TRUNCATE drops parked rows below it',
     file: 'src/apply/batch-writer.ts',
-    find: 'of await this.parking.dropBelow(shape, version, this.#origin === this.#self)) {',
+    find: 'of await this.parking.dropBelow(shape, version, this.#isEcho)) {',
     replace: 'of [] as ParkedRow[]) {',
   },
   {
@@ -394,7 +394,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'users-do-not-race-with-claims',
     rule: 'a value that a user takes meanwhile does not set an event aside',
-    file: 'src/apply/lane.ts',
+    file: 'src/apply/exact-replay.ts',
     find: 'if (isClaimViolation(error) && races < CLAIM_RACES_MAX) {',
     replace: 'if (isClaimViolation(error) && races < 0) {',
   },
@@ -478,16 +478,16 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'orphans-are-looked-for-at-once',
     rule: 'who names a removed row is told once all that is concurrent with its removal is there',
-    file: 'src/apply/lane.ts',
-    find: 'this.#removed.upTo(this.#stability.watermark())',
+    file: 'src/apply/passed-memory.ts',
+    find: 'this.#removed.upTo(stability.watermark())',
     replace: 'this.#removed.upTo(1n << 62n)',
   },
   {
     name: 'removals-are-not-remembered',
     rule: 'what an agent was to look at is looked at by the next one',
-    file: 'src/apply/lane.ts',
-    find: 'this.#keepRemoved(removed);\n    this.#learn(',
-    replace: 'this.#learn(',
+    file: 'src/apply/passed-memory.ts',
+    find: 'this.keepRemoved(passing);\n    this.learn(',
+    replace: 'this.learn(',
   },
   {
     name: 'uncaptured-writes-are-not-kept',
@@ -541,9 +541,9 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'merges-of-a-failed-batch-stay',
     rule: 'what was made of merged rows in a batch that failed is forgotten',
-    file: 'src/apply/lane.ts',
-    find: 'writer.merging.undo();\n      // Where',
-    replace: '// Where',
+    file: 'src/apply/batch-attempt.ts',
+    find: 'batch.writer.merging.undo();\n',
+    replace: '',
   },
   {
     name: 'pruned-without-heads',

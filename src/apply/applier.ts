@@ -23,13 +23,15 @@ import { fail, isInfrastructure, isLogRefusal, SynclineError } from '../platform
 import { systemRandom } from '../platform/random.ts';
 import { type RunState, runLoop } from '../platform/run-loop.ts';
 import type { ApplyPort, Mark } from './apply-port.ts';
+import type { AppliedReport } from './batch-attempt.ts';
 import type { OnError } from './batch-planner.ts';
 import { type EventAt, readEvent } from './event-at.ts';
-import { type AppliedReport, Lane, type LaneOptions, type RetryOutcome } from './lane.ts';
+import { Lane, type LaneOptions } from './lane.ts';
 import type { LaneItem } from './lane-item.ts';
 import { LaneLoop } from './lane-loop.ts';
 import type { LeadLimits } from './lead-gate.ts';
 import { LinkConsumer } from './link-consumer.ts';
+import type { RetryOutcome } from './quarantine-retry.ts';
 import { firstKept, readBack } from './read-back.ts';
 import type { OrphanLook } from './removed-parents.ts';
 

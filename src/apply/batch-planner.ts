@@ -17,6 +17,7 @@ import {
   type RowKey,
   type TableShape,
 } from './apply-port.ts';
+import { EventFailure } from './event-failure.ts';
 import {
   currentKey,
   formerKey,
@@ -37,15 +38,6 @@ export type PlannerOptions = {
   /** Whether this region replicates the table at all; events of others pass by. */
   readonly isReplicated: (schema: string, table: string) => boolean;
 };
-
-/** Tells which event of an exact replay failed. */
-export class EventFailure extends Error {
-  readonly event: ChangeEvent;
-  constructor(event: ChangeEvent, cause: unknown) {
-    super(cause instanceof Error ? cause.message : String(cause), { cause });
-    this.event = event;
-  }
-}
 
 const MISSING_TABLE: Poison = { sqlstate: '42P01', error: 'SYN-A003 this region has no such table' };
 

@@ -11,7 +11,8 @@ import type { ChangeEvent } from '../change/change-event.ts';
 import type { ApplyPort, ConflictEntry, ConflictHorizon } from './apply-port.ts';
 import { conflictId, eventIdOf, type Merged, settledEntry } from './conflicts.ts';
 import type { EventAt } from './event-at.ts';
-import { type Passed, type RowLoss, type UnsettledEvents, versionOf } from './unsettled-events.ts';
+import { type Passed, type RowLoss, versionOf } from './passed-event.ts';
+import type { UnsettledEvents } from './unsettled-events.ts';
 
 const RECORDS_PER_STATEMENT = 500;
 

@@ -12,7 +12,7 @@ import { hlcToText } from '../change/hlc.ts';
 import type { Version } from '../change/version.ts';
 import type { ConflictEntry, RowKey, TableShape } from './apply-port.ts';
 import { currentKey, formerKey } from './net-change.ts';
-import { imageOf, type Passed, type RowLoss, versionOf } from './unsettled-events.ts';
+import { imageOf, type Passed, type RowLoss, versionOf } from './passed-event.ts';
 
 export function conflictId(tableId: string, key: RowKey, loser: Version): string {
   const digest = hash('sha256', `${tableId} ${key} ${hlcToText(loser.hlc)} ${loser.origin}`, 'hex');

@@ -16,9 +16,10 @@ import { haveSameValues, isoToMicros } from '../change/change-event.ts';
 import { type Hlc, hlcFromMicros } from '../change/hlc.ts';
 import { isAbove, VERSION_ZERO, type Version } from '../change/version.ts';
 import type { ParkedRow, TableShape, Tuple } from './apply-port.ts';
-import type { BatchWriter, StandingRow } from './batch-writer.ts';
+import type { BatchWriter } from './batch-writer.ts';
 import { echoRewrites, echoTakes, isLocalSince, isPushed } from './decide.ts';
 import type { ChainLink, RowOp, Step } from './net-change.ts';
+import type { StandingRow } from './standing-row.ts';
 
 export class EchoWriter {
   readonly #writer: BatchWriter;
@@ -43,7 +44,7 @@ export class EchoWriter {
   async #rows(shape: TableShape, ops: readonly RowOp[]): Promise<void> {
     if (this.#writer.merging.isTracked(shape)) return await this.#writer.merge(shape, ops);
     for (const op of ops) {
-      this.#writer.judge(shape, op);
+      this.#writer.judge.events(shape, op);
     }
     for (const op of ops) if (isDecision(op)) await this.#decide(shape, op);
     const looked = ops.filter((op) => !isDecision(op) && this.#needsLook(shape, op));
@@ -76,10 +77,10 @@ export class EchoWriter {
       if (op.kind === 'remove') {
         if (echoTakes(row.current, version)) await this.#writer.transaction.erase(shape, op);
         if (row.parked !== undefined && isAbove(version, row.parked)) await this.#writer.parking.drop(shape, op.key);
-        this.#writer.buried(shape, op.key, op.last);
+        this.#writer.kept.buried(shape, op.key, op.last);
       } else if (row.parked !== undefined) await this.#besideParked(shape, op, row, row.parked);
       else if (isPushed(version.hlc, commitMicros(op.last))) await this.#rewrite(shape, op, row);
-      this.#writer.judgeRow(shape, op, row);
+      this.#writer.judge.row(shape, op, row);
     }
   }
 
@@ -101,7 +102,7 @@ export class EchoWriter {
       !isAbove(version, parked) ||
       (parked.origin === this.#self && parked.hlc === hlcFromMicros(stamp)) ||
       (parked.hlc === VERSION_ZERO.hlc && haveSameValues(parked.image, op.image ?? {}));
-    if (current === null && isThisWrite) await this.#writer.place(shape, op, { ...row, parked: undefined });
+    if (current === null && isThisWrite) await this.#writer.rows.place(shape, op, { ...row, parked: undefined });
     else await this.#rewrite(shape, op, row);
   }
 
@@ -118,14 +119,14 @@ export class EchoWriter {
       // Within a transaction, a TRUNCATE behind a first rewriting took the tuple that a later change left, or another row
       // of it took its place for the time being.
       if (this.#rewritten.has(name) || this.#writer.parking.hasDisplaced(shape, op.key))
-        await this.#writer.place(shape, op, row);
-      else this.#writer.putBack(shape, op);
+        await this.#writer.rows.place(shape, op, row);
+      else this.#writer.kept.putBack(shape, op);
       return;
     }
     const write = { version, xid: op.last.source.xid, commitMicros: commitMicros(op.last), image: op.image ?? {} };
     if (!echoRewrites(row.current, write)) return;
     this.#rewritten.add(name);
-    await this.#writer.place(shape, op, row);
+    await this.#writer.rows.place(shape, op, row);
   }
 
   /** An event that was forgotten unsettled may have overwritten it. */
@@ -140,7 +141,7 @@ export class EchoWriter {
   }
 
   async #truncate(shape: TableShape, link: ChainLink): Promise<void> {
-    this.#writer.judgeTruncate(shape, link);
+    this.#writer.judge.truncate(shape, link);
     const emptyTable = async (): Promise<void> => await this.#writer.emptyTable(shape, link, echoTakes);
     if (this.#writer.merging.isTracked(shape)) await this.#writer.merging.truncate(shape, link, emptyTable);
     else await emptyTable();

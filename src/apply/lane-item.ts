@@ -2,6 +2,7 @@
 import type { ChangeEvent } from '../change/change-event.ts';
 import { eventId } from '../change/event-id.ts';
 import type { Hlc } from '../change/hlc.ts';
+import { isRegistryTable } from '../change/merge-registry.ts';
 import type { Position } from '../change/position.ts';
 import type { Heartbeat } from '../change/stream-record.ts';
 import type { StreamItem } from '../log/stream-item.ts';
@@ -38,6 +39,13 @@ export type LaneItem =
 /** The stamp of the transaction or heartbeat. */
 export function hlcOf(item: LaneItem): Hlc {
   return item.kind === 'heartbeat' ? item.heartbeat.hlc : item.source.hlc;
+}
+
+/** Whether it changes the registry of merge rules, or may do so. */
+export function touchesRegistry(item: LaneItem): boolean {
+  if (item.kind === 'heartbeat') return false;
+  if (item.kind === 'giant') return true;
+  return item.source.events.some(({ schema_name, table_name }) => isRegistryTable(schema_name, table_name));
 }
 
 /** What the lane is told of an item of a stream. */

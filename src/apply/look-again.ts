@@ -148,7 +148,7 @@ export class LookAgainRunner {
       await this.#inTransaction(origin, [look], async (transaction) => {
         if (shape === null) return;
         writer = this.#makeWriter(transaction, origin);
-        const winner = await writer.restore(shape, look, event);
+        const winner = await writer.rows.restore(shape, look, event);
         await writer.record(() => new Set());
         // An event that was not forgotten unsettled is judged from all events on its row.
         const { lostBelow } = this.#unsettled();

@@ -14,7 +14,8 @@
 import type { Image } from '../change/change-event.ts';
 import { fail, isInfrastructure, SynclineError, sqlStateOf } from '../platform/errors.ts';
 import { type PostgresClient, quoteIdent, type TextRow, type TextValue } from '../platform/postgres.ts';
-import { loadShape, type SqlTableShape } from './sql-catalog.ts';
+import { loadShape } from './sql-catalog.ts';
+import type { SqlTableShape } from './sql-table-shape.ts';
 
 export type Reapplied = {
   readonly conflict_id: string;

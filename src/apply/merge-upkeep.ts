@@ -12,8 +12,8 @@ import type { Merged } from './conflicts.ts';
 import type { MergeMemory } from './merge-memory.ts';
 import type { MergeRules } from './merge-rules.ts';
 import type { MergeWriter } from './merge-writer.ts';
+import { type RowLoss, versionOf } from './passed-event.ts';
 import { rollback } from './roll-back.ts';
-import { type RowLoss, versionOf } from './unsettled-events.ts';
 
 /** Rows that are looked at again in one go. */
 const ROWS_PER_TRANSACTION = 500;

@@ -28,13 +28,13 @@ import {
   type TableShape,
   type Tuple,
 } from './apply-port.ts';
-import type { StandingRow } from './batch-writer.ts';
 import type { Merged } from './conflicts.ts';
 import { eventWins } from './decide.ts';
 import type { LoadedMerge, MergeMemory } from './merge-memory.ts';
 import type { MergeRules } from './merge-rules.ts';
 import type { HistoryEvent, MergedRow, RowPlace } from './merged-row.ts';
 import { type ChainLink, formerKey, type RowOp } from './net-change.ts';
+import type { KeyedRow, Stand, StandingRow } from './standing-row.ts';
 
 /** How often rows are looked at again that users insert between look and write. */
 const RACES_MAX = 16;
@@ -59,10 +59,7 @@ export type MergeView = {
   readonly isEcho: boolean;
 };
 
-type Keyed = { readonly key: RowKey; readonly pk: Image };
-type Stand = (shape: TableShape, rows: readonly Keyed[]) => Promise<Map<RowKey, StandingRow>>;
-
-type Target = Keyed & {
+type Target = KeyedRow & {
   readonly row: MergedRow;
   /** What the first new event found. */
   readonly before: Image | null;
@@ -158,7 +155,7 @@ export class MergeWriter {
   }
 
   /** Brings rows to what is known by now. */
-  async visit(shape: TableShape, rows: readonly Keyed[]): Promise<void> {
+  async visit(shape: TableShape, rows: readonly KeyedRow[]): Promise<void> {
     const loaded = await this.#load(shape, rows);
     const targets = rows.map(({ key, pk }): Target => {
       return { key, pk, before: null, fresh: [], ...loadedOf(loaded, key) };
@@ -173,7 +170,7 @@ export class MergeWriter {
   }
 
   /** Lets the histories of rows begin behind what is stable; of a row that is at rest nothing is kept. */
-  async prune(shape: TableShape, rows: readonly Keyed[], stable: Hlc): Promise<void> {
+  async prune(shape: TableShape, rows: readonly KeyedRow[], stable: Hlc): Promise<void> {
     const upTo = { hlc: stable, origin: ABOVE_ALL_NAMES };
     const loaded = await this.#load(shape, rows);
     const kept = rows.map(({ key, pk }) => ({ key, pk, row: loadedOf(loaded, key).row }));
@@ -191,7 +188,7 @@ export class MergeWriter {
   }
 
   /** Of a row that is at rest nothing is kept. */
-  async #putStates(shape: TableShape, rows: readonly (Keyed & { readonly row: MergedRow })[]): Promise<void> {
+  async #putStates(shape: TableShape, rows: readonly (KeyedRow & { readonly row: MergedRow })[]): Promise<void> {
     const [atRest, left] = [rows.filter(({ row }) => row.isAtRest), rows.filter(({ row }) => !row.isAtRest)];
     const dropped = atRest.map(({ key, row }) => ({ key, upTo: row.version, whole: true }));
     await Promise.all([
@@ -201,7 +198,7 @@ export class MergeWriter {
     for (const { key } of atRest) this.#view.memory.forget(shape, key);
   }
 
-  async #load(shape: TableShape, rows: readonly Keyed[]): Promise<Map<RowKey, LoadedMerge>> {
+  async #load(shape: TableShape, rows: readonly KeyedRow[]): Promise<Map<RowKey, LoadedMerge>> {
     const keys = rows.map(({ key }) => key);
     for (const key of keys) this.#touched.push({ shape, key });
     return await this.#view.memory.load(this.#transaction, shape, keys);
@@ -342,7 +339,7 @@ function ruleOf({ event }: ChainLink): string | undefined {
   return event.merge;
 }
 
-function entryOf({ key, pk, row }: Keyed & { readonly row: MergedRow }): MergeEntry {
+function entryOf({ key, pk, row }: KeyedRow & { readonly row: MergedRow }): MergeEntry {
   return { key, pk, hlc: row.version.hlc, state: row.toText(), visit_at: row.visitAt };
 }
 

@@ -57,6 +57,11 @@ export class ParkedKeys {
     }
   }
 
+  /** Whether any table's parked rows have to be looked at. */
+  get isUnsettled(): boolean {
+    return this.#unsettled.size > 0;
+  }
+
   /** Tables whose parked rows have to be looked at. */
   get unsettled(): readonly { readonly schema: string; readonly table: string }[] {
     return [...this.#unsettled].flatMap((id) => this.#tables.get(id) ?? []);

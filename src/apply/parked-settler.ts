@@ -107,7 +107,7 @@ export class ParkedSettler {
     const transaction = await this.#port.begin(origin, first.hlc === VERSION_ZERO.hlc ? 1n : hlcMicrosCeil(first.hlc));
     const writer = this.#makeWriter(transaction, origin);
     try {
-      for (const row of rows) if (!(await writer.release(shape, row))) waiting.push(row.key);
+      for (const row of rows) if (!(await writer.rows.release(shape, row))) waiting.push(row.key);
       await writer.record(() => new Set());
       await transaction.commit();
     } catch (error) {

@@ -15,29 +15,31 @@ import type { Position } from '../change/position.ts';
 import { compareVersions, isAbove, VERSION_ZERO, type Version } from '../change/version.ts';
 import { fail } from '../platform/errors.ts';
 import type { ApplyTransaction, ParkedRow, RowKey, TableShape, VersionEntry } from './apply-port.ts';
-import type { StandingRow } from './batch-writer.ts';
 import type { ParkedChange, ParkedKeys } from './parked-keys.ts';
+import type { KeyedRow, Stand, StandingRow } from './standing-row.ts';
 
 /** How often the rivals of a row are looked for that the foreground changes between look and lock. */
 const RACES_MAX = 16;
 
-type Keyed = { readonly key: RowKey; readonly pk: Image };
-
 /** A row on its way into a table. */
-export type ArrivingRow = Keyed & {
+export type ArrivingRow = KeyedRow & {
   readonly image: Image;
   readonly version: Version;
   readonly position: Position | null;
   readonly event_id: string | null;
 };
 
-type Rival = Keyed & { readonly row: StandingRow; readonly version: Version; readonly own: VersionEntry | undefined };
+type Rival = KeyedRow & {
+  readonly row: StandingRow;
+  readonly version: Version;
+  readonly own: VersionEntry | undefined;
+};
 
 /** What parking asks of whoever writes the transaction. */
 export type ParkingView = {
   readonly origin: string;
   /** Locks rows and tells how they stand. */
-  stand(shape: TableShape, rows: readonly Keyed[]): Promise<Map<RowKey, StandingRow>>;
+  readonly stand: Stand;
   /** The version of a tuple that this transaction wrote. */
   ownVersion(shape: TableShape, key: RowKey): VersionEntry | undefined;
 };

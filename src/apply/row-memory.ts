@@ -11,7 +11,7 @@
 import { covers, type Position } from '../change/position.ts';
 import { lineOf, type Origination } from '../resolve/losses.ts';
 import { EVERY_ROW, type RowKey, type TableShape } from './apply-port.ts';
-import type { Passed } from './unsettled-events.ts';
+import type { Passed } from './passed-event.ts';
 
 export class Row {
   readonly lines = new Map<string, Passed[]>();

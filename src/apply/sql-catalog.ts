@@ -9,48 +9,11 @@
  * the definition that was read. `DEFINITION_SQL` tells, asked behind the first statement of a transaction and therefore
  * under that lock, whether it is still the same: a stale cast would write a wrong value without any error.
  */
-import { type KeyBaseType, type KeyNature, keyNature } from '../change/key-nature.ts';
+import { type KeyBaseType, keyNature } from '../change/key-nature.ts';
 import { fail } from '../platform/errors.ts';
 import { type PostgresClient, quoteIdent } from '../platform/postgres.ts';
-import type { TableShape } from './apply-port.ts';
-import {
-  type CatalogClaim,
-  CLAIMING_INDEXES_SQL,
-  CLAIMS_SQL,
-  type SqlClaim,
-  type SqlGenerated,
-  toClaim,
-} from './sql-claims.ts';
-
-export type SqlColumn = {
-  readonly name: string;
-  /** The type without a modifier: a cast to varchar(5) would cut a longer value silently. */
-  readonly type: string;
-  /** Whether unnest of an array of this type gives one column of it, and its array literal is split at commas. */
-  readonly unnests: boolean;
-  readonly isIdentityAlways: boolean;
-};
-
-export type SqlKeyColumn = {
-  readonly name: string;
-  /** The equality of the key index, with its schema: search_path holds pg_catalog alone. */
-  readonly equals: string;
-  readonly nature: KeyNature;
-};
-
-export type SqlTableShape = TableShape & {
-  readonly oid: string;
-  readonly keyIndex: string;
-  readonly isPartitioned: boolean;
-  readonly columnOf: ReadonlyMap<string, SqlColumn>;
-  readonly keyColumns: readonly SqlKeyColumn[];
-  /** Columns that the database computes: a value for one in an image is left out. */
-  readonly generated: ReadonlySet<string>;
-  /** Those of them whose values are kept, so that an index can have them. */
-  readonly generatedColumns: readonly SqlGenerated[];
-  readonly claims: readonly SqlClaim[];
-  readonly definition: string;
-};
+import { type CatalogClaim, CLAIMING_INDEXES_SQL, CLAIMS_SQL, toClaim } from './sql-claims.ts';
+import type { SqlClaim, SqlColumn, SqlGenerated, SqlKeyColumn, SqlTableShape } from './sql-table-shape.ts';
 
 type CatalogColumn = {
   readonly name: string;

@@ -8,28 +8,8 @@
  * computed first. To guess the rule from column names instead would miss expressions, citext, and all of the rest.
  */
 import { quoteIdent } from '../platform/postgres.ts';
-import type { SqlTableShape } from './sql-catalog.ts';
 import { keyTexts, source, sourceValue, target } from './sql-statements.ts';
-
-export type SqlClaimPart = {
-  /** Over the columns of the table, without a qualifier. */
-  readonly expression: string;
-  /** The operator by which two values conflict, with its schema. */
-  readonly conflicts: string;
-  readonly collation: string | null;
-  /** Whether an array of its values is an array of it. */
-  readonly isScalar: boolean;
-};
-
-export type SqlClaim = {
-  readonly parts: readonly SqlClaimPart[];
-  readonly predicate: string | null;
-  readonly nullsNotDistinct: boolean;
-  readonly excludes: boolean;
-};
-
-/** A column that the database computes and keeps. */
-export type SqlGenerated = { readonly name: string; readonly type: string; readonly expression: string };
+import type { SqlClaim, SqlClaimPart, SqlTableShape } from './sql-table-shape.ts';
 
 /** A part as the catalog has it. */
 type CatalogPart = {

@@ -15,12 +15,13 @@ import { fail } from '../platform/errors.ts';
 import { arrayText, type TextValue } from '../platform/postgres.ts';
 import type { Validity } from '../resolve/known-merges.ts';
 import type { Guard, RemoveOutcome, RemoveRow, RowKey, TableShape, Tuple, UpsertRow } from './apply-port.ts';
-import { DEFINITION_SQL, type SqlTableShape } from './sql-catalog.ts';
+import { DEFINITION_SQL } from './sql-catalog.ts';
 import { rivalsSql } from './sql-claims.ts';
 import { ARE_VALID } from './sql-merges.ts';
 import type { SqlOrigins } from './sql-origins.ts';
 import type { SqlPipeline, ValueRow } from './sql-pipeline.ts';
 import * as statements from './sql-statements.ts';
+import type { SqlTableShape } from './sql-table-shape.ts';
 
 type Keyed = { readonly key: RowKey; readonly pk: Image };
 

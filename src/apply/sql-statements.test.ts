@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { describe, test } from 'node:test';
 import type { KeyNature } from '../change/key-nature.ts';
-import type { SqlColumn, SqlKeyColumn, SqlTableShape } from './sql-catalog.ts';
-import { rivalsSql, type SqlClaimPart } from './sql-claims.ts';
+import { rivalsSql } from './sql-claims.ts';
 import * as statements from './sql-statements.ts';
+import type { SqlClaimPart, SqlColumn, SqlKeyColumn, SqlTableShape } from './sql-table-shape.ts';
 
 const GOLDEN = new URL('./sql-statements.golden.sql', import.meta.url);
 

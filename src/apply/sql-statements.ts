@@ -26,8 +26,8 @@
  */
 import { invariant } from '../platform/assert.ts';
 import { quoteIdent, quoteLiteral } from '../platform/postgres.ts';
-import type { SqlColumn, SqlTableShape } from './sql-catalog.ts';
 import { canonicalSql } from './sql-key-types.ts';
+import type { SqlColumn, SqlTableShape } from './sql-table-shape.ts';
 
 const STAMP = '(pg_xact_commit_timestamp_origin(t.xmin))."timestamp"';
 const WRITER = '(pg_xact_commit_timestamp_origin(t.xmin)).roident';

@@ -5,7 +5,8 @@ import { HLC_MAX, hlcToText } from '../change/hlc.ts';
 import { makePosition, type Position } from '../change/position.ts';
 import type { TableShape } from './apply-port.ts';
 import type { SourceTransaction, Step } from './net-change.ts';
-import { NO_HORIZON, PassedBatch, UnsettledEvents } from './unsettled-events.ts';
+import { PassedBatch } from './passed-event.ts';
+import { NO_HORIZON, UnsettledEvents } from './unsettled-events.ts';
 
 const SHAPE: TableShape = {
   id: '"public"."t"',

@@ -14,15 +14,21 @@
  * above it. Of most events only what the judge needs is kept; their images are read again from the log. Beyond a
  * bound, the oldest are forgotten unsettled, and `lostBelow` tells so.
  */
-import { type ChangeEvent, type Image, isoToMicros } from '../change/change-event.ts';
 import { HLC_MAX, type Hlc } from '../change/hlc.ts';
-import type { Epoch, Position, Seen } from '../change/position.ts';
+import type { Epoch, Position } from '../change/position.ts';
 import type { Version } from '../change/version.ts';
 import { judgeNewest, judgeRow } from '../resolve/judge-row.ts';
-import { type Contender, type Loss, lineOf, type Origination } from '../resolve/losses.ts';
-import { type ConflictHorizon, EVERY_ROW, type RowKey, type TableShape } from './apply-port.ts';
-import { isPushed } from './decide.ts';
-import { type ChainLink, formerKey, type SourceTransaction, type Step } from './net-change.ts';
+import { lineOf, type Origination } from '../resolve/losses.ts';
+import type { ConflictHorizon, RowKey, TableShape } from './apply-port.ts';
+import type { ChainLink } from './net-change.ts';
+import {
+  originationOf,
+  type Passed,
+  type PassedBatch,
+  type PassedSource,
+  type RowLoss,
+  toPassed,
+} from './passed-event.ts';
 import { RowMemory } from './row-memory.ts';
 
 /** Some hundred bytes each: hours of a separation under light load, minutes under the heaviest. */
@@ -32,78 +38,7 @@ const IMAGES_MAX = 20_000;
 /** Rows judged without giving the event loop its turn. */
 const ROWS_PER_STEP = 500;
 
-export type PassedSource = Origination & { readonly first_offset: number | undefined; readonly is_pushed: boolean };
-
-/** An event that has passed the lane, as it concerns one row. */
-export type Passed = Omit<Contender, 'found'> & {
-  readonly source: PassedSource;
-  /** Whether it left nothing of the row. */
-  readonly removes: boolean;
-  /** The merge version that it names. */
-  readonly merge: string | undefined;
-  /** null once its image is read from the log again. */
-  event: ChangeEvent | null;
-  found?: Image | null | undefined;
-  isSettled: boolean;
-  isForgotten: boolean;
-  isNotLost?: boolean;
-};
-
-export type RowLoss = Loss<Passed> & { readonly shape: TableShape; readonly key: RowKey };
-
 export const NO_HORIZON: ConflictHorizon = { undecided_from: 0n, lost_below: 0n, offsets: {} };
-
-/** Events of one batch of one origin, to be kept or forgotten together. */
-export class PassedBatch {
-  readonly origin: string;
-  readonly entries: { readonly shape: TableShape; readonly key: RowKey; readonly passed: Passed }[] = [];
-  highest: Hlc = 0n;
-  firstOffset: number | null = null;
-  readonly #stated: ReadonlyMap<Position, Hlc>;
-  readonly #sources = new Map<SourceTransaction, PassedSource>();
-  #seen: Seen = {};
-
-  /** `stated` has, by a transaction's position, the highest floor that was stated before it. */
-  constructor(origin: string, stated: ReadonlyMap<Position, Hlc>) {
-    this.origin = origin;
-    this.#stated = stated;
-  }
-
-  /** `keepsImages` is false where they would be too many. */
-  take(steps: readonly Step[], keepsImages: boolean): void {
-    for (const step of steps) {
-      if (step.kind === 'truncate') this.#take(step.shape, EVERY_ROW, step.link, keepsImages);
-      else {
-        for (const { shape, ops } of step.tables.values()) {
-          for (const op of ops.values()) for (const link of op.chain) this.#take(shape, op.key, link, keepsImages);
-        }
-      }
-    }
-    this.#sources.clear();
-  }
-
-  #take(shape: TableShape, key: RowKey, link: ChainLink, keepsImages: boolean): void {
-    const passed = toPassed(shape, link, this.#source(link.source), keepsImages);
-    this.entries.push({ shape, key, passed });
-  }
-
-  #source(transaction: SourceTransaction): PassedSource {
-    const known = this.#sources.get(transaction);
-    if (known !== undefined) return known;
-    const { hlc, position, first_offset, committed_at } = transaction;
-    // Most neighbours had seen the same.
-    if (!isSame(this.#seen, transaction.seen)) this.#seen = transaction.seen;
-    const is_pushed = isPushed(hlc, isoToMicros(committed_at));
-    const stated = this.#stated.get(position) ?? 0n;
-    const source = { origin: this.origin, hlc, position, seen: this.#seen, stated, first_offset, is_pushed };
-    this.#sources.set(transaction, source);
-    if (hlc > this.highest) this.highest = hlc;
-    if (first_offset !== undefined && (this.firstOffset === null || first_offset < this.firstOffset)) {
-      this.firstOffset = first_offset;
-    }
-    return source;
-  }
-}
 
 export class UnsettledEvents {
   readonly #members: readonly string[];
@@ -335,38 +270,6 @@ export class UnsettledEvents {
   }
 }
 
-export function versionOf({ source }: Passed): Version {
-  return { hlc: source.hlc, origin: source.origin };
-}
-
-/** What the event left of the row: null for a removal. */
-export function imageOf({ removes }: Passed, event: ChangeEvent): Image | null {
-  return removes ? null : event.after_image;
-}
-
-function originationOf({ event, source }: ChainLink): PassedSource {
-  const { hlc, position, seen, first_offset, committed_at } = source;
-  const is_pushed = isPushed(hlc, isoToMicros(committed_at));
-  return { origin: event.region_id, hlc, position, seen, first_offset, is_pushed };
-}
-
-function toPassed(shape: TableShape, { event, removes }: ChainLink, source: PassedSource, keepsImage: boolean): Passed {
-  const isTruncate = event.operation === 'TRUNCATE';
-  const isElsewhere = !removes && !isTruncate && formerKey(shape, event) !== null;
-  return {
-    source,
-    index: event.transaction.index,
-    isTruncate,
-    left: source.is_pushed && !removes && event.after_image !== null ? event.after_image : undefined,
-    found: isTruncate ? undefined : isElsewhere ? null : event.before_image,
-    removes,
-    merge: event.merge,
-    event: keepsImage ? event : null,
-    isSettled: false,
-    isForgotten: false,
-  };
-}
-
 /** Puts the chain behind a row's line; returns where what is new begins. */
 function join(line: Passed[], shape: TableShape, chain: readonly ChainLink[]): number {
   let from = line.length;
@@ -382,9 +285,4 @@ function join(line: Passed[], shape: TableShape, chain: readonly ChainLink[]): n
     line.push(passed);
   }
   return from;
-}
-
-function isSame(a: Seen, b: Seen): boolean {
-  const origins = Object.keys(a);
-  return origins.length === Object.keys(b).length && origins.every((origin) => a[origin] === b[origin]);
 }

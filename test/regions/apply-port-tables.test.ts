@@ -3,8 +3,8 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { SqlTableShape } from '../../src/apply/sql-catalog.ts';
 import * as statements from '../../src/apply/sql-statements.ts';
+import type { SqlTableShape } from '../../src/apply/sql-table-shape.ts';
 import { hlcFromMicros } from '../../src/change/hlc.ts';
 import { sqlStateOf } from '../../src/platform/errors.ts';
 import { connect, quoteIdent } from '../../src/platform/postgres.ts';

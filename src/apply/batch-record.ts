@@ -1,0 +1,141 @@
+/**
+ * What is to be kept of a batch beside its rows: exact versions of what it wrote, because the transaction's commit
+ * timestamp is only the largest of the batch; tombstones of what it removed; and intents to look again. It is gathered
+ * while the batch is written and sent at its end, so that only the last word on a row is.
+ */
+import type { ChangeEvent, Image } from '../change/change-event.ts';
+import type { Hlc } from '../change/hlc.ts';
+import type { Version } from '../change/version.ts';
+import {
+  type ApplyTransaction,
+  type ConflictEntry,
+  EVERY_ROW,
+  type LookAgain,
+  type RowKey,
+  type TableShape,
+  type VersionEntry,
+} from './apply-port.ts';
+import type { ChainLink, RowOp } from './net-change.ts';
+
+type TableRecord = {
+  readonly shape: TableShape;
+  /** By row; the last entry speaks, where an exact replay writes a row more than once. */
+  readonly versions: Map<RowKey, VersionEntry>;
+  readonly tombstones: Map<RowKey, VersionEntry>;
+  readonly rows: Map<RowKey, Hlc>;
+};
+
+export class BatchRecord {
+  readonly #transaction: ApplyTransaction;
+  readonly #origin: string;
+  readonly #tables = new Map<string, TableRecord>();
+  readonly #looks: LookAgain[] = [];
+  /** Rows to be put back, by table. */
+  readonly #restores = new Map<string, Map<RowKey, LookAgain>>();
+  #written = 0;
+
+  constructor(transaction: ApplyTransaction, origin: string) {
+    this.#transaction = transaction;
+    this.#origin = origin;
+  }
+
+  /** The tables that the batch touched. */
+  get shapes(): readonly TableShape[] {
+    return [...this.#tables.values()].map((record) => record.shape);
+  }
+
+  /** Rows changed, for metrics. */
+  get written(): number {
+    return this.#written;
+  }
+
+  /** The version under which the batch wrote a row. */
+  version(shape: TableShape, key: RowKey): VersionEntry | undefined {
+    return this.#tables.get(shape.id)?.versions.get(key);
+  }
+
+  wrote(shape: TableShape, key: RowKey, link: ChainLink): void {
+    const record = this.#table(shape);
+    record.versions.set(key, entryOf(key, link));
+    record.rows.set(key, link.source.hlc);
+    this.#written += 1;
+  }
+
+  parked(shape: TableShape, key: RowKey, hlc: Hlc): void {
+    this.#table(shape).rows.set(key, hlc);
+    this.#written += 1;
+  }
+
+  /** A row came back that an earlier batch had written. */
+  cameBack(shape: TableShape, entry: VersionEntry): void {
+    this.#table(shape).versions.set(entry.key, entry);
+  }
+
+  buried(shape: TableShape, key: RowKey, link: ChainLink): void {
+    const record = this.#table(shape);
+    if (key === EVERY_ROW) this.#restores.delete(shape.id);
+    else this.#restores.get(shape.id)?.delete(key);
+    record.tombstones.set(key, entryOf(key, link));
+    record.rows.set(key, link.source.hlc);
+    this.#written += 1;
+  }
+
+  /**
+   * A removal that finds no row may be early: the row can be committed and published but not yet visible here. The
+   * tombstone stands against it, and the lane looks again once everything in progress now has ended.
+   */
+  lookAgain(shape: TableShape, key: RowKey, pk: Image, hlc: Hlc): void {
+    this.#looks.push(lookAt(shape, key, pk, { hlc, origin: this.#origin }, null));
+  }
+
+  /** Leaves the intent to put the row back, which a removal behind it in the batch takes away again. */
+  putBack(shape: TableShape, { key, pk, last }: RowOp): void {
+    const rows = this.#restores.get(shape.id) ?? new Map<RowKey, LookAgain>();
+    this.#restores.set(shape.id, rows);
+    rows.set(key, lookAt(shape, key, pk, { hlc: last.source.hlc, origin: this.#origin }, last.event));
+  }
+
+  /** Sends it all, with the conflicts; `quarantined` tells which rows of a table have events in the quarantine. */
+  async send(
+    quarantined: (shape: TableShape) => ReadonlySet<RowKey>,
+    conflicts: readonly ConflictEntry[],
+  ): Promise<void> {
+    const transaction = this.#transaction;
+    const sent: Promise<unknown>[] = [];
+    for (const { shape, versions, tombstones, rows } of this.#tables.values()) {
+      if (versions.size > 0) sent.push(transaction.recordVersions(shape, [...versions.values()]));
+      if (tombstones.size > 0) sent.push(transaction.putTombstones(shape, this.#origin, [...tombstones.values()]));
+      const waiting = quarantined(shape);
+      const superseding =
+        waiting.size === 0 ? [] : [...rows].filter(([key]) => waiting.has(key)).map(([key, hlc]) => ({ key, hlc }));
+      if (superseding.length > 0) sent.push(transaction.supersedeQuarantine(shape, this.#origin, superseding));
+    }
+    const looks = [...this.#looks, ...[...this.#restores.values()].flatMap((rows) => [...rows.values()])];
+    if (looks.length > 0) sent.push(transaction.putLooks(looks));
+    if (conflicts.length > 0) sent.push(transaction.recordConflicts(conflicts));
+    await Promise.all(sent);
+  }
+
+  #table(shape: TableShape): TableRecord {
+    let record = this.#tables.get(shape.id);
+    if (record === undefined) {
+      record = { shape, versions: new Map(), tombstones: new Map(), rows: new Map() };
+      this.#tables.set(shape.id, record);
+    }
+    return record;
+  }
+}
+
+function entryOf(key: RowKey, { source, event }: ChainLink): VersionEntry {
+  return { key, hlc: source.hlc, position: source.position, event_id: event.event_id };
+}
+
+function lookAt(
+  { schema, table }: TableShape,
+  key: RowKey,
+  pk: Image,
+  version: Version,
+  restores: ChangeEvent | null,
+): LookAgain {
+  return { table: { schema, table }, key, pk, version, restores };
+}

@@ -1,0 +1,181 @@
+/**
+ * What the lane keeps in mind of what has passed it: events that may still lose or win, and removals that may have left
+ * rows without a parent. Both wait until nothing concurrent can arrive any more; then conflicts are settled and rows are
+ * looked for. It is lost with the agent, and what is unsettled is read back from the log (`remember`).
+ */
+import type { Hlc } from '../change/hlc.ts';
+import { type Position, positionEpoch } from '../change/position.ts';
+import type { Stability } from '../clock/stability.ts';
+import type { ApplyPort, ConflictHorizon } from './apply-port.ts';
+import type { BatchPlanner } from './batch-planner.ts';
+import { ConflictSettler, type MergedOf } from './conflict-settler.ts';
+import type { EventAt } from './event-at.ts';
+import { hlcOf, type LaneItem } from './lane-item.ts';
+import type { LaneMarks } from './lane-marks.ts';
+import type { Step } from './net-change.ts';
+import { PassedBatch } from './passed-event.ts';
+import { type OrphanLook, REMOVED_PER_LOOK, type RemovedParent, RemovedParents } from './removed-parents.ts';
+import { rollback } from './roll-back.ts';
+import { NO_HORIZON, UnsettledEvents } from './unsettled-events.ts';
+
+export type PassedMemoryOptions = {
+  readonly port: ApplyPort;
+  readonly stability: Stability;
+  readonly marks: LaneMarks;
+  readonly planner: BatchPlanner;
+  /** Reads an event from the log again. */
+  readonly eventAt: EventAt;
+  readonly merged: MergedOf;
+  /** How many unsettled events are kept in mind. */
+  readonly unsettledMax?: number | undefined;
+  /** Looks for rows whose parent is gone. */
+  readonly orphans?: OrphanLook | undefined;
+};
+
+/** What a batch adds, once it is committed. */
+export type Passing = { readonly batch: PassedBatch; readonly removed: RemovedParent[] };
+
+export class PassedMemory {
+  readonly #options: PassedMemoryOptions;
+  #removed = new RemovedParents();
+  #unsettled: UnsettledEvents;
+  #settler: ConflictSettler;
+
+  constructor(options: PassedMemoryOptions) {
+    this.#options = options;
+    this.#unsettled = this.#newUnsettled(NO_HORIZON);
+    this.#settler = this.#newSettler(NO_HORIZON);
+  }
+
+  get unsettled(): UnsettledEvents {
+    return this.#unsettled;
+  }
+
+  /** Forgets removals; what foreign keys refer to is read. */
+  async clear(): Promise<void> {
+    this.#removed = new RemovedParents();
+    await this.#refer();
+  }
+
+  /** Begins where conflicts are settled up to. */
+  async open(): Promise<void> {
+    const { port, orphans } = this.#options;
+    const horizon = (await port.conflictHorizon()) ?? NO_HORIZON;
+    if (horizon.lost_below > 0n) orphans?.giveUp(null);
+    this.#unsettled = this.#newUnsettled(horizon);
+    this.#settler = this.#newSettler(horizon);
+  }
+
+  /**
+   * Takes in what was applied of an origin before: items up to the mark, from `neededFrom` on. Nothing is written; conflicts
+   * of what is yet to come are judged with them, and those that are not settled yet are settled.
+   */
+  async remember(origin: string, items: readonly LaneItem[]): Promise<void> {
+    const { port, planner } = this.#options;
+    const passing = this.begin(origin, items);
+    const transaction = await port.begin(origin, 1n);
+    try {
+      const sources = items.flatMap((item) => (item.kind === 'transaction' ? [item.source] : []));
+      this.take(passing, await planner.replan(transaction, sources), false);
+      for (const item of items) {
+        if (item.kind !== 'giant') continue;
+        for await (const events of item.chunks()) {
+          this.take(passing, await planner.replan(transaction, [{ ...item.source, events }]), false);
+        }
+      }
+    } finally {
+      await rollback(transaction);
+    }
+    this.#unsettled.add(passing.batch);
+    this.keepRemoved(passing);
+    this.learn(origin, items);
+  }
+
+  begin(origin: string, items: readonly LaneItem[]): Passing {
+    return { batch: new PassedBatch(origin, this.#statedBefore(origin, items)), removed: [] };
+  }
+
+  /** `keepsImages` is false where they would be too many. */
+  take({ batch, removed }: Passing, steps: readonly Step[], keepsImages: boolean): void {
+    batch.take(steps, keepsImages);
+    removed.push(...this.#removed.among(steps));
+  }
+
+  keepRemoved({ removed }: Passing): void {
+    const given = this.#removed.add(removed);
+    if (given > 0) this.#options.orphans?.giveUp(given);
+  }
+
+  /** What items of a stream say, once they are applied. */
+  learn(origin: string, items: readonly LaneItem[]): void {
+    const { stability, marks } = this.#options;
+    for (const item of items) {
+      if (item.kind === 'heartbeat') this.#unsettled.states({ origin, position: item.position }, item.heartbeat.floor);
+      stability.enters(origin, item.position);
+      stability.applied(origin, item.position, hlcOf(item));
+      this.#unsettled.enters(origin, positionEpoch(item.position));
+      // What this region stated in a history that it lost, it has not applied.
+      if (item.kind !== 'heartbeat' || marks.isLost(origin, item)) continue;
+      stability.heartbeat(origin, item.heartbeat.floor);
+      this.#unsettled.heartbeat(origin, item.heartbeat.floor);
+    }
+  }
+
+  /** Says that events stamped below it, which are not settled, cannot be remembered. */
+  lacks(below: Hlc): void {
+    this.#unsettled.lacks(below);
+    this.#options.orphans?.giveUp(null);
+  }
+
+  /** The offset from which on the stream is needed to settle conflicts after a restart. */
+  neededFrom(origin: string): number {
+    return this.#settler.neededFrom(origin);
+  }
+
+  /** Makes those conflict records final that nothing can change any more; returns how many. */
+  async settle(): Promise<number> {
+    // First, because what is settled is not read back from the log any more.
+    if (!(await this.#lookForOrphans())) return 0;
+    return await this.#settler.run((origin) => this.#options.marks.of(origin)?.log_offset ?? 0);
+  }
+
+  #newUnsettled(horizon: ConflictHorizon): UnsettledEvents {
+    const { stability, unsettledMax } = this.#options;
+    return new UnsettledEvents(stability.members, horizon, unsettledMax);
+  }
+
+  #newSettler(horizon: ConflictHorizon): ConflictSettler {
+    const { port, eventAt, merged } = this.#options;
+    return new ConflictSettler(port, this.#unsettled, eventAt, merged, horizon);
+  }
+
+  /** By the position of each item, the highest floor that its stream had stated before it. */
+  #statedBefore(origin: string, items: readonly LaneItem[]): Map<Position, Hlc> {
+    const before = new Map<Position, Hlc>();
+    let stated: Hlc = 0n;
+    for (const item of items) {
+      const { position } = item;
+      if (before.size === 0) stated = this.#unsettled.stated({ origin, position });
+      before.set(position, stated);
+      if (item.kind === 'heartbeat' && item.heartbeat.floor > stated) stated = item.heartbeat.floor;
+    }
+    return before;
+  }
+
+  /** Whether nothing stable is left to look at. */
+  async #lookForOrphans(): Promise<boolean> {
+    const { stability, orphans } = this.#options;
+    await this.#refer();
+    const due = this.#removed.upTo(stability.watermark());
+    if (due.length === 0) return true;
+    const removed = due.slice(0, REMOVED_PER_LOOK);
+    await orphans?.look(removed);
+    this.#removed.forget(removed);
+    return removed.length === due.length;
+  }
+
+  async #refer(): Promise<void> {
+    const { orphans } = this.#options;
+    if (orphans !== undefined) this.#removed.refer(await orphans.referenced());
+  }
+}

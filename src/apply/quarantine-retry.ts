@@ -1,0 +1,99 @@
+/**
+ * What an operator does about quarantined events: applies them again, or gives them up.
+ *
+ * Each is applied in its own transaction, in the order of their versions: events of one transaction share a version, and
+ * only their order tells which of them is the later. Neither moves a mark.
+ */
+import type { ChangeEvent } from '../change/change-event.ts';
+import { hlcMicrosCeil } from '../change/hlc.ts';
+import { compareVersions } from '../change/version.ts';
+import type { ApplyPort, QuarantineEntry } from './apply-port.ts';
+import type { BatchPlanner } from './batch-planner.ts';
+import type { LaneMarks } from './lane-marks.ts';
+import type { SourceTransaction } from './net-change.ts';
+import type { ParkedKeys } from './parked-keys.ts';
+import type { QuarantinedKeys } from './quarantined-keys.ts';
+import { rollback } from './roll-back.ts';
+import type { WriterMaker } from './writer-maker.ts';
+
+export type QuarantineRetryOptions = {
+  readonly region: string;
+  readonly port: ApplyPort;
+  readonly planner: BatchPlanner;
+  readonly writers: WriterMaker;
+  readonly marks: LaneMarks;
+  readonly parked: ParkedKeys;
+  readonly quarantined: QuarantinedKeys;
+};
+
+/** `error` is null where the event is applied now. */
+export type RetryOutcome = { readonly event_id: string; readonly error: unknown };
+
+export class QuarantineRetry {
+  readonly #options: QuarantineRetryOptions;
+
+  constructor(options: QuarantineRetryOptions) {
+    this.#options = options;
+  }
+
+  /** Ids that are not there are absent from the outcomes. */
+  async run(eventIds: readonly string[]): Promise<RetryOutcome[]> {
+    const { port } = this.#options;
+    const outcomes: RetryOutcome[] = [];
+    port.forgetShapes();
+    const entries = await port.quarantined(eventIds);
+    const waiting = entries.map((entry) => ({ entry, event: JSON.parse(entry.event) as ChangeEvent }));
+    waiting.sort((a, b) => compareVersions(a.entry, b.entry) || a.event.transaction.index - b.event.transaction.index);
+    for (const { entry, event } of waiting) {
+      try {
+        await this.#retry(entry, event);
+        outcomes.push({ event_id: entry.event_id, error: null });
+      } catch (error) {
+        outcomes.push({ event_id: entry.event_id, error });
+      }
+    }
+    return outcomes;
+  }
+
+  async discard(eventIds: readonly string[]): Promise<void> {
+    const { region, port, quarantined } = this.#options;
+    const transaction = await port.begin(region, 1n);
+    try {
+      await transaction.removeQuarantine(eventIds);
+      await transaction.commit();
+    } catch (error) {
+      await rollback(transaction);
+      throw error;
+    }
+    quarantined.changed();
+  }
+
+  async #retry(entry: QuarantineEntry, event: ChangeEvent): Promise<void> {
+    const { port, planner, writers, marks, parked, quarantined } = this.#options;
+    const { seen } = event.transaction;
+    const source: SourceTransaction = {
+      position: entry.position,
+      hlc: entry.hlc,
+      seen,
+      xid: event.transaction.id,
+      committed_at: event.committed_at,
+      events: [event],
+    };
+    const transaction = await port.begin(entry.origin, hlcMicrosCeil(entry.hlc));
+    try {
+      const { steps } = await planner.plan(transaction, [source], new Map(), true);
+      const view = { seen, applied: marks.seen, isEcho: false, exact: true };
+      const writer = writers.make(transaction, entry.origin, view);
+      await writer.write(steps);
+      await writer.record(() => new Set());
+      await transaction.removeQuarantine([entry.event_id]);
+      await transaction.commit();
+      parked.changed(writer.parking.changes);
+      parked.touched(event.schema_name, event.table_name);
+    } catch (error) {
+      await rollback(transaction);
+      throw error;
+    }
+    quarantined.changed();
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * Merge rules in this region: what operators do with them, what its keeper does about them, and who runs their functions
+ * for the lane.
+ */
+import type { LaneOptions } from '../apply/lane.ts';
+import { readOwnHistory } from '../clock/sql-own-history.ts';
+import { readKnownMerges } from '../merge/lane-merges.ts';
+import type { FunctionCheck } from '../merge/merge-definition.ts';
+import { MergeKeeper } from '../merge/merge-keeper.ts';
+import { MergeRegistry } from '../merge/merge-registry.ts';
+import type { Config } from '../platform/config.ts';
+import type { Logger } from '../platform/logger.ts';
+import type { Queryable } from '../platform/standing-connection.ts';
+import { MergeSandbox } from '../resolve/merge-sandbox.ts';
+
+export type RegionMergesOptions = {
+  readonly config: Pick<Config, 'region' | 'peers' | 'tables'>;
+  readonly logger: Logger;
+  readonly database: Queryable;
+  /** Whether what is written now reaches the others. */
+  readonly isCaptured: () => boolean;
+  /** Whether the histories hold whatever may be concurrent with an event to come. */
+  readonly isReady: () => boolean;
+};
+
+export class RegionMerges implements AsyncDisposable {
+  readonly registry: MergeRegistry;
+  readonly keeper: MergeKeeper;
+  /** What the lane goes by. */
+  readonly ofLane: NonNullable<LaneOptions['merges']>;
+  /** Its thread starts with the first call. */
+  readonly #sandbox = new MergeSandbox();
+
+  constructor({ config, logger, database, isCaptured, isReady }: RegionMergesOptions) {
+    const { region, peers, tables } = config;
+    const common = { region, database, check: checkFunction, isCaptured };
+    this.keeper = new MergeKeeper({
+      ...common,
+      members: [region, ...peers.map((peer) => peer.region)],
+      ownEpoch: async () => (await readOwnHistory(database))?.epoch ?? null,
+      isReady,
+      logger,
+    });
+    this.registry = new MergeRegistry({ ...common, tables, onChange: () => this.keeper.wake() });
+    this.ofLane = {
+      registry: async () => await readKnownMerges({ region, database, sandbox: this.#sandbox }),
+      functions: async (requests) => await this.#sandbox.merge(requests),
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#sandbox[Symbol.asyncDispose]();
+  }
+}
+
+/** In a sandbox of its own: an agent whose tables merge by no function keeps no thread for one. */
+const checkFunction: FunctionCheck = async (version) => {
+  await using sandbox = new MergeSandbox();
+  await sandbox.check(version);
+};
