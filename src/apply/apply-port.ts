@@ -69,6 +69,8 @@ export type Tuple = {
   readonly foreign: boolean;
   /** Whether this very transaction wrote it. */
   readonly own: boolean;
+  /** Set where it is from after the stream began, and PostgreSQL no longer knows when it was written. */
+  readonly forgotten?: true;
   readonly image: Image;
 };
 
@@ -248,6 +250,8 @@ export interface ApplyTransaction {
   exactVersions(shape: TableShape, wanted: readonly { key: RowKey; xid: number }[]): Promise<Map<RowKey, ExactVersion>>;
   /** The highest tombstone that covers each key: its own or the table's. */
   tombstones(shape: TableShape, keys: readonly RowKey[]): Promise<Map<RowKey, Tombstone>>;
+  /** Whether any row of the table is one whose time is forgotten. */
+  hasForgotten(shape: TableShape): Promise<boolean>;
   /** Replaces a tuple that `inspect` locked. */
   overwrite(shape: TableShape, row: UpsertRow): Promise<void>;
   /** Inserts where `inspect` found nothing; false when the foreground was quicker. */
@@ -325,6 +329,11 @@ export interface ApplyPort {
   loadMarks(): Promise<Mark[]>;
   /** What the database's clock shows now, Unix µs: the one that stamps local commits. */
   clockMicros(): Promise<bigint>;
+  /**
+   * About when the last transaction committed of which PostgreSQL has forgotten the time, Unix µs; null while all that was
+   * committed since the stream began is known.
+   */
+  forgottenTo(): Promise<bigint | null>;
   /** Rows that merge and are to be looked at again, as far as the own stream has come back up to that position. */
   mergesToVisit(echoedLsn: bigint, limit: number): Promise<MergeKey[]>;
   /** Rows that merge and have events stamped at or below it. */

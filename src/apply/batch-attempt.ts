@@ -17,6 +17,7 @@ import type { BatchPlanner } from './batch-planner.ts';
 import type { BatchWriter } from './batch-writer.ts';
 import { EchoWriter } from './echo-writer.ts';
 import { writeOneByOne } from './event-failure.ts';
+import { ForgottenTimes } from './forgotten-times.ts';
 import { hlcOf, type LaneItem } from './lane-item.ts';
 import type { LaneMarks } from './lane-marks.ts';
 import type { SourceTransaction, Step } from './net-change.ts';
@@ -71,9 +72,11 @@ type Batch = {
 
 export class BatchAttempt {
   readonly #options: BatchAttemptOptions;
+  readonly #forgotten: ForgottenTimes;
 
   constructor(options: BatchAttemptOptions) {
     this.#options = options;
+    this.#forgotten = new ForgottenTimes(options.port, options.region);
   }
 
   /**
@@ -157,8 +160,10 @@ export class BatchAttempt {
     const planned = await planner.plan(transaction, sources, poisoned, exact);
     quarantine.push(...planned.quarantine);
     for (const shape of shapesOf(planned.steps)) written.add(shape);
+    const checked = await this.#forgotten.check(transaction, batch, sources, planned.steps);
     if (exact) await writeOneByOne(rows, planned.steps);
     else await rows.write(planned.steps);
+    await this.#forgotten.confirm(checked, batch.origin);
     // What is set aside here counts in the other regions, so it does in conflicts.
     const all = poisoned.size === 0 ? planned.steps : await planner.replan(transaction, sources);
     passed.take(batch.passing, all, keepsImages);

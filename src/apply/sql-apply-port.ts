@@ -67,6 +67,11 @@ const DEADLOCK_LOOK_MS = 10;
 /** Emptying a large table is one statement. */
 const STATEMENT_TIMEOUT_MS = 600_000;
 
+/** Ids below are no transactions; the control file of a young server has 0. */
+const FIRST_XID = 3;
+/** The server knows better than its control file does until the next checkpoint. */
+const FORGOTTEN_UNTIL_NOW = 1n << 62n;
+
 export class SqlApplyPort implements ApplyPort, AsyncDisposable {
   readonly #client: PostgresClient;
   readonly #origins: SqlOrigins;
@@ -188,6 +193,14 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
   async clockMicros(): Promise<bigint> {
     const { rows } = await this.#client.query(sql.CLOCK, [], { prepare: true });
     return BigInt(rows[0]?.micros ?? '');
+  }
+
+  async forgottenTo(): Promise<bigint | null> {
+    const { rows } = await this.#client.query(sql.FORGOTTEN_TO, [], { prepare: true });
+    const oldest = Number(rows[0]?.oldest ?? '0');
+    const began = this.#began();
+    if (oldest < FIRST_XID || (began?.seesAllBelow(fullXidNear(this.#state.newestXid, oldest)) ?? false)) return null;
+    return rows[0]?.micros == null ? FORGOTTEN_UNTIL_NOW : BigInt(rows[0].micros);
   }
 
   async mergesToVisit(echoed: bigint, limit: number): Promise<MergeKey[]> {

@@ -99,6 +99,10 @@ export class SqlApplyTransaction implements ApplyTransaction {
     return await this.#rows.removeAll(shape, hlc, guard);
   }
 
+  async hasForgotten(shape: TableShape): Promise<boolean> {
+    return await this.#rows.hasForgotten(shape);
+  }
+
   async inspect(shape: TableShape, rows: readonly { key: RowKey; pk: Image }[]): Promise<Map<RowKey, Tuple>> {
     return await this.#rows.inspect(shape, rows);
   }

@@ -43,6 +43,18 @@ on conflict (rel, key) do update
 set hlc = excluded.hlc, origin = excluded.origin, position = excluded.position, event_id = excluded.event_id
 where (excluded.hlc, excluded.origin) > (d.hlc, d.origin)`;
 
+/**
+ * Aborted transactions have no commit timestamp, so the first of some that has one tells the time. Ids below 3 are no
+ * transactions: to ask for their time is an error.
+ */
+export const FORGOTTEN_TO = `
+select c.oldest, (extract(epoch from (
+    select known.time from generate_series(0, 99) as i,
+      lateral (select (c.oldest + i) & 4294967295 as xid) as next,
+      lateral (select case when next.xid >= 3 then pg_xact_commit_timestamp(next.xid::text::xid) end as time) as known
+     where c.oldest >= 3 and known.time is not null order by i limit 1)) * 1000000)::bigint as micros
+from (select oldest_commit_ts_xid::text::bigint as oldest from pg_control_checkpoint()) as c`;
+
 export const PUT_LOOKS = `
 with h as materialized (select syncline.next_horizon() as horizon)
 insert into syncline.look_again (schema_name, table_name, rel, key, pk, restores, hlc, origin, horizon)

@@ -131,6 +131,7 @@ export class SqlRows {
           stampMicros: typeof stamp === 'string' ? BigInt(stamp) : null,
           // A commit timestamp and an origin come with the commit only.
           ...(own === 't' ? ownTuple(this.#batch.origin) : this.#writerOf(Number(xmin), origin ?? null)),
+          ...(own !== 't' && origin === null && !this.#isFromBefore(Number(xmin)) ? { forgotten: true } : {}),
           own: own === 't',
           image: toImage(shape.columns, values),
         };
@@ -177,6 +178,13 @@ export class SqlRows {
     return answer.rows.map(([isValid]) => isValid === 't');
   }
 
+  async hasForgotten(table: TableShape): Promise<boolean> {
+    const shape = sqlShape(table);
+    const sql = statements.hasForgottenSql(shape);
+    const { rows } = await this.#verify(shape, this.#pipeline.runOnce(sql, [this.#batch.began?.text ?? null]));
+    return rows[0]?.[0] === 't';
+  }
+
   async overwrite(table: TableShape, row: UpsertRow): Promise<void> {
     const shape = sqlShape(table);
     const names = writtenColumns(shape, row.image);
@@ -205,9 +213,13 @@ export class SqlRows {
   /** A local tuple from before the stream began is one that tells no stamp, whoever wrote it. */
   #writerOf(xid: number, origin: string | null): Pick<Tuple, 'writer' | 'local' | 'foreign'> & { stampMicros?: null } {
     const writer = this.#origins.writerOf(origin);
-    const { began, fullXid } = this.#batch;
-    if (!writer.local || began === null || !began.sees(fullXid(xid))) return writer;
+    if (!writer.local || !this.#isFromBefore(xid)) return writer;
     return { ...writer, foreign: false, stampMicros: null };
+  }
+
+  #isFromBefore(xid: number): boolean {
+    const { began, fullXid } = this.#batch;
+    return began?.sees(fullXid(xid)) ?? false;
   }
 
   /** Asks, behind the first statement on a table, whether its definition is still the one that was read. */

@@ -79,6 +79,12 @@ from only "public"."accounts" as t
 where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false) or coalesce(pg_visible_in_snapshot(
     (n.newest - ((n.newest - t.xmin::text::bigint) & 4294967295))::text::xid8, $2::pg_snapshot), false);
 
+-- "public"."accounts": has forgotten
+select exists (select from only "public"."accounts" as t
+  cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as n
+where (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" is null and not t.xmin = pg_current_xact_id()::xid and not coalesce(pg_visible_in_snapshot(
+    (n.newest - ((n.newest - t.xmin::text::bigint) & 4294967295))::text::xid8, $1::pg_snapshot), false));
+
 -- "public"."accounts": inspect
 select i.n, t.xmin, case when (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" between '1970-01-01' and '9999-01-01'
     then (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint end, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
@@ -181,6 +187,12 @@ from only "public"."Order ""lines""'s" as t
   cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as n
 where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false) or coalesce(pg_visible_in_snapshot(
     (n.newest - ((n.newest - t.xmin::text::bigint) & 4294967295))::text::xid8, $2::pg_snapshot), false);
+
+-- "public"."Order ""lines""'s": has forgotten
+select exists (select from only "public"."Order ""lines""'s" as t
+  cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as n
+where (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" is null and not t.xmin = pg_current_xact_id()::xid and not coalesce(pg_visible_in_snapshot(
+    (n.newest - ((n.newest - t.xmin::text::bigint) & 4294967295))::text::xid8, $1::pg_snapshot), false));
 
 -- "public"."Order ""lines""'s": inspect
 select i.n, t.xmin, case when (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" between '1970-01-01' and '9999-01-01'
@@ -285,6 +297,12 @@ from "public"."events" as t
 where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false) or coalesce(pg_visible_in_snapshot(
     (n.newest - ((n.newest - t.xmin::text::bigint) & 4294967295))::text::xid8, $2::pg_snapshot), false);
 
+-- "public"."events": has forgotten
+select exists (select from "public"."events" as t
+  cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as n
+where (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" is null and not t.xmin = pg_current_xact_id()::xid and not coalesce(pg_visible_in_snapshot(
+    (n.newest - ((n.newest - t.xmin::text::bigint) & 4294967295))::text::xid8, $1::pg_snapshot), false));
+
 -- "public"."events": inspect
 select i.n, t.xmin, case when (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" between '1970-01-01' and '9999-01-01'
     then (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint end, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
@@ -387,6 +405,12 @@ from only "public"."pairs" as t
   cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as n
 where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false) or coalesce(pg_visible_in_snapshot(
     (n.newest - ((n.newest - t.xmin::text::bigint) & 4294967295))::text::xid8, $2::pg_snapshot), false);
+
+-- "public"."pairs": has forgotten
+select exists (select from only "public"."pairs" as t
+  cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as n
+where (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" is null and not t.xmin = pg_current_xact_id()::xid and not coalesce(pg_visible_in_snapshot(
+    (n.newest - ((n.newest - t.xmin::text::bigint) & 4294967295))::text::xid8, $1::pg_snapshot), false));
 
 -- "public"."pairs": inspect
 select i.n, t.xmin, case when (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" between '1970-01-01' and '9999-01-01'
@@ -492,6 +516,12 @@ from only "public"."counted" as t
 where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false) or coalesce(pg_visible_in_snapshot(
     (n.newest - ((n.newest - t.xmin::text::bigint) & 4294967295))::text::xid8, $2::pg_snapshot), false);
 
+-- "public"."counted": has forgotten
+select exists (select from only "public"."counted" as t
+  cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as n
+where (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" is null and not t.xmin = pg_current_xact_id()::xid and not coalesce(pg_visible_in_snapshot(
+    (n.newest - ((n.newest - t.xmin::text::bigint) & 4294967295))::text::xid8, $1::pg_snapshot), false));
+
 -- "public"."counted": inspect
 select i.n, t.xmin, case when (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" between '1970-01-01' and '9999-01-01'
     then (extract(epoch from (pg_xact_commit_timestamp_origin(t.xmin))."timestamp") * 1000000)::bigint end, (pg_xact_commit_timestamp_origin(t.xmin)).roident, t.xmin = pg_current_xact_id()::xid,
@@ -595,6 +625,12 @@ from only "public"."members" as t
   cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as n
 where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false) or coalesce(pg_visible_in_snapshot(
     (n.newest - ((n.newest - t.xmin::text::bigint) & 4294967295))::text::xid8, $2::pg_snapshot), false);
+
+-- "public"."members": has forgotten
+select exists (select from only "public"."members" as t
+  cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as n
+where (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" is null and not t.xmin = pg_current_xact_id()::xid and not coalesce(pg_visible_in_snapshot(
+    (n.newest - ((n.newest - t.xmin::text::bigint) & 4294967295))::text::xid8, $1::pg_snapshot), false));
 
 -- "public"."members": inspect
 select i.n, t.xmin, case when (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" between '1970-01-01' and '9999-01-01'
@@ -701,6 +737,12 @@ from only "public"."numbers" as t
   cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as n
 where not coalesce((pg_xact_commit_timestamp_origin(t.xmin)).roident = 0 and (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" > $1::timestamptz, false) or coalesce(pg_visible_in_snapshot(
     (n.newest - ((n.newest - t.xmin::text::bigint) & 4294967295))::text::xid8, $2::pg_snapshot), false);
+
+-- "public"."numbers": has forgotten
+select exists (select from only "public"."numbers" as t
+  cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as n
+where (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" is null and not t.xmin = pg_current_xact_id()::xid and not coalesce(pg_visible_in_snapshot(
+    (n.newest - ((n.newest - t.xmin::text::bigint) & 4294967295))::text::xid8, $1::pg_snapshot), false));
 
 -- "public"."numbers": inspect
 select i.n, t.xmin, case when (pg_xact_commit_timestamp_origin(t.xmin))."timestamp" between '1970-01-01' and '9999-01-01'

@@ -110,6 +110,7 @@ function statementsOf(shape: SqlTableShape): string {
     remove: statements.removeSql(shape),
     'remove all': statements.removeAllSql(shape),
     remaining: statements.remainingSql(shape),
+    'has forgotten': statements.hasForgottenSql(shape),
     inspect: statements.inspectSql(shape),
     overwrite: statements.overwriteSql(shape, shape.columns),
     insert: statements.insertSql(shape, shape.columns),

@@ -121,6 +121,13 @@ from ${target(shape)} as t
 where not coalesce(${WRITER} = 0 and ${STAMP} > $1::timestamptz, false) or ${IS_FROM_BEFORE}`;
 }
 
+/** $1 the snapshot in which the region's stream began (or null). Whether a row is from after it, and has no time any more. */
+export function hasForgottenSql(shape: SqlTableShape): string {
+  return `select exists (select from ${target(shape)} as t
+  cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as n
+where ${STAMP} is null and not ${IS_OWN} and not ${IS_FROM_BEFORE.replaceAll('$2', '$1')})`;
+}
+
 /** The key columns. Returns place, xmin, stamp in µs, origin, whether it is this transaction's, then all columns. */
 export function inspectSql(shape: SqlTableShape): string {
   const keys = source(shape, shape.key, 1);

@@ -29,6 +29,11 @@ export class Snapshot {
     return [...this.#inProgress];
   }
 
+  /** Whether it sees every transaction below that one. */
+  seesAllBelow(xid: bigint): boolean {
+    return xid <= this.#xmin;
+  }
+
   sees(xid: bigint): boolean {
     return xid < this.#xmin || (xid < this.#xmax && !this.#inProgress.has(xid));
   }

@@ -611,6 +611,13 @@ export const ERRORS = {
     remedy:
       'Make room: the link is tried again every few seconds and goes on by itself; nothing is left out meanwhile. The events wait in the log.',
   },
+  'SYN-A011': {
+    class: 'operator',
+    cause:
+      'A region that was away for long brings an event that may be older than a row here, and PostgreSQL has forgotten when that row was written: all databases of the server were frozen meanwhile.',
+    remedy:
+      'The link waits and loses nothing. Write the row that the message names once more here, with the values that it should have (`UPDATE … SET column = column` keeps those that it has): that write is the newest, wins everywhere, and the link goes on within seconds. Keep absences shorter than vacuum_freeze_min_age transactions (50 million) of any one server.',
+  },
   'SYN-A020': {
     class: 'operator',
     cause: 'No row is parked under that id, or not as it was any more.',

@@ -85,6 +85,11 @@ export class ModelApplyPort implements ApplyPort {
     return due.slice(0, limit);
   }
 
+  /** The model keeps every time. */
+  async forgottenTo(): Promise<null> {
+    return null;
+  }
+
   async parkedKeys(): Promise<ParkedKey[]> {
     await this.#step('parked keys');
     return [...this.#store.parked.values()].map(({ schema, table, key }) => ({ schema, table, key }));

@@ -311,6 +311,10 @@ export class ModelApplyTransaction implements ApplyTransaction {
     write(this.#store.merges, rowName(shape, row.key), row, this.model);
   }
 
+  async hasForgotten(): Promise<boolean> {
+    return false;
+  }
+
   async putLooks(looks: readonly LookAgain[]): Promise<void> {
     await this.#statement('looks', async () => {
       const waitsFor = [...this.#database.open].filter((transaction) => transaction !== this.model);

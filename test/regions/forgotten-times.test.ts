@@ -1,0 +1,78 @@
+/**
+ * Rows whose commit timestamps PostgreSQL has forgotten, as it does once every database is frozen beyond them: whoever is
+ * away for that long comes back with events that can be older than such a row.
+ */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { linkFrom, setLink } from '../support/agent-client.ts';
+import { Cluster, type ClusterRegion } from '../support/cluster.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+let cluster: Cluster;
+before(async () => {
+  cluster = await Cluster.start({
+    regions: ['eu', 'us'],
+    schema: 'create table t (id int primary key, v text not null)',
+  });
+});
+after(async () => await cluster?.[Symbol.asyncDispose]());
+
+test('an event that may be older than a row of which the time is forgotten waits, and is told of', async () => {
+  const [eu, us] = [cluster.region('eu'), cluster.region('us')];
+  await eu.sql(`insert into t values (1, 'first'), (2, 'first')`);
+  await cluster.settle();
+  await apart(eu, us, `update t set v = 'older' where id = 1`, `update t set v = 'newer' where id = 1`);
+  await waitFor(async () => (await linkFrom('us', eu)).reason?.code === 'SYN-A011', { what: 'the link to say so' });
+  assert.equal(await eu.one('select v from t where id = 1'), 'newer');
+  await waitFor(async () => (await us.one('select v from t where id = 1')) === 'newer', { what: 'us to have it' });
+
+  // Its remedy.
+  await eu.sql('update t set v = v where id = 1');
+  await cluster.settle();
+  assert.equal((await linkFrom('us', eu)).reason, null);
+  assert.deepEqual(await cluster.equal('select * from t order by id'), [
+    ['1', 'newer'],
+    ['2', 'first'],
+  ]);
+});
+
+test('so does a TRUNCATE, which would take rows that came after it', async () => {
+  const [eu, us] = [cluster.region('eu'), cluster.region('us')];
+  await apart(eu, us, 'truncate t', `insert into t values (3, 'newer')`);
+  await waitFor(async () => (await linkFrom('us', eu)).reason?.code === 'SYN-A011', { what: 'the link to say so' });
+  assert.equal(await eu.one('select v from t where id = 3'), 'newer');
+
+  await eu.sql('update t set v = v where id = 3');
+  await eu.sql('delete from t where id <> 3');
+  await cluster.settle();
+  assert.deepEqual(await cluster.equal('select * from t order by id'), [['3', 'newer']]);
+});
+
+/** Writes in the second region, then in the first, which forgets all times before the two hear of each other. */
+async function apart(eu: ClusterRegion, us: ClusterRegion, older: string, newer: string): Promise<void> {
+  await setLink('us', eu, 'paused');
+  await us.sql(older);
+  await setLink('eu', us, 'paused');
+  await eu.sql(newer);
+  // The slot holds it back until the stream has gone on.
+  await waitFor(
+    async () => {
+      await freezeEverything(eu);
+      return (await eu.one('select count(pg_xact_commit_timestamp(xmin)) from t')) === '0';
+    },
+    { what: 'the times of all rows to be forgotten' },
+  );
+  await setLink('us', eu, 'active');
+  await setLink('eu', us, 'active');
+}
+
+/** As autovacuum does at the latest after 200 million transactions. */
+async function freezeEverything(region: ClusterRegion): Promise<void> {
+  await region.sql('alter database template0 allow_connections true');
+  for (const [name] of await region.sql('select datname from pg_database')) {
+    const client = await region.session(region.server.url(name ?? ''));
+    await client.query('vacuum (freeze)');
+    await client.end();
+  }
+  await region.sql('checkpoint');
+}
