@@ -14,9 +14,8 @@ import { checkPrerequisites, findProblems } from '../../src/monitor/prerequisite
 import { type Config, parseConfig } from '../../src/platform/config.ts';
 import { connect } from '../../src/platform/postgres.ts';
 import { run } from '../support/command.ts';
-import { Clinic, type Patient } from '../support/doctor-clinic.ts';
+import { type Clinic, OpenClinic, type Patient } from '../support/doctor-clinic.ts';
 import { type Fault, faultsIn, T, withFault } from '../support/doctor-faults.ts';
-import { PostgresServer } from '../support/postgres-server.ts';
 
 /** What needs nothing, and so nothing is printed that could be run. */
 const NOTICES: readonly Fault[] = [
@@ -56,17 +55,14 @@ const NOTICES: readonly Fault[] = [
   { name: 'another publication', code: 'SYN-P034', owner: [T, 'create publication cdc_$me for table public.t'] },
 ];
 
-let server: PostgresServer;
+let open: OpenClinic;
 let clinic: Clinic;
 
 before(async () => {
-  server = await PostgresServer.start({ version: 18, settings: { fsync: 'off', max_prepared_transactions: '5' } });
-  clinic = await Clinic.open(server);
+  open = await OpenClinic.start({ max_prepared_transactions: '5' });
+  ({ clinic } = open);
 });
-after(async () => {
-  await clinic[Symbol.asyncDispose]();
-  await server[Symbol.asyncDispose]();
-});
+after(async () => await open[Symbol.asyncDispose]());
 
 describe('a healthy database', () => {
   test('has no faults, and the agent may start', async () => {

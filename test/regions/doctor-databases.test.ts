@@ -5,9 +5,8 @@ import { after, before, describe, test } from 'node:test';
 import type { Finding } from '../../src/monitor/finding.ts';
 import { findProblems } from '../../src/monitor/prerequisites.ts';
 import { connect } from '../../src/platform/postgres.ts';
-import { Clinic, type Patient } from '../support/doctor-clinic.ts';
+import { type Clinic, OpenClinic, type Patient } from '../support/doctor-clinic.ts';
 import { type Fault, faultsIn, T, testMending } from '../support/doctor-faults.ts';
-import { PostgresServer } from '../support/postgres-server.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const FAULTS: readonly Fault[] = [
@@ -136,17 +135,14 @@ const FAULTS: readonly Fault[] = [
   },
 ];
 
-let server: PostgresServer;
+let open: OpenClinic;
 let clinic: Clinic;
 
 before(async () => {
-  server = await PostgresServer.start({ version: 18, settings: { fsync: 'off', max_prepared_transactions: '5' } });
-  clinic = await Clinic.open(server);
+  open = await OpenClinic.start({ max_prepared_transactions: '5' });
+  ({ clinic } = open);
 });
-after(async () => {
-  await clinic[Symbol.asyncDispose]();
-  await server[Symbol.asyncDispose]();
-});
+after(async () => await open[Symbol.asyncDispose]());
 
 describe('what is printed mends', () => {
   testMending(FAULTS, () => clinic);

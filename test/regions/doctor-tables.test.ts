@@ -2,9 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { Clinic } from '../support/doctor-clinic.ts';
+import { type Clinic, OpenClinic } from '../support/doctor-clinic.ts';
 import { type Fault, faultsIn, T, testMending } from '../support/doctor-faults.ts';
-import { PostgresServer } from '../support/postgres-server.ts';
 
 const FAULTS: readonly Fault[] = [
   { name: 'a table without a key', code: 'SYN-P012', owner: ['create table public.t (id int, v text)'] },
@@ -230,17 +229,14 @@ const FAULTS: readonly Fault[] = [
   },
 ];
 
-let server: PostgresServer;
+let open: OpenClinic;
 let clinic: Clinic;
 
 before(async () => {
-  server = await PostgresServer.start({ version: 18, settings: { fsync: 'off', max_prepared_transactions: '5' } });
-  clinic = await Clinic.open(server);
+  open = await OpenClinic.start({ max_prepared_transactions: '5' });
+  ({ clinic } = open);
 });
-after(async () => {
-  await clinic[Symbol.asyncDispose]();
-  await server[Symbol.asyncDispose]();
-});
+after(async () => await open[Symbol.asyncDispose]());
 
 describe('what is printed mends', () => {
   testMending(FAULTS, () => clinic);
