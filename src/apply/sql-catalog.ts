@@ -13,7 +13,7 @@ import { type KeyBaseType, keyNature } from '../change/key-nature.ts';
 import { fail } from '../platform/errors.ts';
 import { type PostgresClient, quoteIdent } from '../platform/postgres.ts';
 import { type CatalogClaim, CLAIMING_INDEXES_SQL, CLAIMS_SQL, toClaim } from './sql-claims.ts';
-import type { SqlClaim, SqlColumn, SqlGenerated, SqlKeyColumn, SqlTableShape } from './sql-table-shape.ts';
+import type { SqlKeyColumn, SqlTableShape } from './sql-table-shape.ts';
 
 type CatalogColumn = {
   readonly name: string;
