@@ -1,7 +1,7 @@
 // Merge rules: what is registered and how far it is, and what operators want. Any region's agent takes it for all.
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import type { Static } from 'typebox';
+import type { Static, TSchema } from 'typebox';
 import type { RolloutStep } from '../merge/merge-registry.ts';
 import { fail } from '../platform/errors.ts';
 import { described } from './described.ts';
@@ -22,6 +22,12 @@ type Params = Static<typeof VersionParams>;
 export function addMergeRoutes(app: FastifyInstance, { config, database, agent }: ApiContext): void {
   const here = { region: config.region, members: [config.region, ...config.peers.map(({ region }) => region)] };
   const operator = { role: 'operator' } as const;
+  /** What an operator wants of one version. */
+  const wish = (says: string, body: TSchema) => ({
+    config: operator,
+    preValidation: withoutBody,
+    schema: described(says, { params: VersionParams, body, answer: MergeVersion }),
+  });
 
   app.get<{ Querystring: MergeQuery }>(
     '/merge-functions',
@@ -59,15 +65,7 @@ export function addMergeRoutes(app: FastifyInstance, { config, database, agent }
 
   app.post<{ Params: Params; Body: RolloutRequest }>(
     '/merge-functions/:version_id/promote',
-    {
-      config: operator,
-      preValidation: withoutBody,
-      schema: described('Want a version in all regions, for all rows or as a rollout', {
-        params: VersionParams,
-        body: RolloutRequest,
-        answer: MergeVersion,
-      }),
-    },
+    wish('Want a version in all regions, for all rows or as a rollout', RolloutRequest),
     async ({ params: { version_id }, body }) => {
       await agent().merges.promote(version_id, howOf(body));
       return await readMerge(database, here, version_id);
@@ -76,15 +74,7 @@ export function addMergeRoutes(app: FastifyInstance, { config, database, agent }
 
   app.post<{ Params: Params; Body: RollbackRequest }>(
     '/merge-functions/:version_id/rollback',
-    {
-      config: operator,
-      preValidation: withoutBody,
-      schema: described('Go back to what was in effect before a version', {
-        params: VersionParams,
-        body: RollbackRequest,
-        answer: MergeVersion,
-      }),
-    },
+    wish('Go back to what was in effect before a version', RollbackRequest),
     async ({ params: { version_id }, body }) => {
       await agent().merges.rollback(version_id, body.to);
       return await readMerge(database, here, version_id);

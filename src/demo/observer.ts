@@ -57,7 +57,7 @@ export class Observer {
     return { elapsedS: (now - this.#startedMs) / 1_000, regions, links };
   }
 
-  /** What each link told last, also of agents that are gone by now. */
+  /** What each link told last; of an agent that is away, what it told before it went. */
   get links(): readonly LinkState[] {
     return [...this.#links.values()];
   }

@@ -11,7 +11,10 @@ import type { MergeDefinition } from './merge-definition.ts';
 import { readDefinitions, readRegistry } from './registry-store.ts';
 import { tableText } from './rollout.ts';
 
-/** A type of PostgreSQL itself, without a modifier: any other is told with its schema. */
+/**
+ * A type of PostgreSQL itself, without a modifier. Any other comes with its schema, or with its modifier in brackets, and may
+ * hold a value to more than its text tells: there the database is asked.
+ */
 const PLAIN_TYPE = /^[a-z0-9 ]+(\[\])?$/;
 
 export type LaneMergesOptions = {

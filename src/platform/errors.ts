@@ -620,7 +620,7 @@ export const ERRORS = {
   },
   'SYN-A020': {
     class: 'operator',
-    cause: 'No row is parked under that id, or not as it was any more.',
+    cause: 'No row is parked under that id, or another version of the row is.',
     remedy: 'Look at `syncline quarantine list`: the row may have come back by itself, or was written anew.',
   },
   'SYN-A021': {

@@ -1,7 +1,7 @@
 // The links that end in this region, kept in its database: policy, paused or active, and how far each
 // is acknowledged. The target owns a link, so no other agent ever writes these rows.
 //
-// For now the links are the full mesh of the configured peers. A link that is new is created active;
+// The links are the full mesh of the configured peers. A link that is new is created active;
 // one that is known keeps what an operator set, so a paused link stays paused through restarts. The
 // link of a peer that left the configuration is decommissioned, and comes back to life with the peer.
 //

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { KafkaLink } from '../../src/log/kafka-link.ts';
 import { KafkaLog } from '../../src/log/kafka-log.ts';
 import { KafkaProducer } from '../../src/log/kafka-producer.ts';
@@ -12,9 +12,9 @@ import { encodeRecord } from '../../src/log/kafka-record.ts';
 import { type KafkaLogSettings, kafkaAccess, topicNames } from '../../src/log/kafka-settings.ts';
 import { KafkaTopic } from '../../src/log/kafka-topic.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
-import { type KafkaBroker, startKafka } from '../../src/platform/embedded-kafka.ts';
 import { SynclineError } from '../../src/platform/errors.ts';
-import { adminOf, kafkaSettings, setTopic } from '../support/kafka-streams.ts';
+import { adminOf, setTopic } from '../support/kafka-streams.ts';
+import { KafkaSuite } from '../support/kafka-suite.ts';
 import { change, heartbeat, runStart, transaction } from '../support/stream-records.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -22,17 +22,10 @@ const ALL = { records_max: 1_000_000, bytes_max: 1_000_000_000 };
 const LONG_MS = 30_000;
 
 describe('a stream in Kafka', () => {
-  let broker: KafkaBroker;
-  before(async () => {
-    broker = await startKafka();
-  });
-  after(async () => await broker?.[Symbol.asyncDispose]());
-
-  const settings = (changes: Partial<KafkaLogSettings> = {}): KafkaLogSettings =>
-    kafkaSettings(broker.brokers, changes);
+  const kafka = new KafkaSuite();
 
   test('stops its readers and its writer where its topic was made anew', async () => {
-    const shared = settings();
+    const shared = kafka.settings();
     await using log = await KafkaLog.open(shared);
     await using writer = await log.writer('eu');
     const last = await writer.append([runStart(1), ...transaction(1, 1, 5)]);
@@ -41,7 +34,7 @@ describe('a stream in Kafka', () => {
     const waiting = reader.waitFor(last + 1, LONG_MS);
 
     const { data } = topicNames(shared.topic_prefix, 'eu');
-    await using admin = adminOf(broker);
+    await using admin = adminOf(kafka.broker);
     await admin.client.deleteTopics({ topics: [data] });
     await waitFor(async () => !(await admin.client.listTopics()).includes(data), { what: 'the topic to be gone' });
     await admin.client.createTopics({ topics: [data], partitions: 1, replicas: 1 });
@@ -57,7 +50,7 @@ describe('a stream in Kafka', () => {
   });
 
   test('tells a reader of what retention took, whether it reads on or begins', async () => {
-    const shared = settings();
+    const shared = kafka.settings();
     await using log = await KafkaLog.open(shared);
     await using writer = await log.writer('eu');
     await writer.append([runStart(1), ...transaction(1, 1, 5)]);
@@ -75,7 +68,7 @@ describe('a stream in Kafka', () => {
     assert.equal(await log.keptForMs('eu', last + 1), 24 * 3_600_000);
 
     // All of it gone, as after a long absence of its writer.
-    await using admin = adminOf(broker);
+    await using admin = adminOf(kafka.broker);
     const { data } = topicNames(shared.topic_prefix, 'eu');
     await admin.client.deleteRecords({
       topics: [{ name: data, partitions: [{ partition: 0, offset: BigInt(last + 1) }] }],
@@ -85,13 +78,13 @@ describe('a stream in Kafka', () => {
   });
 
   test('is not kept in a topic that would lose its order or its records', async () => {
-    await using admin = adminOf(broker);
+    await using admin = adminOf(kafka.broker);
     const refused = async (
       kind: 'data' | 'control',
       partitions: number,
       configs: Record<string, string>,
     ): Promise<void> => {
-      const shared = settings();
+      const shared = kafka.settings();
       const topic = topicNames(shared.topic_prefix, 'eu')[kind];
       const named = Object.entries(configs).map(([name, value]) => ({ name, value }));
       await admin.client.createTopics({ topics: [topic], partitions, replicas: 1, configs: named });
@@ -105,7 +98,7 @@ describe('a stream in Kafka', () => {
     await refused('control', 1, { 'cleanup.policy': 'delete' });
 
     const warnings: string[] = [];
-    const shared = settings();
+    const shared = kafka.settings();
     const { data } = topicNames(shared.topic_prefix, 'eu');
     const configs = [{ name: 'retention.ms', value: '3600000' }];
     await admin.client.createTopics({ topics: [data], partitions: 1, replicas: 1, configs });
@@ -115,11 +108,11 @@ describe('a stream in Kafka', () => {
   });
 
   test('ends its writer, with what to do, where the topic takes less than it did', async () => {
-    const shared = settings();
+    const shared = kafka.settings();
     await using log = await KafkaLog.open(shared);
     await using writer = await log.writer('eu');
     await writer.append([runStart(1)]);
-    await setTopic(broker, topicNames(shared.topic_prefix, 'eu').data, 'max.message.bytes', '100000');
+    await setTopic(kafka.broker, topicNames(shared.topic_prefix, 'eu').data, 'max.message.bytes', '100000');
     const large = change(1, 1, 0, 0, { note: 'x'.repeat(300_000) });
     await waitFor(
       async () => {
@@ -134,7 +127,7 @@ describe('a stream in Kafka', () => {
   });
 
   test('that lost its end stops whoever had read it, also once others have written there', async () => {
-    const shared = settings();
+    const shared = kafka.settings();
     const { data } = topicNames(shared.topic_prefix, 'eu');
     await using log = await KafkaLog.open(shared);
     await using reader = await log.reader('eu');
@@ -149,10 +142,10 @@ describe('a stream in Kafka', () => {
     assert.equal(await follower.waitFor(3, 50), false);
 
     // What the disk of a leader that was elected uncleanly does not have.
-    await broker.kill();
-    const file = join(broker.directory, 'data', `${data}-0`, '00000000000000000000.log');
+    await kafka.broker.kill();
+    const file = join(kafka.broker.directory, 'data', `${data}-0`, '00000000000000000000.log');
     await truncate(file, (await stat(file)).size - 1);
-    await broker.restart();
+    await kafka.broker.restart();
     const told = async (): Promise<boolean> =>
       await follower.waitFor(3, LONG_MS).then(
         () => false,
@@ -176,13 +169,13 @@ describe('a stream in Kafka', () => {
   test('whose broker was away is asked by several at once over one connection, and none is left behind', async () => {
     const sockets = (): number => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
     const before = sockets();
-    const shared = settings();
+    const shared = kafka.settings();
     const { data } = topicNames(shared.topic_prefix, 'eu');
     {
       await using link = new KafkaLink(await kafkaAccess(shared));
       await link.locate(data);
       const one = sockets();
-      await broker.restart();
+      await kafka.broker.restart();
       await waitFor(() => sockets() < one, { what: 'the connection to be gone' });
       await Promise.all(Array.from({ length: 5 }, async () => await link.locate(data)));
       assert.equal(sockets(), one);
@@ -193,7 +186,7 @@ describe('a stream in Kafka', () => {
   test('whose broker falls silent fails within a time, and goes on once it answers; no connection is left behind', async () => {
     const sockets = (): number => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
     const before = sockets();
-    const shared = settings();
+    const shared = kafka.settings();
     {
       await using log = await KafkaLog.open(shared);
       await using writer = await log.writer('eu');
@@ -201,7 +194,7 @@ describe('a stream in Kafka', () => {
       await using other = await KafkaLog.open(shared);
       await using reader = await other.reader('eu');
       assert.equal(await reader.waitFor(last + 1, 50), false);
-      broker.pause();
+      kafka.broker.pause();
       try {
         const appending = writer.append([heartbeat(1, 1)]);
         const failed = [appending, reader.waitFor(last + 1, 2 * LONG_MS), reader.bounds()].map(
@@ -214,7 +207,7 @@ describe('a stream in Kafka', () => {
         await assert.rejects(reader.read(last + 1, ALL), { code: 'SYN-L060' });
         assert.ok(performance.now() - startedMs < 1_000, 'whoever reads ahead is told at once');
       } finally {
-        broker.resume();
+        kafka.broker.resume();
       }
       await using next = await waitFor(async () => await log.writer('eu'), { what: 'another writer' });
       const end = await next.append([runStart(2)]);

@@ -1,17 +1,17 @@
 // Several writers at one stream in Kafka, and records that are larger than its topic takes.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import type { StoredRecord, StreamReader } from '../../src/log/event-log.ts';
 import { KafkaLink } from '../../src/log/kafka-link.ts';
 import { KafkaLog } from '../../src/log/kafka-log.ts';
 import { KafkaProducer } from '../../src/log/kafka-producer.ts';
 import { encodeRecord } from '../../src/log/kafka-record.ts';
-import { type KafkaLogSettings, kafkaAccess, topicNames } from '../../src/log/kafka-settings.ts';
+import { kafkaAccess, topicNames } from '../../src/log/kafka-settings.ts';
 import { KafkaTopic } from '../../src/log/kafka-topic.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
-import { type KafkaBroker, startKafka } from '../../src/platform/embedded-kafka.ts';
-import { adminOf, kafkaSettings } from '../support/kafka-streams.ts';
+import { adminOf } from '../support/kafka-streams.ts';
+import { KafkaSuite } from '../support/kafka-suite.ts';
 import { change, heartbeat, positionOf, runStart, transaction } from '../support/stream-records.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -19,17 +19,10 @@ const ALL = { records_max: 1_000_000, bytes_max: 1_000_000_000 };
 const STEP = { records_max: 100, bytes_max: 1_000_000 };
 
 describe('a stream in Kafka with several writers', () => {
-  let broker: KafkaBroker;
-  before(async () => {
-    broker = await startKafka();
-  });
-  after(async () => await broker?.[Symbol.asyncDispose]());
-
-  const settings = (changes: Partial<KafkaLogSettings> = {}): KafkaLogSettings =>
-    kafkaSettings(broker.brokers, changes);
+  const kafka = new KafkaSuite();
 
   test('has of a zombie what it appended, and the run that counts is told at every place', async () => {
-    const shared = settings();
+    const shared = kafka.settings();
     await using first = await KafkaLog.open(shared);
     await using second = await KafkaLog.open(shared);
     await using third = await KafkaLog.open(shared);
@@ -61,7 +54,7 @@ describe('a stream in Kafka with several writers', () => {
   });
 
   test('is read to its end, by whoever does not come again, however fast he reads', async () => {
-    const shared = settings();
+    const shared = kafka.settings();
     await using log = await KafkaLog.open(shared);
     await using writer = await log.writer('eu');
     const appended = Array.from({ length: 400 }, (_, place) =>
@@ -82,7 +75,7 @@ describe('a stream in Kafka with several writers', () => {
   });
 
   test('is never taken for cut where its end is asked for while it grows', async () => {
-    const shared = settings();
+    const shared = kafka.settings();
     await using log = await KafkaLog.open(shared);
     await using other = await KafkaLog.open(shared);
     await using writer = await log.writer('eu');
@@ -109,7 +102,7 @@ describe('a stream in Kafka with several writers', () => {
   });
 
   test('is read with the right run where the index was never kept, and where its front is gone', async () => {
-    const shared = settings();
+    const shared = kafka.settings();
     {
       await using log = await KafkaLog.open(shared);
       await using writer = await log.writer('eu');
@@ -128,7 +121,7 @@ describe('a stream in Kafka with several writers', () => {
     assert.equal(await reader.runBefore(last + 1), 4);
 
     // Somebody deletes the control topic, and with it what the front was.
-    await using admin = adminOf(broker);
+    await using admin = adminOf(kafka.broker);
     const { control } = topicNames(shared.topic_prefix, 'eu');
     await admin.client.deleteTopics({ topics: [control] });
     await waitFor(async () => !(await admin.client.listTopics()).includes(control), { what: 'the topic to be gone' });
@@ -138,7 +131,7 @@ describe('a stream in Kafka with several writers', () => {
   });
 
   test('takes a row of 20 MB in parts, also where another writer appends amid them', async () => {
-    const shared = settings();
+    const shared = kafka.settings();
     await using log = await KafkaLog.open(shared);
     await using other = await KafkaLog.open(shared);
     await using zombie = await other.writer('eu');
@@ -175,7 +168,7 @@ describe('a stream in Kafka with several writers', () => {
   });
 
   test('goes on behind a record whose writer died amid its parts', async () => {
-    const shared = settings();
+    const shared = kafka.settings();
     const large = change(1, 2, 0, 0, { note: 'x'.repeat(5_000_000) });
     {
       await using log = await KafkaLog.open(shared);

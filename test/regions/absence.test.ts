@@ -85,17 +85,17 @@ class Newest {
   }
 }
 
+function allRegions(): readonly [ClusterRegion, ClusterRegion, ClusterRegion] {
+  return [cluster.region('eu'), cluster.region('us'), cluster.region('ap')];
+}
+
 async function emptyTables(): Promise<void> {
   await cluster.region('eu').sql('delete from item; delete from ballast');
   await cluster.settle();
 }
 
 test('an older update meets a delete and a re-insert, in both orders', async () => {
-  const [eu, us, ap] = ['eu', 'us', 'ap'].map((name) => cluster.region(name)) as [
-    ClusterRegion,
-    ClusterRegion,
-    ClusterRegion,
-  ];
+  const [eu, us, ap] = allRegions();
   for (const first of [us, eu]) {
     await emptyTables();
     const newest = new Newest();
@@ -118,11 +118,7 @@ test('an older update meets a delete and a re-insert, in both orders', async () 
 });
 
 test('a newer update beats an older delete, in both orders', async () => {
-  const [eu, us, ap] = ['eu', 'us', 'ap'].map((name) => cluster.region(name)) as [
-    ClusterRegion,
-    ClusterRegion,
-    ClusterRegion,
-  ];
+  const [eu, us, ap] = allRegions();
   for (const first of [us, eu]) {
     await emptyTables();
     const newest = new Newest();
@@ -224,11 +220,7 @@ async function writeWhileAway(
 
 test('a paused link stays so through a restart, costs its source nothing, and goes on where it was', async () => {
   await emptyTables();
-  const [eu, us, ap] = ['eu', 'us', 'ap'].map((name) => cluster.region(name)) as [
-    ClusterRegion,
-    ClusterRegion,
-    ClusterRegion,
-  ];
+  const [eu, us, ap] = allRegions();
   await us.sql("insert into item values (1, 'before')");
   await cluster.settle();
   await setLink('us', eu, 'paused');

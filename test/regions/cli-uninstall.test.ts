@@ -2,29 +2,22 @@
 // database as it was before.
 
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type Running, run, start } from '../support/command.ts';
-import { Clinic, type Patient } from '../support/doctor-clinic.ts';
-import { PostgresServer } from '../support/postgres-server.ts';
+import { type Clinic, OpenClinic, type Patient } from '../support/doctor-clinic.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-let server: PostgresServer;
+let open: OpenClinic;
 let clinic: Clinic;
 let folder: string;
 
 before(async () => {
-  server = await PostgresServer.start({ version: 18, settings: { fsync: 'off' } });
-  clinic = await Clinic.open(server);
-  folder = await mkdtemp(join(tmpdir(), 'syncline-uninstall-'));
+  open = await OpenClinic.start();
+  ({ clinic, folder } = open);
 });
-after(async () => {
-  await clinic[Symbol.asyncDispose]();
-  await server[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true, force: true });
-});
+after(async () => await open[Symbol.asyncDispose]());
 
 const SCHEMA = [
   'create table public.plain (id uuid primary key, v text)',

@@ -2,9 +2,8 @@
 // the region that it names, ends it.
 
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { ApiServer } from '../../src/api/server.ts';
@@ -16,8 +15,7 @@ import { portraitText, readPortrait } from '../../src/monitor/portrait.ts';
 import { type Config, parseConfig } from '../../src/platform/config.ts';
 import { connect } from '../../src/platform/postgres.ts';
 import { run } from '../support/command.ts';
-import { Clinic, type Patient } from '../support/doctor-clinic.ts';
-import { PostgresServer } from '../support/postgres-server.ts';
+import { type Clinic, OpenClinic, type Patient } from '../support/doctor-clinic.ts';
 
 type Difference = {
   readonly name: string;
@@ -153,19 +151,15 @@ const DIFFERENCES: readonly Difference[] = [
   },
 ];
 
-let server: PostgresServer;
+let open: OpenClinic;
 let clinic: Clinic;
 let folder: string;
+
 before(async () => {
-  server = await PostgresServer.start({ version: 18, settings: { fsync: 'off' } });
-  clinic = await Clinic.open(server);
-  folder = await mkdtemp(join(tmpdir(), 'syncline-compare-'));
+  open = await OpenClinic.start();
+  ({ clinic, folder } = open);
 });
-after(async () => {
-  await clinic[Symbol.asyncDispose]();
-  await server[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true, force: true });
-});
+after(async () => await open[Symbol.asyncDispose]());
 
 async function compare(...patients: readonly Patient[]): Promise<Finding[]> {
   const found = await compareDatabases(patients.map(({ config }) => config));

@@ -1,15 +1,10 @@
-// Merge rules over the API and by the commands: what is taken, what is refused and how it is told.
+// Merge rules over the API: what is taken, what is refused and how it is told.
 
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { MergePage, MergeVersion } from '../../src/api/merge-schemas.ts';
-import { MergeRegistry } from '../../src/merge/merge-registry.ts';
-import { MergeSandbox } from '../../src/resolve/merge-sandbox.ts';
-import { type Answer, ApiFixture, assertFits, assertProblem, type Json } from '../support/api-fixture.ts';
-import { type Outcome, run } from '../support/command.ts';
+import { MergePage, type MergeVersion } from '../../src/api/merge-schemas.ts';
+import { type Answer, assertFits, assertProblem, type Json } from '../support/api-fixture.ts';
+import { acknowledge, activate, register, registered, startMergeApi } from '../support/merge-api.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 
 let server: PostgresServer;
@@ -20,80 +15,9 @@ after(async () => {
   await server[Symbol.asyncDispose]();
 });
 
-const SCHEMA = `
-create domain positive as int check (value > 0);
-create table carts (id int primary key, qty int not null, price float8, items text[], note varchar(20), left_over positive,
-  twice int generated always as (qty * 2) stored, check (qty >= 0));
-create table wide (a text, b numeric, n int, primary key (b, a));
-create table keyless (n int);
-create table mails (id int primary key, mail text unique);
-create table rooms (id int primary key, during int4range, exclude using gist (during with &&));
-create table parts (id int primary key, n int) partition by range (id);
-create table parts_1 partition of parts for values from (0) to (10);
-create table hidden (id int primary key, n int);
-create schema other;
-create table other.t (id int primary key, n int)`;
-
-/** The API with an agent that takes merge rules; `streams` says whether it captures. */
-async function start(change: Json = {}): Promise<ApiFixture & { streams: boolean }> {
-  const fixture = Object.assign(await ApiFixture.start(server, change), { streams: true });
-  await fixture.client.query('set search_path = public, pg_catalog');
-  await fixture.client.query(SCHEMA);
-  await fixture.client.query('set search_path = pg_catalog');
-  fixture.agent.merges = new MergeRegistry({
-    region: 'eu',
-    database: fixture.client,
-    tables: { include: ['public.*'], exclude: ['public.hidden'] },
-    check: async (version) => {
-      await using sandbox = new MergeSandbox();
-      await sandbox.check(version);
-    },
-    isCaptured: () => fixture.streams,
-    onChange: () => {},
-  });
-  return fixture;
-}
-
-async function register(fixture: ApiFixture, json: Json): Promise<Answer> {
-  return await fixture.call('/merge-functions', { json });
-}
-
-async function registered(fixture: ApiFixture, json: Json): Promise<MergeVersion> {
-  const { status, body } = await register(fixture, json);
-  assert.equal(status, 200, JSON.stringify(body));
-  assertFits(MergeVersion, body);
-  return body as MergeVersion;
-}
-
-/** What keepers in these regions would say. */
-async function acknowledge({ client }: ApiFixture, id: string, ...regions: string[]): Promise<void> {
-  for (const region of regions) {
-    await client.query(`insert into syncline.merge_ack (version_id, region, verdict) values ($1, $2, 'ok')`, [
-      id,
-      region,
-    ]);
-  }
-}
-
-async function activate({ client }: ApiFixture, ...regions: string[]): Promise<void> {
-  for (const region of regions) {
-    await client.query(
-      `insert into syncline.merge_activation as a (schema_name, table_name, region, version_id, base_version_id, mode, percent,
-              generation, decided_by)
-       select distinct on (schema_name, table_name) schema_name, table_name, $1, version_id, base_version_id, mode, percent,
-              generation, region
-         from syncline.merge_intent order by schema_name, table_name, generation desc
-           on conflict (schema_name, table_name, region) do update set version_id = excluded.version_id,
-              base_version_id = excluded.base_version_id, mode = excluded.mode, percent = excluded.percent,
-              generation = excluded.generation`,
-      [region],
-    );
-  }
-}
-
 describe('registering', () => {
   test('gives the version with all that it says, and the same one for the same content', async () => {
-    await using fixture = await start();
+    await using fixture = await startMergeApi(server);
     const columns = { qty: 'counter', items: 'set' };
     const version = await registered(fixture, { table: 'public.carts', columns, options: { deletes: 'update-wins' } });
     assert.match(version.version_id, /^[0-9a-f]{64}$/);
@@ -118,7 +42,7 @@ describe('registering', () => {
   });
 
   test('keeps what a result has to hold to', async () => {
-    await using fixture = await start();
+    await using fixture = await startMergeApi(server);
     await registered(fixture, { table: 'carts', columns: { qty: 'counter', left_over: 'max' } });
     const { rows } = await fixture.client.query('select definition::text as definition from syncline.merge_version');
     const { validity, rule } = JSON.parse(rows[0]?.definition ?? '') as {
@@ -142,7 +66,7 @@ describe('registering', () => {
   });
 
   test('takes a function whose types are stripped once, and hides it from lists', async () => {
-    await using fixture = await start();
+    await using fixture = await startMergeApi(server);
     const source =
       'export default function merge({ a, b }: { a: object; b: object }): object { return { ...a, ...b }; }';
     const version = await registered(fixture, { table: 'carts', source });
@@ -155,7 +79,7 @@ describe('registering', () => {
   });
 
   test('refuses what cannot be, with a code for each', async () => {
-    await using fixture = await start();
+    await using fixture = await startMergeApi(server);
     const refused = async (json: Json, status: number, code: string): Promise<void> => {
       assertProblem(await register(fixture, json), status, code);
     };
@@ -194,7 +118,7 @@ describe('registering', () => {
 
   test('is for operators, and lists are for viewers', async () => {
     const tokens = (['viewer', 'operator'] as const).map((role) => ({ token: `${role}-token-of-the-test`, role }));
-    await using fixture = await start({ api: { listen: '127.0.0.1:0', tokens } });
+    await using fixture = await startMergeApi(server, { api: { listen: '127.0.0.1:0', tokens } });
     const as = (role: string): { headers: Record<string, string> } => ({
       headers: { authorization: `Bearer ${role}-token-of-the-test` },
     });
@@ -214,7 +138,7 @@ describe('registering', () => {
 
 describe('the list', () => {
   test('tells the state of each version, region by region', async () => {
-    await using fixture = await start();
+    await using fixture = await startMergeApi(server);
     const { version_id: id } = await registered(fixture, { table: 'carts', columns: { qty: 'counter' } });
     const told = async (): Promise<MergeVersion> => (await fixture.call(`/merge-functions/${id}`)).body as MergeVersion;
     await acknowledge(fixture, id, 'eu', 'us');
@@ -246,7 +170,7 @@ describe('the list', () => {
   });
 
   test('holds each version once, the newest first, page by page', async () => {
-    await using fixture = await start();
+    await using fixture = await startMergeApi(server);
     const ids: string[] = [];
     for (const table of ['carts', 'wide', 'parts']) {
       for (const deletes of ['latest', 'delete-wins', 'update-wins']) {
@@ -284,7 +208,7 @@ describe('the list', () => {
 
 describe('promoting and rolling back', () => {
   test('go from what is wanted, and say so where nothing is', async () => {
-    await using fixture = await start();
+    await using fixture = await startMergeApi(server);
     const first = await registered(fixture, { table: 'carts', columns: { qty: 'counter' } });
     const rollout = { mode: 'percent', percent: 5 };
     const second = await registered(fixture, { table: 'carts', columns: { qty: 'max' }, rollout });
@@ -324,7 +248,7 @@ describe('promoting and rolling back', () => {
   });
 
   test('of many at once leave one wish above all others', async () => {
-    await using fixture = await start();
+    await using fixture = await startMergeApi(server);
     const { version_id: id } = await registered(fixture, { table: 'carts', columns: { qty: 'counter' } });
     const percents = Array.from({ length: 20 }, (_, place) => place);
     const answers = await Promise.all(
@@ -337,147 +261,3 @@ describe('promoting and rolling back', () => {
     assert.deepEqual(rows, [{ generation: '21' }]);
   });
 });
-
-describe('the commands', () => {
-  const merge = async (fixture: ApiFixture, ...args: string[]): Promise<Outcome> =>
-    await run(['merge', ...args, '--api', fixture.api.url]);
-
-  test('register, list, promote and roll back', async () => {
-    await using fixture = await start();
-    await using folder = await Folder.make();
-    const path = await folder.file('merge.ts', 'export default ({ b }: { b: object }): object => b;');
-    const none = await merge(fixture, 'list');
-    assert.deepEqual([none.code, none.stdout], [0, 'no merge rules: every table goes by last writer wins\n']);
-    const made = await merge(
-      fixture,
-      'register',
-      '--table',
-      'public.carts',
-      '--column',
-      'items=set',
-      '--column',
-      'qty=counter',
-    );
-    assert.equal(made.code, 0, made.stderr);
-    assert.match(
-      made.stdout,
-      /^public\.carts [0-9a-f]{64} is staged: all rows\n {2}it becomes active once .*: eu, us, ap\n$/,
-    );
-    const id = made.stdout.split(' ')[1] ?? '';
-    await acknowledge(fixture, id, 'eu', 'us');
-    const json = await merge(fixture, 'register', '--table', 'carts', '--function', path, '--percent', '10', '--json');
-    const version = JSON.parse(json.stdout) as MergeVersion;
-    assertFits(MergeVersion, version);
-    assert.deepEqual(version.rollout, { mode: 'percent', percent: 10, role: 'version' });
-    const list = await merge(fixture, 'list');
-    const [title, ...lines] = list.stdout.trimEnd().split('\n');
-    assert.match(title ?? '', /^TABLE +VERSION +STATE +ROLLOUT +RULE +REGIONS$/);
-    assert.match(
-      lines[0] ?? '',
-      /^public\.carts +[0-9a-f]{12} +staged +10 % of rows +function +eu staged, us staged, ap staged$/,
-    );
-    assert.match(
-      lines[1] ?? '',
-      /staged +90 % of rows +lww, items=set, qty=counter +eu acknowledged, us acknowledged, ap staged$/,
-    );
-    const page = JSON.parse(
-      (await merge(fixture, 'list', '--table', 'carts', '--limit', '1', '--json')).stdout,
-    ) as Json;
-    assertFits(MergePage, page);
-    assert.match(
-      (await merge(fixture, 'promote', version.version_id.slice(0, 8), '--mode', 'shadow')).stdout,
-      /in shadow/,
-    );
-    assert.equal((await merge(fixture, 'rollback', version.version_id.slice(0, 8))).code, 0);
-    assert.match((await merge(fixture, 'rollback', id, '--to', 'lww')).stdout, new RegExp(id));
-  });
-
-  test('fail with a code', async () => {
-    await using fixture = await start();
-    const fails = async (code: string, ...args: string[]): Promise<void> => {
-      const outcome = await merge(fixture, ...args);
-      assert.notEqual(outcome.code, 0);
-      assert.match(outcome.stderr, new RegExp(code));
-    };
-    await fails('SYN-T100', 'register', '--table', 'nowhere', '--column', 'a=max');
-    await fails('SYN-A080', 'register', '--table', 'carts', '--column', 'price=counter');
-    await fails('SYN-T101', 'register', '--table', 'carts', '--function', '/nowhere.ts');
-    await fails('SYN-T103', 'promote', 'abcdef');
-    await fails('SYN-T103', 'promote', 'a');
-    await fails('percent', 'promote', 'abcdef', '--percent', '101');
-    await fails('required option', 'register', '--column', 'a=max');
-  });
-
-  test('try a function on samples and on logged conflicts, and change nothing', async () => {
-    await using fixture = await start();
-    await using folder = await Folder.make();
-    const sum = await folder.file(
-      'sum.ts',
-      `export default ({ base, a, b }: { base: { n: string } | null; a: { n: string }; b: { n: string } }) =>
-         ({ ...b, n: String(Number(a.n) + Number(b.n) - Number(base?.n ?? 0)) });`,
-    );
-    const [base, a, b] = [1, 5, 3].map((n) => ({ id: '7', n: String(n) }));
-    const samples = await folder.file(
-      'samples.json',
-      JSON.stringify([
-        { base, a, b },
-        { a, b },
-      ]),
-    );
-    const tried = await run(['merge', 'test', sum, '--conflicts', samples]);
-    assert.equal(tried.code, 0, tried.stderr);
-    assert.match(tried.stdout, /\n {2}n +1 +5 +3 +7\n/);
-    assert.match(tried.stdout, /\n {2}n +no row +5 +3 +8\n[\s\S]*2 samples: 0 failed, 0 gave different results\n$/);
-    const json = JSON.parse((await run(['merge', 'test', sum, '--conflicts', samples, '--json'])).stdout) as Json;
-    assert.deepEqual([json.samples, json.failed, json.nondeterministic], [2, 0, 0]);
-    await fixture.client.query(
-      `insert into syncline.conflict_log (conflict_id, schema_name, table_name, row_pk, resolution_strategy, loser_hlc,
-         loser_origin, winner_hlc, winner_origin, image_a, image_b, base_image)
-       values (gen_random_uuid(), 'public', 'wide', '{"id":"7"}', 'lww', 1, 'eu', 2, 'us', $1, $2, $3),
-              (gen_random_uuid(), 'public', 'wide', '{"id":"8"}', 'lww', 1, 'eu', 2, 'us', $1, null, $3)`,
-      [a, b, base].map((image) => JSON.stringify(image)),
-    );
-    const logged = await merge(fixture, 'test', sum, '--table', 'public.wide');
-    assert.match(logged.stdout, /^public\.wide id=7\n[\s\S]*\n {2}n +1 +5 +3 +7\n1 samples: 0 failed/);
-    const fails = await folder.file('fails.ts', 'export default () => { throw new Error(); };');
-    const failed = await run(['merge', 'test', fails, '--conflicts', samples]);
-    assert.equal(failed.code, 1);
-    assert.match(failed.stdout, /the function failed \(threw\)[\s\S]*2 failed/);
-    const order = await folder.file('order.ts', 'export default ({ b }: any) => ({ ...b, n: Object.keys(b)[0] });');
-    const differs = await run(['merge', 'test', order, '--conflicts', samples]);
-    assert.equal(differs.code, 1);
-    assert.match(differs.stdout, /another result when it is asked again[\s\S]*2 gave different results/);
-    const wrong = await run([
-      'merge',
-      'test',
-      sum,
-      '--conflicts',
-      await folder.file('wrong.json', '[{"a":{"n":1},"b":{}}]'),
-    ]);
-    assert.match(wrong.stderr, /SYN-T107/);
-    const { rows } = await fixture.client.query('select count(*) as n from syncline.merge_version');
-    assert.equal(rows[0]?.n, '0');
-  });
-});
-
-class Folder implements AsyncDisposable {
-  readonly #path: string;
-
-  private constructor(path: string) {
-    this.#path = path;
-  }
-
-  static async make(): Promise<Folder> {
-    return new Folder(await mkdtemp(join(tmpdir(), 'syncline-merge-')));
-  }
-
-  async file(name: string, text: string): Promise<string> {
-    const path = join(this.#path, name);
-    await writeFile(path, text);
-    return path;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await rm(this.#path, { recursive: true });
-  }
-}

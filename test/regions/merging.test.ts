@@ -96,7 +96,8 @@ describe('a table that merges', () => {
 
   test('merges by a function, whose failures fall back to the later write and are the same everywhere', async () => {
     const source = `
-      export default function merge({ base, a, b }: { base: any; a: any; b: any }) {
+      type Row = { v: string; n: string };
+      export default function merge({ a, b }: { a: Row; b: Row }) {
         if (b.v === 'throw' || a.v === 'throw') throw new Error('no');
         if (b.v === 'loop' || a.v === 'loop') for (;;);
         if (b.v === 'date' || a.v === 'date') return { ...b, v: String(new Date()) };

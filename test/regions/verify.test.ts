@@ -1,15 +1,10 @@
+// What `verify` compares, and which differences it finds, in tables with keys of every kind.
+
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
-import { arrayText, connect, type PostgresClient } from '../../src/platform/postgres.ts';
-import { type VerifyOptions, verifyRegions } from '../../src/verify/verify-regions.ts';
-import { exitCodeOf, renderReport, type TableReport, type VerifyReport } from '../../src/verify/verify-report.ts';
+import { exitCodeOf, renderReport } from '../../src/verify/verify-report.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
+import { Regions, tableOf } from '../support/verified-regions.ts';
 
 // Two versions, so that texts and digests of both are compared; each test has databases of its own.
 let servers: PostgresServer[] = [];
@@ -20,56 +15,6 @@ before(async () => {
 after(async () => {
   await Promise.all(servers.map((server) => server[Symbol.asyncDispose]()));
 });
-
-const PROGRAM = resolve(import.meta.dirname, '../../bin/syncline');
-const NAMES = ['here', 'there', 'beyond'];
-
-class Regions implements AsyncDisposable {
-  readonly urls: readonly string[];
-  readonly clients: readonly PostgresClient[];
-
-  private constructor(urls: readonly string[], clients: readonly PostgresClient[]) {
-    this.urls = urls;
-    this.clients = clients;
-  }
-
-  static async start(count: number, databaseOptions = ''): Promise<Regions> {
-    const urls: string[] = [];
-    for (let index = 0; index < count; index += 1) {
-      const server = servers[index % servers.length] as PostgresServer;
-      const name = `v_${Math.random().toString(36).slice(2)}`;
-      await using admin = await connect(server.url(), { applicationName: 'test' });
-      await admin.query(`create database ${name} ${index === count - 1 ? databaseOptions : ''}`);
-      urls.push(server.url(name));
-    }
-    return new Regions(urls, await Promise.all(urls.map((url) => connect(url, { applicationName: 'test' }))));
-  }
-
-  /** In all regions at once. */
-  async all(sql: string): Promise<void> {
-    await Promise.all(this.clients.map((client) => client.query(sql)));
-  }
-
-  async in(region: string, sql: string): Promise<void> {
-    await this.clients[NAMES.indexOf(region)]?.query(sql);
-  }
-
-  async verify(options: Partial<VerifyOptions> = {}): Promise<VerifyReport> {
-    const tables = { include: ['public.*'], exclude: ['public.left_out*'] };
-    const regions = this.urls.map((url, index) => ({ region: NAMES[index] ?? '', url, tables }));
-    return await verifyRegions({ regions, settleMs: 200, ...options });
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.clients.map((client) => client.end()));
-  }
-}
-
-function tableOf(report: VerifyReport, table: string): TableReport {
-  const found = report.tables.find((each) => each.table === table);
-  assert.ok(found, `${table} is in the report`);
-  return found;
-}
 
 const SHOP = `
 create type public.mood as enum ('low', 'high');
@@ -97,7 +42,7 @@ insert into public.parted select i, '2019-12-01'::date + i % 60, 'p' from genera
 
 describe('verify', () => {
   test('tables with keys of every kind are equal, also between versions', async () => {
-    await using regions = await Regions.start(3);
+    await using regions = await Regions.start(servers, 3);
     await regions.all(SHOP);
     await regions.in('here', 'insert into public.left_out_of_it values (1); insert into public.no_wal values (1)');
     const report = await regions.verify();
@@ -116,7 +61,7 @@ describe('verify', () => {
   });
 
   test('finds every kind of difference, in every kind of key, and says what it is', async () => {
-    await using regions = await Regions.start(3);
+    await using regions = await Regions.start(servers, 3);
     await regions.all(SHOP);
     await regions.in('here', 'delete from public.by_number where id = 1');
     await regions.in('there', 'delete from public.by_number where id in (1500, 3000)');
@@ -178,7 +123,7 @@ describe('verify', () => {
   });
 
   test('a row is known by the equality of its key, not by its text', async () => {
-    await using regions = await Regions.start(2);
+    await using regions = await Regions.start(servers, 2);
     await regions.all('create schema ext; create extension citext schema ext');
     await regions.all('create table public.amounts (amount numeric primary key, note text)');
     await regions.all('create table public.names (a int, name ext.citext, note text, primary key (a, name))');
@@ -207,7 +152,7 @@ describe('verify', () => {
   test('regions that sort or store text in other ways are compared all the same', async () => {
     const options = "template template0 encoding 'LATIN1' locale_provider icu icu_locale 'en' locale 'C'";
     servers = [...servers].reverse();
-    await using regions = await Regions.start(2, options);
+    await using regions = await Regions.start(servers, 2, options);
     servers = [...servers].reverse();
     await regions.all('create table public.words (word text primary key, note text)');
     await regions.all(`insert into public.words
@@ -228,7 +173,7 @@ describe('verify', () => {
   });
 
   test('tables that cannot be compared are named with the reason, and the others are compared', async () => {
-    await using regions = await Regions.start(2);
+    await using regions = await Regions.start(servers, 2);
     await regions.all('create table public.fine (id int primary key)');
     await regions.all('create table public.no_key (id int)');
     await regions.in('here', 'create table public.only_here (id int primary key)');
@@ -262,39 +207,8 @@ describe('verify', () => {
     assert.equal(exitCodeOf(narrowed), 0);
   });
 
-  test('changes in flight are told from true differences while writers go on', async () => {
-    await using regions = await Regions.start(2);
-    await regions.all('create table public.items (id int primary key, v int not null)');
-    await regions.all('insert into public.items select i, 0 from generate_series(1, 20000) i');
-    await regions.in('there', 'update public.items set v = -1 where id = 12345');
-    await using lagging = await LaggingCopy.start(regions.urls);
-    const report = await regions.verify({ settleMs: 1_000 });
-    const writes = await lagging.stop();
-    const items = tableOf(report, 'public.items');
-    assert.deepEqual(
-      items.differences.map(({ key }) => key.id),
-      ['12345'],
-    );
-    assert.deepEqual(items.in_flight, []);
-    assert.ok(writes > 0);
-    assert.equal(exitCodeOf(report), 1);
-  });
-
-  test('a row that never stops changing is reported as in flight, with an exit code of its own', async () => {
-    await using regions = await Regions.start(2);
-    await regions.all('create table public.items (id int primary key, v int not null)');
-    await regions.all('insert into public.items select i, -1 from generate_series(1, 100) i');
-    await using hot = await HotRow.start(regions.urls[0] ?? '');
-    const report = await regions.verify({ settleMs: 200, giveUpMs: 600 });
-    await hot.stop();
-    assert.deepEqual(tableOf(report, 'public.items').in_flight, [{ key: { id: '50' }, changed_in: ['here'] }]);
-    assert.equal(tableOf(report, 'public.items').status, 'in-flight');
-    assert.equal(exitCodeOf(report), 2);
-    assert.match(renderReport(report), /SYN-V003 1 row was still changing/);
-  });
-
   test('a region that lacks a whole table of rows is found out early', async () => {
-    await using regions = await Regions.start(2);
+    await using regions = await Regions.start(servers, 2);
     await regions.all('create table public.items (id int primary key)');
     await regions.in('there', 'insert into public.items select generate_series(1, 60000)');
     const report = await regions.verify({ settleMs: 50 });
@@ -303,174 +217,4 @@ describe('verify', () => {
     assert.equal(items.differences.length, 100);
     assert.equal(items.problem?.code, 'SYN-V001');
   });
-
-  test('a connection that is cut in between is made again', async () => {
-    await using regions = await Regions.start(2);
-    await regions.all('create table public.items (id int primary key, v text)');
-    await regions.all("insert into public.items select i, 'x' from generate_series(1, 50000) i");
-    let cuts = 0;
-    const cut = async (): Promise<void> => {
-      for (const client of regions.clients) {
-        await client.query(
-          "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'syncline verify' and datname = current_database()",
-        );
-      }
-    };
-    let cutting: Promise<void> = Promise.resolve();
-    const report = await regions.verify({
-      onProgress: () => {
-        if (cuts === 2) return;
-        cuts += 1;
-        cutting = cutting.then(cut);
-      },
-    });
-    await cutting;
-    assert.equal(cuts, 2);
-    assert.deepEqual(tableOf(report, 'public.items').rows, { here: 50_000, there: 50_000 });
-    assert.equal(report.equal, true);
-  });
-
-  test('the command takes configurations and URLs, and its exit code tells the outcomes apart', async () => {
-    await using regions = await Regions.start(2);
-    await regions.all('create table public.items (id int primary key, note text)');
-    await regions.all('create table public.left_out (id int)');
-    const [here = '', there = ''] = regions.urls;
-    const folder = await mkdtemp(join(tmpdir(), 'syncline-verify-'));
-    try {
-      const paths = await Promise.all(
-        regions.urls.map(async (url, index) => {
-          const path = join(folder, `${index}.yaml`);
-          const tables = { include: ['public.*'], exclude: ['public.left_out'] };
-          await writeFile(path, JSON.stringify({ region: NAMES[index], database: url, tables }));
-          return path;
-        }),
-      );
-      const byConfig = await syncline('verify', '-c', ...paths, '--json', '--settle-ms', '50');
-      assert.equal(byConfig.exitCode, 0, byConfig.stderr);
-      assert.equal((JSON.parse(byConfig.stdout) as VerifyReport).equal, true);
-
-      const databases = ['--database', `here=${here}`, '--database', `there=${there}`];
-      const all = await syncline('verify', ...databases, '--settle-ms', '50');
-      assert.equal(all.exitCode, 2, 'a table without a key cannot be compared');
-      assert.match(all.stdout, /SYN-P012/);
-
-      await regions.in('there', "insert into public.items values (7, 'more')");
-      const different = await syncline('verify', ...databases, '--tables', 'public.i*', '--settle-ms', '50');
-      assert.equal(different.exitCode, 1);
-      assert.match(different.stdout, /SYN-V001 1 row differs/);
-
-      const alone = await syncline('verify', '--database', `here=${here}`);
-      assert.equal(alone.exitCode, 2);
-      assert.match(alone.stderr, /SYN-V004/);
-      const away = await syncline(
-        'verify',
-        '--database',
-        `here=${here}`,
-        '--database',
-        `away=${here.replace(/:\d+\//, ':1/')}`,
-      );
-      assert.equal(away.exitCode, 2);
-      assert.match(away.stderr, /SYN-P009/);
-      const password = new URL(here).password;
-      for (const { stdout, stderr } of [byConfig, all, different, alone, away]) {
-        assert.ok(!`${stdout}${stderr}`.includes(password), 'no output shows the password');
-      }
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
-  });
-
-  test('a server that cannot be reached is an error of its own', async () => {
-    await using regions = await Regions.start(1);
-    const tables = { include: ['*'], exclude: [] };
-    const [url = ''] = regions.urls;
-    const away = url.replace(/:\d+\//, ':1/');
-    const asked = [
-      { region: 'here', url, tables },
-      { region: 'away', url: away, tables },
-    ];
-    await assert.rejects(verifyRegions({ regions: asked }), { code: 'SYN-P009' });
-  });
 });
-
-async function syncline(...args: string[]): Promise<{ exitCode: number | null; stdout: string; stderr: string }> {
-  const child = spawn(PROGRAM, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-  const [stdout, stderr] = [text(child.stdout), text(child.stderr)];
-  await once(child, 'close');
-  return { exitCode: child.exitCode, stdout: await stdout, stderr: await stderr };
-}
-
-/** Writes to the first region and carries each write over to the second one a little later. */
-class LaggingCopy implements AsyncDisposable {
-  readonly #source: PostgresClient;
-  readonly #target: PostgresClient;
-  #isStopping = false;
-  #writes = 0;
-  #running: Promise<void> = Promise.resolve();
-
-  private constructor(source: PostgresClient, target: PostgresClient) {
-    this.#source = source;
-    this.#target = target;
-  }
-
-  static async start(urls: readonly string[]): Promise<LaggingCopy> {
-    const clients = await Promise.all(urls.map((url) => connect(url, { applicationName: 'writer' })));
-    const copy = new LaggingCopy(clients[0] as PostgresClient, clients[1] as PostgresClient);
-    copy.#running = copy.#run();
-    return copy;
-  }
-
-  async #run(): Promise<void> {
-    const update = 'update public.items set v = v + 1 where id = any ($1::int[])';
-    while (!this.#isStopping) {
-      const ids = Array.from({ length: 20 }, () => 1 + Math.floor(Math.random() * 12_000));
-      await this.#source.query(update, [arrayText(ids.map(String))]);
-      await this.#source.query('select pg_sleep(0.01)');
-      await this.#target.query(update, [arrayText(ids.map(String))]);
-      this.#writes += 1;
-    }
-  }
-
-  async stop(): Promise<number> {
-    this.#isStopping = true;
-    await this.#running;
-    return this.#writes;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop();
-    await Promise.all([this.#source.end(), this.#target.end()]);
-  }
-}
-
-/** Counts up one row as fast as it can. */
-class HotRow implements AsyncDisposable {
-  readonly #client: PostgresClient;
-  #isStopping = false;
-  #running: Promise<void> = Promise.resolve();
-
-  private constructor(client: PostgresClient) {
-    this.#client = client;
-  }
-
-  static async start(url: string): Promise<HotRow> {
-    const hot = new HotRow(await connect(url, { applicationName: 'writer' }));
-    await hot.#client.query('update public.items set v = v + 2 where id = 50');
-    hot.#running = hot.#run();
-    return hot;
-  }
-
-  async #run(): Promise<void> {
-    while (!this.#isStopping) await this.#client.query('update public.items set v = v + 1 where id = 50');
-  }
-
-  async stop(): Promise<void> {
-    this.#isStopping = true;
-    await this.#running;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop();
-    await this.#client.end();
-  }
-}

@@ -3,13 +3,16 @@
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parse } from 'yaml';
 import { CHECKS } from '../../src/monitor/check-list.ts';
 import type { Finding } from '../../src/monitor/finding.ts';
 import { findProblems } from '../../src/monitor/prerequisites.ts';
 import { type Config, parseConfig } from '../../src/platform/config.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
-import type { PostgresServer } from './postgres-server.ts';
+import { PostgresServer } from './postgres-server.ts';
 
 const NAME = { applicationName: 'syncline test' };
 const PASSWORD = 'clinic';
@@ -62,6 +65,30 @@ export class Clinic implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#admin.end();
+  }
+}
+
+/** A clinic on a server of its own, and a folder for what patients' agents keep. */
+export class OpenClinic implements AsyncDisposable {
+  readonly server: PostgresServer;
+  readonly clinic: Clinic;
+  readonly folder: string;
+
+  private constructor(server: PostgresServer, clinic: Clinic, folder: string) {
+    this.server = server;
+    this.clinic = clinic;
+    this.folder = folder;
+  }
+
+  static async start(settings: Readonly<Record<string, string>> = {}): Promise<OpenClinic> {
+    const server = await PostgresServer.start({ version: 18, settings: { fsync: 'off', ...settings } });
+    return new OpenClinic(server, await Clinic.open(server), await mkdtemp(join(tmpdir(), 'syncline-clinic-')));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.clinic[Symbol.asyncDispose]();
+    await this.server[Symbol.asyncDispose]();
+    await rm(this.folder, { recursive: true, force: true });
   }
 }
 

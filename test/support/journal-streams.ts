@@ -42,7 +42,7 @@ export class StreamFollower implements AsyncDisposable {
     const followed = new Map<string, Followed>();
     for (const { name } of cluster.regions) {
       const stream = await log.of(name).reader(name);
-      // What every region had applied before there was any load may be trimmed by now.
+      // A stream may begin above 0: what every region applied before the load is trimmed.
       const reader = new TransactionReader(stream, (await stream.bounds())?.first ?? 0);
       followed.set(name, { reader, items: new Map(), transactions: [], tokens: new Map() });
     }

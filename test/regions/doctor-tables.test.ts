@@ -1,0 +1,333 @@
+// What doctor finds wrong with tables: every fault is found, and what is printed mends it, or leaves the table out.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { type Clinic, OpenClinic } from '../support/doctor-clinic.ts';
+import { type Fault, faultsIn, T, testMending } from '../support/doctor-faults.ts';
+
+const FAULTS: readonly Fault[] = [
+  { name: 'a table without a key', code: 'SYN-P012', owner: ['create table public.t (id int, v text)'] },
+  {
+    name: 'a table with a unique index instead of a primary key',
+    code: 'SYN-P012',
+    owner: [
+      'create table public.t ("Id" int not null, b int not null, v text unique)',
+      'create unique index on public.t ("Id", b)',
+      "insert into public.t values (1, 2, 'x')",
+    ],
+  },
+  {
+    name: 'a replica identity index instead of a primary key',
+    code: 'SYN-P012',
+    owner: [
+      'create table public.t ("Id" int not null, v text)',
+      'create unique index t_key on public.t ("Id")',
+      'alter table public.t replica identity using index t_key',
+    ],
+  },
+  {
+    name: 'a generated column in the key',
+    code: 'SYN-P012',
+    owner: ['create table public.t (a int, id int generated always as (a + 1) stored primary key)'],
+    besides: ['SYN-P027'],
+  },
+  {
+    name: 'deferrable constraints',
+    code: 'SYN-P013',
+    owner: [
+      'create table public.t (id uuid primary key deferrable, "A" int unique deferrable initially deferred)',
+      'insert into public.t values (gen_random_uuid(), 1)',
+    ],
+  },
+  {
+    name: 'a deferrable exclusion constraint',
+    code: 'SYN-P013',
+    owner: [
+      'create table public.t (id uuid primary key, r int4range, exclude using gist (r with &&) deferrable)',
+      "insert into public.t values (gen_random_uuid(), '[1,2)')",
+    ],
+  },
+  {
+    name: 'a key whose equality is not that of its text',
+    code: 'SYN-P017',
+    owner: ['create table public.t (id interval primary key)'],
+  },
+  {
+    name: 'a key with a nondeterministic collation',
+    code: 'SYN-P017',
+    owner: [
+      `create collation public.any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false)`,
+      'create table public.t (id text collate public.any_case primary key)',
+      "insert into public.t values ('A')",
+    ],
+  },
+  {
+    name: 'generated columns that are not stored',
+    code: 'SYN-P031',
+    owner: [
+      'create table public.t (id uuid primary key, a int, "B" int generated always as (a * 2) virtual, c numeric(8, 2) generated always as (a / 3.0))',
+      'insert into public.t values (gen_random_uuid(), 1)',
+    ],
+    besides: ['SYN-P027'],
+  },
+  {
+    name: 'an index as replica identity instead of a primary key',
+    code: 'SYN-P012',
+    owner: [
+      'create table public.t (id uuid not null unique)',
+      'alter table public.t replica identity using index t_id_key',
+    ],
+  },
+  {
+    name: 'an unlogged table',
+    code: 'SYN-P021',
+    owner: ['create unlogged table public.t (id uuid primary key)'],
+  },
+  {
+    name: 'a trigger that changes applied rows',
+    code: 'SYN-P022',
+    owner: [
+      T,
+      'create function public.f() returns trigger language plpgsql as $$ begin return new; end $$',
+      'create trigger "On row" before insert on public.t for each row execute function public.f()',
+      'alter table public.t enable always trigger "On row"',
+    ],
+  },
+  {
+    name: 'a trigger that writes besides applied rows',
+    code: 'SYN-P022',
+    severity: 'warning',
+    owner: [
+      T,
+      'create function public.f() returns trigger language plpgsql as $$ begin return null; end $$',
+      'create trigger later after insert on public.t for each row execute function public.f()',
+      'alter table public.t enable replica trigger later',
+    ],
+  },
+  {
+    name: 'a rule that acts on applied rows',
+    code: 'SYN-P022',
+    owner: [
+      T,
+      'create rule "No insert" as on insert to public.t do instead nothing',
+      'alter table public.t enable always rule "No insert"',
+    ],
+  },
+  {
+    name: 'a rule on updates, even one that is disabled',
+    code: 'SYN-P022',
+    owner: [
+      T,
+      'create rule silent as on update to public.t do also select 1',
+      'alter table public.t disable rule silent',
+    ],
+  },
+  {
+    name: 'row security that is forced on the owner',
+    code: 'SYN-P023',
+    owner: [T, 'alter table public.t enable row level security', 'alter table public.t force row level security'],
+  },
+  {
+    name: 'row security for a role that is no owner',
+    code: 'SYN-P023',
+    superuser: [
+      T,
+      'alter table public.t replica identity full',
+      'alter table public.t enable row level security',
+      'create publication syncline_$me for table public.t with (publish_via_partition_root, publish_generated_columns = stored)',
+      'alter publication syncline_$me owner to $me',
+      'grant all on public.t to $me',
+    ],
+  },
+  {
+    name: "another role's table",
+    code: 'SYN-P011',
+    superuser: ['create role app_$me', T, 'alter table public.t owner to app_$me'],
+  },
+  { name: "a superuser's table", code: 'SYN-P011', superuser: [T, 'grant all on public.t to $me'] },
+  {
+    name: 'privileges that the owner took from itself',
+    code: 'SYN-P011',
+    owner: [T, 'revoke update, truncate on public.t from $me'],
+  },
+  {
+    name: 'a schema that may not be used',
+    code: 'SYN-P011',
+    include: ['Shop.*'],
+    superuser: [
+      'create schema "Shop"',
+      'create table "Shop"."Order" (id uuid primary key)',
+      'alter table "Shop"."Order" owner to $me',
+    ],
+  },
+  {
+    name: 'sequences that hand out the same numbers everywhere',
+    code: 'SYN-P028',
+    severity: 'warning',
+    owner: [
+      'create table public.t (id serial primary key, n int generated by default as identity)',
+      'insert into public.t select generate_series(1, 7)',
+      'create sequence public."Own"',
+      `create table public.u (id bigint primary key default nextval('public."Own"'))`,
+    ],
+  },
+  {
+    name: 'a foreign key to a table that is not named',
+    code: 'SYN-P038',
+    severity: 'warning',
+    include: ['public.child'],
+    owner: [
+      'create table public."Parent" (id int primary key)',
+      'create table public.child (id int primary key, parent int references public."Parent")',
+    ],
+  },
+  {
+    name: 'a foreign key to a table that is left out',
+    code: 'SYN-P038',
+    severity: 'warning',
+    exclude: ['public.parent'],
+    owner: [
+      'create table public.parent (id int primary key)',
+      'create table public.child (id int primary key, parent int, constraint "To parent" foreign key (parent) references public.parent)',
+    ],
+  },
+  {
+    name: 'a cascade into a table that is not named',
+    code: 'SYN-P038',
+    severity: 'warning',
+    include: ['public.parent'],
+    owner: [
+      'create table public.parent (id int primary key)',
+      'create table public.child (id int primary key, parent int references public.parent on delete cascade)',
+    ],
+  },
+  {
+    name: 'a child by inheritance that is not named',
+    code: 'SYN-P039',
+    severity: 'warning',
+    include: ['public.base'],
+    owner: [
+      'create table public.base (id uuid primary key)',
+      'create table public.child (primary key (id)) inherits (public.base)',
+    ],
+  },
+  {
+    name: 'rows of many megabytes',
+    code: 'SYN-P048',
+    severity: 'warning',
+    owner: [
+      'create table public.t (id uuid primary key, v text storage external)',
+      "insert into public.t values (gen_random_uuid(), repeat('x', 40 << 20))",
+      'analyze public.t',
+    ],
+  },
+  {
+    name: 'a replica identity that is not FULL',
+    code: 'SYN-P025',
+    severity: 'info',
+    owner: [T],
+  },
+];
+
+let open: OpenClinic;
+let clinic: Clinic;
+
+before(async () => {
+  open = await OpenClinic.start({ max_prepared_transactions: '5' });
+  ({ clinic } = open);
+});
+after(async () => await open[Symbol.asyncDispose]());
+
+describe('what is printed mends', () => {
+  testMending(FAULTS, () => clinic);
+});
+
+describe('tables', () => {
+  test('that cannot be replicated may be left out instead, as printed', async () => {
+    await using patient = await clinic.admit();
+    await patient.asOwner(
+      'create table public."No key" (v text)',
+      'create unlogged table public.quick (id int primary key)',
+      'create table public.late (id int primary key deferrable)',
+      'create table public.odd (id jsonb primary key)',
+      T,
+    );
+    for (;;) {
+      const error = (await patient.findings()).find(({ severity }) => severity === 'error');
+      if (error === undefined) break;
+      patient.configure(error.fix);
+    }
+    assert.deepEqual(patient.config.tables.exclude.toSorted(), [
+      'public.No key',
+      'public.late',
+      'public.odd',
+      'public.quick',
+    ]);
+  });
+
+  test('with rows get no key that would differ between regions', async () => {
+    await using patient = await clinic.admit();
+    await patient.asOwner('create table public.t (v text)', "insert into public.t values ('x')");
+    const [finding] = await patient.findings();
+    assert.equal(finding?.code, 'SYN-P012');
+    assert.ok(
+      finding?.fix.split('\n').every((line) => /^(--|#)/.test(line)),
+      finding?.fix,
+    );
+  });
+
+  test('of other servers are told, and take a partitioned table out', async () => {
+    await using patient = await clinic.admit();
+    await patient.asSuperuser(
+      'create foreign data wrapper w',
+      'create server s foreign data wrapper w',
+      'grant usage on foreign server s to $me',
+    );
+    await patient.asOwner(
+      'create foreign table public.far (id int) server s',
+      'create table public.parts (id int primary key) partition by range (id)',
+      'create table public.near partition of public.parts for values from (0) to (10)',
+      T,
+    );
+    const [alone] = faultsIn(await patient.findings());
+    assert.deepEqual([alone?.code, alone?.severity, alone?.table], ['SYN-P024', 'warning', 'public.far']);
+    await patient.asOwner('drop foreign table public.far');
+    await patient.asOwner('alter table public.parts drop constraint parts_pkey');
+    await patient.asOwner(
+      'create foreign table public.away partition of public.parts for values from (10) to (20) server s',
+    );
+    const faults = faultsIn(await patient.findings());
+    const partition = faults.find(({ code }) => code === 'SYN-P024');
+    assert.deepEqual([partition?.severity, partition?.table], ['error', 'public.away']);
+    patient.configure(partition?.fix ?? '');
+    assert.deepEqual(
+      faultsIn(await patient.findings()).map(({ table }) => table),
+      ['public.near', 'public.away'],
+    );
+  });
+
+  test('tell faults of partitions once, where they can be mended', async () => {
+    await using patient = await clinic.admit();
+    await patient.asOwner(
+      'create table public.parts (id int, at date, v text, unique (id, at) deferrable) partition by range (at)',
+      "create table public.old partition of public.parts for values from ('2020-01-01') to ('2021-01-01')",
+      "create unlogged table public.new partition of public.parts for values from ('2021-01-01') to ('2022-01-01')",
+    );
+    const faults = faultsIn(await patient.findings()).map(({ code, table }) => `${code} ${table}`);
+    assert.deepEqual(faults.sort(), ['SYN-P012 public.parts', 'SYN-P013 public.parts', 'SYN-P021 public.new']);
+  });
+
+  test('with a rule on updates do refuse the statement by which rows are applied', async () => {
+    await using patient = await clinic.admit();
+    await patient.asOwner(
+      T,
+      'create rule silent as on update to public.t do also select 1',
+      'alter table public.t disable rule silent',
+    );
+    const upsert = `insert into public.t values (gen_random_uuid(), 'x') on conflict (id) do update set v = excluded.v`;
+    await patient.asSuperuser('set session_replication_role = replica');
+    await assert.rejects(patient.asSuperuser(upsert), { code: '0A000' });
+    for (const { fix, severity } of await patient.findings()) if (severity === 'error') await patient.mend(fix);
+    await patient.asSuperuser(upsert);
+  });
+});
