@@ -52,6 +52,7 @@ export class Capture implements AsyncDisposable {
   #state: CaptureState = { kind: 'starting' };
   #before: PublishedCounts = NOTHING_PUBLISHED;
   #session: StreamingSession | null = null;
+  #fault: unknown = null;
   #retainedBytes: number | null = null;
   #durableLsn: bigint | null = null;
   #lastDurableAtMs: number | null = null;
@@ -71,6 +72,11 @@ export class Capture implements AsyncDisposable {
 
   get state(): CaptureState {
     return this.#state;
+  }
+
+  /** What was in the way last, until something is published again or it is asked to stop; null for nothing. */
+  get fault(): unknown {
+    return this.#fault;
   }
 
   /** Resolves once it has stopped, whatever the reason. */
@@ -166,6 +172,7 @@ export class Capture implements AsyncDisposable {
         this.#enter({ kind: 'streaming', run: session.run });
       },
       onDurable: (endLsn) => {
+        this.#fault = null;
         healthy();
         this.#durable(endLsn);
         this.#lastDurableAtMs = Date.now();
@@ -197,6 +204,7 @@ export class Capture implements AsyncDisposable {
   }
 
   #enter(state: CaptureState): void {
+    if ('error' in state) this.#fault = state.error;
     this.#state = state;
     this.#listeners.onState?.(state);
   }

@@ -141,7 +141,7 @@ export class CaptureKeeper {
   status(): CaptureStatus {
     const capture = this.#capture;
     const state = capture?.state ?? { kind: 'starting' };
-    const error = 'error' in state ? state.error : null;
+    const error = capture?.fault ?? null;
     return {
       state: state.kind,
       problem: error === null ? null : toProblem(error, 'SYN-K003'),
