@@ -80,8 +80,7 @@ async function measure(
   const [first, second, target] = cluster.regions;
   if (first === undefined || second === undefined || target === undefined) throw new Error('three regions');
   const setLinks = async (targets: readonly ClusterRegion[], status: 'paused' | 'active'): Promise<void> => {
-    for (const to of targets)
-      for (const from of cluster.regions) if (from !== to) await setLink(from.name, to, status);
+    for (const to of targets) for (const from of cluster.regions) if (from !== to) await setLink(from.name, to, status);
   };
   await setLinks(cluster.regions, 'paused');
   await Promise.all(
@@ -98,8 +97,7 @@ async function measure(
   const appliedMs = performance.now() - startedMs;
   await setLinks([first, second], 'active');
   await cluster.settleConflicts(LIMIT_MS);
-  for (const region of cluster.regions)
-    await until(region, 'select not exists (select from syncline.merge_state)');
+  for (const region of cluster.regions) await until(region, 'select not exists (select from syncline.merge_state)');
   return { appliedMs, settledMs: performance.now() - startedMs };
 }
 

@@ -204,6 +204,9 @@ export type HistoryEntry = {
   readonly merge: string | undefined;
 };
 
+/** Events on one row, or on every one. */
+export type RowHistory = { readonly key: RowKey; readonly entries: readonly HistoryEntry[] };
+
 /** What is kept of a row that merges: see `merged-row.ts`. `state` is null where only events are. */
 export type KeptMerge = { readonly state: string | null; readonly events: readonly HistoryEntry[] };
 
@@ -254,6 +257,8 @@ export interface ApplyTransaction {
   hasForgotten(shape: TableShape): Promise<boolean>;
   /** Replaces a tuple that `inspect` locked. */
   overwrite(shape: TableShape, row: UpsertRow): Promise<void>;
+  /** The same of several rows with distinct keys. */
+  overwriteAll(shape: TableShape, rows: readonly UpsertRow[]): Promise<void>;
   /** Inserts where `inspect` found nothing; false when the foreground was quicker. */
   insert(shape: TableShape, row: UpsertRow): Promise<boolean>;
   /** Deletes a tuple that `inspect` locked. */
@@ -292,7 +297,7 @@ export interface ApplyTransaction {
   merges(shape: TableShape, keys: readonly RowKey[]): Promise<Map<RowKey, KeptMerge>>;
   /** The rows of the table of which anything is kept. */
   mergeKeys(shape: TableShape): Promise<{ key: RowKey; pk: Image }[]>;
-  addHistory(shape: TableShape, key: RowKey, entries: readonly HistoryEntry[]): Promise<void>;
+  addHistory(shape: TableShape, rows: readonly RowHistory[]): Promise<void>;
   putMerges(shape: TableShape, rows: readonly MergeEntry[]): Promise<void>;
   /** Drops events of rows up to a version; with `whole`, all that is kept of the row. */
   dropHistory(

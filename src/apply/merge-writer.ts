@@ -27,6 +27,7 @@ import {
   type RowKey,
   type TableShape,
   type Tuple,
+  type UpsertRow,
 } from './apply-port.ts';
 import type { Merged } from './conflicts.ts';
 import { eventWins } from './decide.ts';
@@ -150,7 +151,7 @@ export class MergeWriter {
     });
     const found = await this.#transaction.inspect(shape, kept);
     await emptyTable();
-    await this.#transaction.addHistory(shape, EVERY_ROW, [toEntry(event)]);
+    await this.#transaction.addHistory(shape, [{ key: EVERY_ROW, entries: [toEntry(event)] }]);
     await this.#settle(shape, targets, found);
   }
 
@@ -235,26 +236,29 @@ export class MergeWriter {
       });
       const settled = await foldTogether(foldings, answers);
       const raced: Target[] = [];
-      await Promise.all(
-        open.map(async (target, at) => {
-          const { image, keep } = settled[at] ?? { image: null, keep: () => {} };
-          const outcome = await this.#write(shape, target, tuples.get(target.key), image);
-          if (outcome === 'raced') raced.push(target);
-          else keep();
-          if (outcome === 'placed' || outcome === 'removed') written.set(target.key, outcome === 'placed');
-        }),
-      );
+      const replaced: UpsertRow[] = [];
+      const writing = open.map(async (target, at) => {
+        const { image, keep } = settled[at] ?? { image: null, keep: () => {} };
+        const outcome = await this.#write(shape, target, tuples.get(target.key), image, replaced);
+        if (outcome === 'raced') raced.push(target);
+        else keep();
+        if (outcome === 'placed' || outcome === 'removed') written.set(target.key, outcome === 'placed');
+      });
+      if (replaced.length > 0) writing.push(this.#transaction.overwriteAll(shape, replaced));
+      await Promise.all(writing);
       open = raced;
     }
     await this.#keep(shape, targets);
     return written;
   }
 
+  /** What is to be overwritten it adds to `replaced`. */
   async #write(
     shape: TableShape,
     { key, pk, row }: Target,
     tuple: Tuple | undefined,
     image: Image | null,
+    replaced: UpsertRow[],
   ): Promise<'placed' | 'removed' | 'left' | 'raced'> {
     const { hlc } = row.version;
     if (image === null) {
@@ -269,16 +273,19 @@ export class MergeWriter {
       (column) => tuple.image[column] === undefined || tuple.image[column] === image[column],
     );
     if (isThere) return 'left';
-    await this.#transaction.overwrite(shape, { key, pk, image, hlc });
+    replaced.push({ key, pk, image, hlc });
     return 'placed';
   }
 
   async #keep(shape: TableShape, targets: readonly Target[]): Promise<void> {
     const histories = targets.flatMap(({ key, inherited, fresh }) => {
       const entries = [...inherited, ...fresh.map(toEntry)];
-      return entries.length === 0 ? [] : [this.#transaction.addHistory(shape, key, entries)];
+      return entries.length === 0 ? [] : [{ key, entries }];
     });
-    await Promise.all([...histories, this.#putStates(shape, targets)]);
+    await Promise.all([
+      histories.length === 0 ? undefined : this.#transaction.addHistory(shape, histories),
+      this.#putStates(shape, targets),
+    ]);
   }
 
   #place(shape: TableShape): RowPlace {

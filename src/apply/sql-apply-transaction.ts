@@ -24,7 +24,6 @@ import {
   EVERY_ROW,
   type ExactVersion,
   type Guard,
-  type HistoryEntry,
   type KeptMerge,
   type LookAgain,
   type Mark,
@@ -34,6 +33,7 @@ import {
   type QuarantineEntry,
   type RemoveOutcome,
   type RemoveRow,
+  type RowHistory,
   type RowKey,
   type TableName,
   type TableShape,
@@ -109,6 +109,10 @@ export class SqlApplyTransaction implements ApplyTransaction {
 
   async overwrite(shape: TableShape, row: UpsertRow): Promise<void> {
     await this.#rows.overwrite(shape, row);
+  }
+
+  async overwriteAll(shape: TableShape, rows: readonly UpsertRow[]): Promise<void> {
+    await this.#rows.overwriteAll(shape, rows);
   }
 
   async insert(shape: TableShape, row: UpsertRow): Promise<boolean> {
@@ -287,8 +291,8 @@ export class SqlApplyTransaction implements ApplyTransaction {
     return rows.map(([key, pk]) => ({ key: text(key), pk: JSON.parse(text(pk)) as Image }));
   }
 
-  async addHistory(shape: TableShape, key: RowKey, entries: readonly HistoryEntry[]): Promise<void> {
-    await this.#pipeline.run(merges.ADD_HISTORY, [shape.id, key, merges.historyRecords(entries)]);
+  async addHistory(shape: TableShape, rows: readonly RowHistory[]): Promise<void> {
+    await this.#pipeline.run(merges.ADD_HISTORY, [shape.id, merges.historyRecords(rows)]);
   }
 
   async putMerges({ schema, table }: TableShape, rows: readonly MergeEntry[]): Promise<void> {

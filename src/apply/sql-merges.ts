@@ -1,7 +1,7 @@
 /** The statements on what is kept of rows that merge (sql/007_history.sql), and the rows that they read and write. */
 import { hlcFromText } from '../change/hlc.ts';
 import { lsnToText } from '../change/position.ts';
-import type { HistoryEntry, KeptMerge, MergeEntry, MergeKey, RowKey } from './apply-port.ts';
+import type { HistoryEntry, KeptMerge, MergeEntry, MergeKey, RowHistory, RowKey } from './apply-port.ts';
 
 export const WAL_POSITION = 'select pg_current_wal_insert_lsn()';
 
@@ -17,8 +17,8 @@ export const MERGE_KEYS = 'select key, row_pk from syncline.merge_state where re
 
 export const ADD_HISTORY = `
 insert into syncline.history (rel, key, hlc, origin, event_index, event)
-select $1::text, $2::text, i.hlc, i.origin, i.event_index, i.event
-from json_to_recordset($3::json) as i(hlc bigint, origin text, event_index int, event json)
+select $1::text, i.key, i.hlc, i.origin, i.event_index, i.event
+from json_to_recordset($2::json) as i(key text, hlc bigint, origin text, event_index int, event json)
 on conflict do nothing`;
 
 export const PUT_MERGES = `
@@ -62,14 +62,17 @@ from (
 
 type StoredEvent = Omit<HistoryEntry, 'version'> & { readonly hlc: string; readonly origin: string };
 
-export function historyRecords(entries: readonly HistoryEntry[]): string {
+export function historyRecords(rows: readonly RowHistory[]): string {
   return JSON.stringify(
-    entries.map(({ version: { hlc, origin }, ...entry }) => ({
-      hlc: String(hlc),
-      origin,
-      event_index: entry.index,
-      event: { ...entry, hlc: String(hlc), origin },
-    })),
+    rows.flatMap(({ key, entries }) =>
+      entries.map(({ version: { hlc, origin }, ...entry }) => ({
+        key,
+        hlc: String(hlc),
+        origin,
+        event_index: entry.index,
+        event: { ...entry, hlc: String(hlc), origin },
+      })),
+    ),
   );
 }
 

@@ -61,7 +61,10 @@ export class SandboxEngine {
 
   static async create(): Promise<SandboxEngine> {
     const wasmMemory = new WASM.Memory(MEMORY_PAGES);
-    const variant = newVariant(VARIANT, { wasmModule: await WASM.compile(demandingPages(SANDBOX_WASM, MEMORY_PAGES.initial)), wasmMemory });
+    const variant = newVariant(VARIANT, {
+      wasmModule: await WASM.compile(demandingPages(SANDBOX_WASM, MEMORY_PAGES.initial)),
+      wasmMemory,
+    });
     const quickjs = await newQuickJSWASMModuleFromVariant(variant);
     return new SandboxEngine(wasmMemory, quickjs.newRuntime());
   }

@@ -14,6 +14,7 @@ import type {
   QuarantineEntry,
   RemoveOutcome,
   RemoveRow,
+  RowHistory,
   RowKey,
   TableName,
   TableShape,
@@ -83,6 +84,12 @@ export class ModelApplyTransaction implements ApplyTransaction {
 
   async overwrite(shape: TableShape, row: UpsertRow): Promise<void> {
     await this.#onTable('overwrite', shape, [row], () => this.#rows.overwrite(shape, row));
+  }
+
+  async overwriteAll(shape: TableShape, rows: readonly UpsertRow[]): Promise<void> {
+    await this.#onTable('overwrite all', shape, rows, async () => {
+      for (const row of rows) await this.#rows.overwrite(shape, row);
+    });
   }
 
   async insert(shape: TableShape, row: UpsertRow): Promise<boolean> {
@@ -264,12 +271,14 @@ export class ModelApplyTransaction implements ApplyTransaction {
     );
   }
 
-  async addHistory(shape: TableShape, key: RowKey, entries: readonly HistoryEntry[]): Promise<void> {
+  async addHistory(shape: TableShape, rows: readonly RowHistory[]): Promise<void> {
     await this.#statement('history', async () => {
-      const known = this.#merge(shape, key);
-      const isKnown = (entry: HistoryEntry): boolean =>
-        known.events.some((each) => compareVersions(each.version, entry.version) === 0 && each.index === entry.index);
-      this.#putMerge(shape, { ...known, events: [...known.events, ...entries.filter((entry) => !isKnown(entry))] });
+      for (const { key, entries } of rows) {
+        const known = this.#merge(shape, key);
+        const isKnown = (entry: HistoryEntry): boolean =>
+          known.events.some((each) => compareVersions(each.version, entry.version) === 0 && each.index === entry.index);
+        this.#putMerge(shape, { ...known, events: [...known.events, ...entries.filter((entry) => !isKnown(entry))] });
+      }
     });
   }
 
