@@ -170,6 +170,14 @@ export class MergeWriter {
     if (versions.length > 0) await this.#transaction.recordVersions(shape, versions);
   }
 
+  /** Lets a row stay as it is, though it was to be looked at again. */
+  async unvisited(shape: TableShape, { key, pk }: KeyedRow): Promise<KeyedRow & { readonly row: MergedRow }> {
+    const { row } = loadedOf(await this.#load(shape, [{ key, pk }]), key);
+    const kept = { key, pk, row };
+    await this.#transaction.putMerges(shape, [{ ...entryOf(kept), visit_at: null }]);
+    return kept;
+  }
+
   /** Lets the histories of rows begin behind what is stable; of a row that is at rest nothing is kept. */
   async prune(shape: TableShape, rows: readonly KeyedRow[], stable: Hlc): Promise<void> {
     const upTo = { hlc: stable, origin: ABOVE_ALL_NAMES };
