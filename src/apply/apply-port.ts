@@ -202,6 +202,18 @@ export type HistoryEntry = {
   readonly before: Image | null;
   readonly after: Image | null;
   readonly merge: string | undefined;
+  /** A version that is to be run beside it, without effect. */
+  readonly merge_shadow?: string;
+};
+
+/** A conflict that a version in shadow is to be asked about: see `src/resolve/shadow.ts`. */
+export type ShadowEntry = {
+  readonly version_id: string;
+  readonly pk: Image;
+  /** As text, of the fold before the event. */
+  readonly state: string;
+  readonly event: HistoryEntry;
+  readonly result: Image | null;
 };
 
 /** Events on one row, or on every one. */
@@ -304,6 +316,8 @@ export interface ApplyTransaction {
     shape: TableName,
     rows: readonly { readonly key: RowKey; readonly upTo: Version; readonly whole: boolean }[],
   ): Promise<void>;
+  /** Keeps conflicts for whoever asks versions in shadow about them; beyond a bound they are only counted. */
+  putShadows(shape: TableShape, cases: readonly ShadowEntry[]): Promise<void>;
   /** Whether each image could be in the table: types, lengths, ranges, NOT NULL and CHECK. */
   areValid(
     shape: TableShape,

@@ -35,6 +35,7 @@ import type { LoadedMerge, MergeMemory } from './merge-memory.ts';
 import type { MergeRules } from './merge-rules.ts';
 import type { HistoryEvent, MergedRow, RowPlace } from './merged-row.ts';
 import { type ChainLink, formerKey, type RowOp } from './net-change.ts';
+import { shadowEntries, toEntry } from './shadow-entries.ts';
 import type { KeyedRow, Stand, StandingRow } from './standing-row.ts';
 
 /** How often rows are looked at again that users insert between look and write. */
@@ -183,6 +184,8 @@ export class MergeWriter {
     const upTo = { hlc: stable, origin: ABOVE_ALL_NAMES };
     const loaded = await this.#load(shape, rows);
     const kept = rows.map(({ key, pk }) => ({ key, pk, row: loadedOf(loaded, key).row }));
+    const shadows = await shadowEntries(kept, upTo, this.#answers(shape));
+    if (shadows.length > 0) await this.#transaction.putShadows(shape, shadows);
     await foldTogether(
       kept.map(({ row }) => row.fold.prune(upTo)),
       this.#answers(shape),
@@ -317,7 +320,7 @@ export class MergeWriter {
   }
 
   #toEvent(shape: TableShape, { event, source, removes }: ChainLink): HistoryEvent {
-    const { merge } = event;
+    const { merge, merge_shadow } = event;
     const rule = this.#view.rules.rule(merge);
     if (merge !== undefined && rule === undefined) {
       throw fail('SYN-A110', `${shape.id}: ${merge}`, { context: { table: shape.id, version: merge } });
@@ -332,6 +335,7 @@ export class MergeWriter {
       before: event.operation === 'TRUNCATE' || isMove ? null : event.before_image,
       after: removes ? null : event.after_image,
       merge,
+      ...(merge_shadow === undefined ? {} : { merge_shadow }),
       rule,
     };
   }
@@ -362,8 +366,4 @@ function loadedOf(loaded: ReadonlyMap<RowKey, LoadedMerge>, key: RowKey): Loaded
   const found = loaded.get(key);
   invariant(found !== undefined, 'a row that was loaded');
   return found;
-}
-
-function toEntry({ rule: _, ...entry }: HistoryEvent): HistoryEntry {
-  return entry;
 }

@@ -35,6 +35,7 @@ import {
   type RemoveRow,
   type RowHistory,
   type RowKey,
+  type ShadowEntry,
   type TableName,
   type TableShape,
   type Tombstone,
@@ -310,6 +311,10 @@ export class SqlApplyTransaction implements ApplyTransaction {
       arrayText(rows.map(({ upTo }) => upTo.origin)),
       `{${rows.map(({ whole }) => whole).join(',')}}`,
     ]);
+  }
+
+  async putShadows({ schema, table }: TableShape, cases: readonly ShadowEntry[]): Promise<void> {
+    await this.#pipeline.run(merges.PUT_SHADOWS, [schema, table, merges.shadowRecords(cases)]);
   }
 
   async areValid(

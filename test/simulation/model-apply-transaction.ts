@@ -16,6 +16,7 @@ import type {
   RemoveRow,
   RowHistory,
   RowKey,
+  ShadowEntry,
   TableName,
   TableShape,
   Tombstone,
@@ -298,6 +299,16 @@ export class ModelApplyTransaction implements ApplyTransaction {
         const events = known.events.filter(({ version }) => compareVersions(version, upTo) > 0);
         if (whole) write(this.#store.merges, rowName(shape, key), undefined, this.model);
         else this.#putMerge(shape, { ...known, events });
+      }
+    });
+  }
+
+  async putShadows(shape: TableShape, cases: readonly ShadowEntry[]): Promise<void> {
+    await this.#statement(`${cases.length} shadows`, async () => {
+      for (const each of cases) {
+        const name = rowName(shape, `${JSON.stringify(each.pk)} ${each.event.event_id}`);
+        invariant(!this.#store.shadows.has(name), 'a conflict is judged once');
+        write(this.#store.shadows, name, each, this.model);
       }
     });
   }
