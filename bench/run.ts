@@ -10,7 +10,7 @@ export type Measured = { readonly side: string; readonly metric: string; readonl
 
 type Benchmark = {
   readonly measure: () => Promise<Measured[]>;
-  readonly sides: { readonly syncline: string; readonly peer: string };
+  readonly sides: { readonly syncline: string | readonly string[]; readonly peer: string };
   /** What the summary compares, with its unit. */
   readonly metrics: Readonly<Record<string, string>>;
 };
@@ -34,6 +34,16 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     measure: async () => await (await import('./merging.ts')).measureSandbox(TRANSACTIONS / 100, ROUNDS),
     sides: { syncline: 'function', peer: 'counter' },
     metrics: { merged_rows_per_s: 'rows/s' },
+  },
+  merges: {
+    measure: async () => await (await import('./merges.ts')).measureMerges(TRANSACTIONS / 10, ROUNDS),
+    sides: { syncline: ['counter', 'function'], peer: 'lww' },
+    metrics: {
+      applied_transactions_per_s_at_1_percent: 'transactions/s',
+      applied_transactions_per_s_at_100_percent: 'transactions/s',
+      settled_transactions_per_s_at_1_percent: 'transactions/s',
+      settled_transactions_per_s_at_100_percent: 'transactions/s',
+    },
   },
   // Needs Debian's package faketime.
   clocks: {
@@ -65,13 +75,17 @@ for (const name of named.length === 0 ? ['apply'] : named) {
 
 async function runBenchmark(name: string, { measure, sides, metrics }: Benchmark): Promise<void> {
   const runs = await measure();
-  const summary = Object.entries(metrics).map(([metric, unit]) => {
-    const [syncline, peer] = [median(runs, sides.syncline, metric), median(runs, sides.peer, metric)];
-    console.log(
-      `${name}, ${metric}: ${sides.syncline} ${rounded(syncline)}, ${sides.peer} ${rounded(peer)}, ratio ${(syncline / peer).toFixed(2)}`,
-    );
-    return { metric, unit, syncline, peer, ratio: syncline / peer };
-  });
+  const compared = [sides.syncline].flat();
+  const summary = compared.flatMap((side) =>
+    Object.entries(metrics).map(([metric, unit]) => {
+      const [syncline, peer] = [median(runs, side, metric), median(runs, sides.peer, metric)];
+      console.log(
+        `${name}, ${metric}: ${side} ${rounded(syncline)}, ${sides.peer} ${rounded(peer)}, ratio ${(syncline / peer).toFixed(2)}`,
+      );
+      // Where several sides have one peer, it is told which.
+      return { ...(compared.length > 1 ? { side } : {}), metric, unit, syncline, peer, ratio: syncline / peer };
+    }),
+  );
   const machine = { cpus: cpus().length, model: cpus()[0]?.model ?? 'unknown', memory_bytes: totalmem() };
   const result = { name, at: new Date().toISOString(), machine, runs, summary };
   const directory = join(import.meta.dirname, 'results');

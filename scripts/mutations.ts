@@ -560,6 +560,13 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'const upTo = stable;',
   },
   {
+    name: 'shadows-of-what-is-not-stable',
+    rule: 'a version in shadow is asked about a conflict once nothing can change it, and once',
+    file: 'src/resolve/shadow.ts',
+    find: 'if (compareVersions(event.version, upTo) > 0) break;',
+    replace: '',
+  },
+  {
     name: 'merged-validity-is-not-asked',
     rule: 'a merged row that its constraints do not take is not taken',
     file: 'src/resolve/fold.ts',

@@ -266,6 +266,7 @@ export class Agent implements AgentControl, AsyncDisposable {
       keepUp(this.#chores(), signal, putOff),
       this.#sequences?.run(signal),
       this.#merges.keeper.run(signal),
+      this.#merges.shadows.run(signal),
     ]);
   }
 

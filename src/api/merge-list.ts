@@ -5,9 +5,10 @@ import type { MergeDefinition } from '../merge/merge-definition.ts';
 import { wantedIn } from '../merge/merge-keeper.ts';
 import { type Registry, readDefinitions, readRegistry, type Version } from '../merge/registry-store.ts';
 import { missingRegions, regionState, tableText, versionState, versionsOf } from '../merge/rollout.ts';
+import { readSamples, readShadowCounts, SAMPLES_MAX } from '../merge/shadow-store.ts';
 import { fail } from '../platform/errors.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
-import type { MergeQuery, MergeVersion } from './merge-schemas.ts';
+import type { MergeQuery, MergeVersion, ShadowReport } from './merge-schemas.ts';
 import { decodeCursor, encodeCursor, PAGE_BYTES_MAX, type Page } from './paging.ts';
 
 const CURSOR = [/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/, /^[0-9a-f]{64}$/];
@@ -23,6 +24,7 @@ export async function listMerges(
   { table, cursor, limit }: MergeQuery,
 ): Promise<Page<MergeVersion>> {
   const registry = await readRegistry(database, region);
+  const shadows = await readShadowCounts(database);
   const [at, id] = cursor === undefined ? [] : decodeCursor(cursor, CURSOR);
   const isBehind = ({ registered_at, version_id }: Version): boolean =>
     at === undefined || registered_at < at || (registered_at === at && version_id < (id ?? ''));
@@ -33,7 +35,13 @@ export async function listMerges(
     const some = wanted.slice(items.length, items.length + READ_AT_ONCE);
     const ids = some.map(({ version_id }) => version_id);
     const definitions = await readDefinitions(database, ids, { withSources: false });
-    for (const version of some) items.push(toItem(version, registry, members, definitions.get(version.version_id)));
+    for (const version of some) {
+      const { version_id } = version;
+      items.push({
+        ...toItem(version, registry, members, definitions.get(version_id)),
+        shadow: shadows.get(version_id) ?? null,
+      });
+    }
     bytes += JSON.stringify(items.slice(-some.length)).length;
   }
   const last = items.at(-1);
@@ -52,7 +60,24 @@ export async function readMerge(
   if (version === undefined) throw fail('SYN-T103', `there is no version ${versionId}`);
   const definition = (await readDefinitions(database, [versionId], { withSources: true })).get(versionId);
   const item = toItem(version, registry, members, definition);
-  return { ...item, definition: { ...item.definition, source: definition?.function?.source ?? null } };
+  const shadow = (await readShadowCounts(database)).get(versionId) ?? null;
+  return { ...item, shadow, definition: { ...item.definition, source: definition?.function?.source ?? null } };
+}
+
+/** What came of a version in shadow; SYN-T103 where there is no such version. */
+export async function readShadow(
+  database: Queryable,
+  region: string,
+  version_id: string,
+  limit = SAMPLES_MAX,
+): Promise<ShadowReport> {
+  const { versions } = await readRegistry(database, region);
+  if (!versions.some((each) => each.version_id === version_id)) {
+    throw fail('SYN-T103', `there is no version ${version_id}`);
+  }
+  const counts = (await readShadowCounts(database)).get(version_id) ?? null;
+  const items = await readSamples(database, version_id, limit);
+  return { version_id, counts, items: items.map((item) => ({ ...item, redacted: [...item.redacted] })) };
 }
 
 function isNamed({ schema_name, table_name }: Version, name: string | undefined): boolean {
@@ -64,7 +89,7 @@ function toItem(
   registry: Registry,
   members: readonly string[],
   definition: MergeDefinition | undefined,
-): MergeVersion {
+): Omit<MergeVersion, 'shadow'> {
   const here = tableText({ schema_name, table_name });
   const wanted = wantedIn(registry).find((intent) => tableText(intent) === here);
   const isWanted = wanted !== undefined && versionsOf(wanted).includes(version_id);

@@ -5,7 +5,7 @@ import type { Static, TSchema } from 'typebox';
 import type { RolloutStep } from '../merge/merge-registry.ts';
 import { fail } from '../platform/errors.ts';
 import { described } from './described.ts';
-import { listMerges, readMerge } from './merge-list.ts';
+import { listMerges, readMerge, readShadow } from './merge-list.ts';
 import {
   MergePage,
   MergeQuery,
@@ -13,6 +13,8 @@ import {
   MergeVersion,
   RollbackRequest,
   RolloutRequest,
+  ShadowQuery,
+  ShadowReport,
   VersionParams,
 } from './merge-schemas.ts';
 import type { ApiContext } from './server.ts';
@@ -45,6 +47,19 @@ export function addMergeRoutes(app: FastifyInstance, { config, database, agent }
       schema: described('One version, with its source', { params: VersionParams, answer: MergeVersion }),
     },
     async (request) => await readMerge(database, here, request.params.version_id),
+  );
+
+  app.get<{ Params: Params; Querystring: ShadowQuery }>(
+    '/merge-functions/:version_id/shadow',
+    {
+      config: operator,
+      schema: described('What a version would have made of conflicts in its shadow', {
+        params: VersionParams,
+        querystring: ShadowQuery,
+        answer: ShadowReport,
+      }),
+    },
+    async ({ params, query }) => await readShadow(database, here.region, params.version_id, query.limit),
   );
 
   app.post<{ Body: MergeRegistration }>(

@@ -19,7 +19,7 @@ const COLUMNS_MAX = 1_600;
 
 const Mode = Type.Enum([...ROLLOUT_MODES], {
   description:
-    'immediate: all rows; shadow: named beside what is in effect, without effect; percent: a share of the rows, by their keys',
+    'immediate: all rows; shadow: run beside what is in effect, and compared, without effect; percent: a share of the rows, by their keys',
 });
 const Percent = Type.Integer({ minimum: 0, maximum: 100 });
 export const RolloutRequest = Type.Object({ mode: Type.Optional(Mode), percent: Type.Optional(Percent) }, closed);
@@ -71,6 +71,17 @@ export const MergeQuery = Type.Object(
 );
 export type MergeQuery = Static<typeof MergeQuery>;
 
+const Count = Type.Integer({ minimum: 0 });
+const ShadowCounts = Type.Object(
+  {
+    conflicts: Count,
+    differences: Type.Integer({ minimum: 0, description: 'Those that the version would have made another row of' }),
+    failures: Type.Record(Type.String(), Count, { description: 'By reason, how often the version could not merge' }),
+    skipped: Type.Integer({ minimum: 0, description: 'Conflicts that were too many to wait, and were not judged' }),
+  },
+  { description: 'What came of conflicts in its shadow, as counted in this region; null where it never ran so' },
+);
+
 const MemberState = Type.Object({
   region: Region,
   state: Type.Enum(['staged', 'refused', 'acknowledged', 'active']),
@@ -112,6 +123,31 @@ export const MergeVersion = Type.Object({
   }),
   registered_at: Time,
   registered_by: Region,
+  shadow: nullable(ShadowCounts),
 });
 export type MergeVersion = Static<typeof MergeVersion>;
 export const MergePage = page(MergeVersion);
+
+const Values = nullable(Type.Record(Type.String(), nullable(Type.String())));
+const ShadowSample = Type.Object({
+  event_id: Type.String({ description: 'The later write' }),
+  region_id: Region,
+  row_pk: Type.Record(Type.String(), nullable(Type.String())),
+  merge_version: nullable(Type.String({ description: 'What was in effect; null for last writer wins' })),
+  failure: nullable(Type.String({ description: 'Why the version could not merge' })),
+  base_image: Values,
+  image_a: Values,
+  image_b: Values,
+  result_image: Values,
+  shadow_image: Values,
+  redacted: Type.Array(Type.String(), { description: 'Columns whose values are withheld' }),
+});
+
+export const ShadowQuery = Type.Object({ limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })) }, closed);
+export type ShadowQuery = Static<typeof ShadowQuery>;
+export const ShadowReport = Type.Object({
+  version_id: VersionId,
+  counts: nullable(ShadowCounts),
+  items: Type.Array(ShadowSample, { description: 'The newest that came out differently, or failed' }),
+});
+export type ShadowReport = Static<typeof ShadowReport>;

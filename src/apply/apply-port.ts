@@ -202,7 +202,22 @@ export type HistoryEntry = {
   readonly before: Image | null;
   readonly after: Image | null;
   readonly merge: string | undefined;
+  /** A version that is to be run beside it, without effect. */
+  readonly merge_shadow?: string;
 };
+
+/** A conflict that a version in shadow is to be asked about: see `src/resolve/shadow.ts`. */
+export type ShadowEntry = {
+  readonly version_id: string;
+  readonly pk: Image;
+  /** As text, of the fold before the event. */
+  readonly state: string;
+  readonly event: HistoryEntry;
+  readonly result: Image | null;
+};
+
+/** Events on one row, or on every one. */
+export type RowHistory = { readonly key: RowKey; readonly entries: readonly HistoryEntry[] };
 
 /** What is kept of a row that merges: see `merged-row.ts`. `state` is null where only events are. */
 export type KeptMerge = { readonly state: string | null; readonly events: readonly HistoryEntry[] };
@@ -254,6 +269,8 @@ export interface ApplyTransaction {
   hasForgotten(shape: TableShape): Promise<boolean>;
   /** Replaces a tuple that `inspect` locked. */
   overwrite(shape: TableShape, row: UpsertRow): Promise<void>;
+  /** The same of several rows with distinct keys. */
+  overwriteAll(shape: TableShape, rows: readonly UpsertRow[]): Promise<void>;
   /** Inserts where `inspect` found nothing; false when the foreground was quicker. */
   insert(shape: TableShape, row: UpsertRow): Promise<boolean>;
   /** Deletes a tuple that `inspect` locked. */
@@ -292,13 +309,15 @@ export interface ApplyTransaction {
   merges(shape: TableShape, keys: readonly RowKey[]): Promise<Map<RowKey, KeptMerge>>;
   /** The rows of the table of which anything is kept. */
   mergeKeys(shape: TableShape): Promise<{ key: RowKey; pk: Image }[]>;
-  addHistory(shape: TableShape, key: RowKey, entries: readonly HistoryEntry[]): Promise<void>;
+  addHistory(shape: TableShape, rows: readonly RowHistory[]): Promise<void>;
   putMerges(shape: TableShape, rows: readonly MergeEntry[]): Promise<void>;
   /** Drops events of rows up to a version; with `whole`, all that is kept of the row. */
   dropHistory(
     shape: TableName,
     rows: readonly { readonly key: RowKey; readonly upTo: Version; readonly whole: boolean }[],
   ): Promise<void>;
+  /** Keeps conflicts for whoever asks versions in shadow about them; beyond a bound they are only counted. */
+  putShadows(shape: TableShape, cases: readonly ShadowEntry[]): Promise<void>;
   /** Whether each image could be in the table: types, lengths, ranges, NOT NULL and CHECK. */
   areValid(
     shape: TableShape,

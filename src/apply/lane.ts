@@ -91,6 +91,10 @@ export class Lane {
       memory,
       makeWriter: (transaction) => writers.beside(transaction, region, false),
       appliedTo: () => this.#ledger.newest.max_hlc,
+      onStuck: (origin) => {
+        quarantined.changed();
+        onApplied?.({ origin, events: 0, written: 0, conflicts: {}, quarantined: 1 });
+      },
     });
     this.#passed = new PassedMemory({
       port,

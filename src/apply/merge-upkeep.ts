@@ -5,6 +5,7 @@
  * Each goes in transactions of the region's own name: the rows keep what they are, whoever made them so, and no mark moves.
  */
 import { type Hlc, hlcFromMicros, hlcMicrosCeil } from '../change/hlc.ts';
+import { isDataFault } from '../platform/errors.ts';
 import { quoteIdent } from '../platform/postgres.ts';
 import type { ApplyPort, ApplyTransaction, MergeKey, TableShape } from './apply-port.ts';
 import type { BatchWriter } from './batch-writer.ts';
@@ -14,6 +15,7 @@ import type { MergeRules } from './merge-rules.ts';
 import type { MergeWriter } from './merge-writer.ts';
 import { type RowLoss, versionOf } from './passed-event.ts';
 import { rollback } from './roll-back.ts';
+import { stuckEntry } from './stuck-row.ts';
 
 /** Rows that are looked at again in one go. */
 const ROWS_PER_TRANSACTION = 500;
@@ -26,6 +28,8 @@ export type MergeUpkeepOptions = {
   readonly makeWriter: (transaction: ApplyTransaction) => BatchWriter;
   /** The highest stamp that was applied here so far. */
   readonly appliedTo: () => Hlc;
+  /** A row of that origin's newest write was set aside. */
+  readonly onStuck: (origin: string) => void;
 };
 
 export class MergeUpkeep {
@@ -62,12 +66,13 @@ export class MergeUpkeep {
 
   /**
    * Looks again at rows where the own stream has brought by now what was not captured at the last look; returns how many.
+   * One that a constraint here does not take is set aside, so that the others go on.
    */
   async visit(echoedLsn: bigint): Promise<number> {
     const { port, rules } = this.#options;
     if (!rules.areAny) return 0;
     const due = await port.mergesToVisit(echoedLsn, ROWS_PER_TRANSACTION);
-    await this.#byTable(due, async (writer, shape, rows) => await writer.visit(shape, rows));
+    await this.#byTable(due, async (shape, rows) => await this.#visit(shape, rows));
     return due.length;
   }
 
@@ -76,7 +81,10 @@ export class MergeUpkeep {
     const { port, rules } = this.#options;
     if (!rules.areAny) return 0;
     const due = await port.mergesToPrune(upTo, ROWS_PER_TRANSACTION);
-    await this.#byTable(due, async (writer, shape, rows) => await writer.prune(shape, rows, upTo));
+    await this.#byTable(
+      due,
+      async (shape, rows) => await this.#work(rows, async (writer) => await writer.prune(shape, rows, upTo)),
+    );
     return due.length;
   }
 
@@ -110,30 +118,55 @@ export class MergeUpkeep {
     this.#trackedFrom = applied > now ? applied : now;
   }
 
+  async #visit(shape: TableShape, rows: readonly MergeKey[]): Promise<void> {
+    try {
+      await this.#work(rows, async (writer) => await writer.visit(shape, rows));
+    } catch (error) {
+      if (!isDataFault(error)) throw error;
+      const [first] = rows;
+      if (rows.length === 1 && first !== undefined) return await this.#setAside(shape, first, error);
+      const half = rows.length >> 1;
+      await this.#visit(shape, rows.slice(0, half));
+      await this.#visit(shape, rows.slice(half));
+    }
+  }
+
+  /** It is not looked at again until an event on it comes, or an operator tries it again. */
+  async #setAside(shape: TableShape, due: MergeKey, cause: unknown): Promise<void> {
+    const { region, onStuck } = this.#options;
+    let origin = region;
+    await this.#work([due], async (writer, transaction) => {
+      const stuck = await writer.unvisited(shape, due);
+      const entry = stuckEntry(shape, stuck, region, cause);
+      ({ origin } = entry);
+      await transaction.recordQuarantine([entry]);
+    });
+    onStuck(origin);
+  }
+
   async #byTable(
     due: readonly MergeKey[],
-    work: (writer: MergeWriter, shape: TableShape, rows: readonly MergeKey[]) => Promise<void>,
+    work: (shape: TableShape, rows: readonly MergeKey[]) => Promise<void>,
   ): Promise<void> {
     for (const [, rows] of Map.groupBy(due, ({ schema, table }) => JSON.stringify([schema, table]))) {
       const [first] = rows;
       if (first === undefined) continue;
       const shape = await this.#options.port.shape(first.schema, first.table);
       if (shape === null) await this.#drop(first, rows);
-      else await this.#work(shape, rows, work);
+      else await work(shape, rows);
     }
   }
 
   async #work(
-    shape: TableShape,
     rows: readonly MergeKey[],
-    work: (writer: MergeWriter, shape: TableShape, rows: readonly MergeKey[]) => Promise<void>,
+    work: (writer: MergeWriter, transaction: ApplyTransaction) => Promise<void>,
   ): Promise<void> {
     const { port, region, makeWriter } = this.#options;
     const highest = rows.reduce((stamp, { hlc }) => (hlc > stamp ? hlc : stamp), 1n);
     const transaction = await port.begin(region, hlcMicrosCeil(highest));
     const writer = makeWriter(transaction);
     try {
-      await work(writer.merging, shape, rows);
+      await work(writer.merging, transaction);
       await writer.record(() => new Set());
       await transaction.commit();
     } catch (error) {

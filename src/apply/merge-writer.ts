@@ -27,6 +27,7 @@ import {
   type RowKey,
   type TableShape,
   type Tuple,
+  type UpsertRow,
 } from './apply-port.ts';
 import type { Merged } from './conflicts.ts';
 import { eventWins } from './decide.ts';
@@ -34,6 +35,7 @@ import type { LoadedMerge, MergeMemory } from './merge-memory.ts';
 import type { MergeRules } from './merge-rules.ts';
 import type { HistoryEvent, MergedRow, RowPlace } from './merged-row.ts';
 import { type ChainLink, formerKey, type RowOp } from './net-change.ts';
+import { shadowEntries, toEntry } from './shadow-entries.ts';
 import type { KeyedRow, Stand, StandingRow } from './standing-row.ts';
 
 /** How often rows are looked at again that users insert between look and write. */
@@ -150,7 +152,7 @@ export class MergeWriter {
     });
     const found = await this.#transaction.inspect(shape, kept);
     await emptyTable();
-    await this.#transaction.addHistory(shape, EVERY_ROW, [toEntry(event)]);
+    await this.#transaction.addHistory(shape, [{ key: EVERY_ROW, entries: [toEntry(event)] }]);
     await this.#settle(shape, targets, found);
   }
 
@@ -169,11 +171,21 @@ export class MergeWriter {
     if (versions.length > 0) await this.#transaction.recordVersions(shape, versions);
   }
 
+  /** Lets a row stay as it is, though it was to be looked at again. */
+  async unvisited(shape: TableShape, { key, pk }: KeyedRow): Promise<KeyedRow & { readonly row: MergedRow }> {
+    const { row } = loadedOf(await this.#load(shape, [{ key, pk }]), key);
+    const kept = { key, pk, row };
+    await this.#transaction.putMerges(shape, [{ ...entryOf(kept), visit_at: null }]);
+    return kept;
+  }
+
   /** Lets the histories of rows begin behind what is stable; of a row that is at rest nothing is kept. */
   async prune(shape: TableShape, rows: readonly KeyedRow[], stable: Hlc): Promise<void> {
     const upTo = { hlc: stable, origin: ABOVE_ALL_NAMES };
     const loaded = await this.#load(shape, rows);
     const kept = rows.map(({ key, pk }) => ({ key, pk, row: loadedOf(loaded, key).row }));
+    const shadows = await shadowEntries(kept, upTo, this.#answers(shape));
+    if (shadows.length > 0) await this.#transaction.putShadows(shape, shadows);
     await foldTogether(
       kept.map(({ row }) => row.fold.prune(upTo)),
       this.#answers(shape),
@@ -235,26 +247,29 @@ export class MergeWriter {
       });
       const settled = await foldTogether(foldings, answers);
       const raced: Target[] = [];
-      await Promise.all(
-        open.map(async (target, at) => {
-          const { image, keep } = settled[at] ?? { image: null, keep: () => {} };
-          const outcome = await this.#write(shape, target, tuples.get(target.key), image);
-          if (outcome === 'raced') raced.push(target);
-          else keep();
-          if (outcome === 'placed' || outcome === 'removed') written.set(target.key, outcome === 'placed');
-        }),
-      );
+      const replaced: UpsertRow[] = [];
+      const writing = open.map(async (target, at) => {
+        const { image, keep } = settled[at] ?? { image: null, keep: () => {} };
+        const outcome = await this.#write(shape, target, tuples.get(target.key), image, replaced);
+        if (outcome === 'raced') raced.push(target);
+        else keep();
+        if (outcome === 'placed' || outcome === 'removed') written.set(target.key, outcome === 'placed');
+      });
+      if (replaced.length > 0) writing.push(this.#transaction.overwriteAll(shape, replaced));
+      await Promise.all(writing);
       open = raced;
     }
     await this.#keep(shape, targets);
     return written;
   }
 
+  /** What is to be overwritten it adds to `replaced`. */
   async #write(
     shape: TableShape,
     { key, pk, row }: Target,
     tuple: Tuple | undefined,
     image: Image | null,
+    replaced: UpsertRow[],
   ): Promise<'placed' | 'removed' | 'left' | 'raced'> {
     const { hlc } = row.version;
     if (image === null) {
@@ -269,16 +284,19 @@ export class MergeWriter {
       (column) => tuple.image[column] === undefined || tuple.image[column] === image[column],
     );
     if (isThere) return 'left';
-    await this.#transaction.overwrite(shape, { key, pk, image, hlc });
+    replaced.push({ key, pk, image, hlc });
     return 'placed';
   }
 
   async #keep(shape: TableShape, targets: readonly Target[]): Promise<void> {
     const histories = targets.flatMap(({ key, inherited, fresh }) => {
       const entries = [...inherited, ...fresh.map(toEntry)];
-      return entries.length === 0 ? [] : [this.#transaction.addHistory(shape, key, entries)];
+      return entries.length === 0 ? [] : [{ key, entries }];
     });
-    await Promise.all([...histories, this.#putStates(shape, targets)]);
+    await Promise.all([
+      histories.length === 0 ? undefined : this.#transaction.addHistory(shape, histories),
+      this.#putStates(shape, targets),
+    ]);
   }
 
   #place(shape: TableShape): RowPlace {
@@ -302,7 +320,7 @@ export class MergeWriter {
   }
 
   #toEvent(shape: TableShape, { event, source, removes }: ChainLink): HistoryEvent {
-    const { merge } = event;
+    const { merge, merge_shadow } = event;
     const rule = this.#view.rules.rule(merge);
     if (merge !== undefined && rule === undefined) {
       throw fail('SYN-A110', `${shape.id}: ${merge}`, { context: { table: shape.id, version: merge } });
@@ -317,6 +335,7 @@ export class MergeWriter {
       before: event.operation === 'TRUNCATE' || isMove ? null : event.before_image,
       after: removes ? null : event.after_image,
       merge,
+      ...(merge_shadow === undefined ? {} : { merge_shadow }),
       rule,
     };
   }
@@ -347,8 +366,4 @@ function loadedOf(loaded: ReadonlyMap<RowKey, LoadedMerge>, key: RowKey): Loaded
   const found = loaded.get(key);
   invariant(found !== undefined, 'a row that was loaded');
   return found;
-}
-
-function toEntry({ rule: _, ...entry }: HistoryEvent): HistoryEntry {
-  return entry;
 }

@@ -36,6 +36,8 @@ export type HistoryEvent = FoldEvent & {
   readonly event_id: string;
   /** The version of the rule that its origin had active. */
   readonly merge: string | undefined;
+  /** A version that is run beside it, without effect. */
+  readonly merge_shadow?: string;
 };
 
 /** An image that the row is known to have had at a WAL position, and what was applied here by then. */

@@ -24,7 +24,6 @@ import {
   EVERY_ROW,
   type ExactVersion,
   type Guard,
-  type HistoryEntry,
   type KeptMerge,
   type LookAgain,
   type Mark,
@@ -34,7 +33,9 @@ import {
   type QuarantineEntry,
   type RemoveOutcome,
   type RemoveRow,
+  type RowHistory,
   type RowKey,
+  type ShadowEntry,
   type TableName,
   type TableShape,
   type Tombstone,
@@ -109,6 +110,10 @@ export class SqlApplyTransaction implements ApplyTransaction {
 
   async overwrite(shape: TableShape, row: UpsertRow): Promise<void> {
     await this.#rows.overwrite(shape, row);
+  }
+
+  async overwriteAll(shape: TableShape, rows: readonly UpsertRow[]): Promise<void> {
+    await this.#rows.overwriteAll(shape, rows);
   }
 
   async insert(shape: TableShape, row: UpsertRow): Promise<boolean> {
@@ -287,8 +292,8 @@ export class SqlApplyTransaction implements ApplyTransaction {
     return rows.map(([key, pk]) => ({ key: text(key), pk: JSON.parse(text(pk)) as Image }));
   }
 
-  async addHistory(shape: TableShape, key: RowKey, entries: readonly HistoryEntry[]): Promise<void> {
-    await this.#pipeline.run(merges.ADD_HISTORY, [shape.id, key, merges.historyRecords(entries)]);
+  async addHistory(shape: TableShape, rows: readonly RowHistory[]): Promise<void> {
+    await this.#pipeline.run(merges.ADD_HISTORY, [shape.id, merges.historyRecords(rows)]);
   }
 
   async putMerges({ schema, table }: TableShape, rows: readonly MergeEntry[]): Promise<void> {
@@ -306,6 +311,10 @@ export class SqlApplyTransaction implements ApplyTransaction {
       arrayText(rows.map(({ upTo }) => upTo.origin)),
       `{${rows.map(({ whole }) => whole).join(',')}}`,
     ]);
+  }
+
+  async putShadows({ schema, table }: TableShape, cases: readonly ShadowEntry[]): Promise<void> {
+    await this.#pipeline.run(merges.PUT_SHADOWS, [schema, table, merges.shadowRecords(cases)]);
   }
 
   async areValid(

@@ -1,7 +1,7 @@
 /** The statements on what is kept of rows that merge (sql/007_history.sql), and the rows that they read and write. */
 import { hlcFromText } from '../change/hlc.ts';
 import { lsnToText } from '../change/position.ts';
-import type { HistoryEntry, KeptMerge, MergeEntry, MergeKey, RowKey } from './apply-port.ts';
+import type { HistoryEntry, KeptMerge, MergeEntry, MergeKey, RowHistory, RowKey, ShadowEntry } from './apply-port.ts';
 
 export const WAL_POSITION = 'select pg_current_wal_insert_lsn()';
 
@@ -17,8 +17,8 @@ export const MERGE_KEYS = 'select key, row_pk from syncline.merge_state where re
 
 export const ADD_HISTORY = `
 insert into syncline.history (rel, key, hlc, origin, event_index, event)
-select $1::text, $2::text, i.hlc, i.origin, i.event_index, i.event
-from json_to_recordset($3::json) as i(hlc bigint, origin text, event_index int, event json)
+select $1::text, i.key, i.hlc, i.origin, i.event_index, i.event
+from json_to_recordset($2::json) as i(key text, hlc bigint, origin text, event_index int, event json)
 on conflict do nothing`;
 
 export const PUT_MERGES = `
@@ -37,6 +37,23 @@ with dropped as (
 )
 delete from syncline.history h using dropped d
 where h.rel = $1::text and h.key = d.key and (d.whole or (h.hlc, h.origin) <= (d.hlc, d.origin))`;
+
+/** Conflicts for versions in shadow that wait at once: judging lags behind for a while, and then they are only counted. */
+const SHADOWS_MAX = 20_000;
+
+export const PUT_SHADOWS = `
+with room as (
+  select greatest(0, ${SHADOWS_MAX} - (select count(*) from syncline.merge_shadow_case)) as rows
+), cases as (
+  select i.*, row_number() over () <= room.rows as fits
+  from json_to_recordset($3::json) as i(version_id text, row_pk json, state json, event json, result json), room
+), kept as (
+  insert into syncline.merge_shadow_case (version_id, schema_name, table_name, row_pk, state, event, result)
+  select version_id, $1::text, $2::text, row_pk, state, event, result from cases where fits
+)
+insert into syncline.merge_shadow as s (version_id, kind, amount)
+select version_id, 'skipped', count(*) from cases where not fits group by version_id
+on conflict (version_id, kind) do update set amount = s.amount + excluded.amount, updated_at = clock_timestamp()`;
 
 export const ARE_VALID = `
 select syncline.is_valid_row($1::text::regclass, i.image, i.not_null, i.checks)
@@ -62,13 +79,28 @@ from (
 
 type StoredEvent = Omit<HistoryEntry, 'version'> & { readonly hlc: string; readonly origin: string };
 
-export function historyRecords(entries: readonly HistoryEntry[]): string {
+export function historyRecords(rows: readonly RowHistory[]): string {
   return JSON.stringify(
-    entries.map(({ version: { hlc, origin }, ...entry }) => ({
-      hlc: String(hlc),
-      origin,
-      event_index: entry.index,
-      event: { ...entry, hlc: String(hlc), origin },
+    rows.flatMap(({ key, entries }) =>
+      entries.map(({ version: { hlc, origin }, ...entry }) => ({
+        key,
+        hlc: String(hlc),
+        origin,
+        event_index: entry.index,
+        event: { ...entry, hlc: String(hlc), origin },
+      })),
+    ),
+  );
+}
+
+export function shadowRecords(cases: readonly ShadowEntry[]): string {
+  return JSON.stringify(
+    cases.map(({ version_id, pk, state, event: { version, ...event }, result }) => ({
+      version_id,
+      row_pk: pk,
+      state: JSON.parse(state),
+      event: { ...event, hlc: String(version.hlc), origin: version.origin },
+      result: { image: result },
     })),
   );
 }

@@ -195,6 +195,26 @@ export class SqlRows {
     invariant(rowCount === 1, 'a row that is inspected, and so locked, can be overwritten');
   }
 
+  /** Those that a single UPDATE can give their columns go in one. */
+  async overwriteAll(table: TableShape, rows: readonly UpsertRow[]): Promise<void> {
+    const shape = sqlShape(table);
+    const done = groupByColumns(shape, rows).map(async ({ names, rows: together }) => {
+      const sql = statementOf(
+        shape,
+        `overwrite all ${names.join('\0')}`,
+        () => statements.overwriteAllSql(shape, names) ?? '',
+      );
+      if (together.length === 1 || sql === '') {
+        await Promise.all(together.map(async (row) => await this.overwrite(shape, row)));
+        return;
+      }
+      const values = names.map((name) => arrayText(together.map((row) => columnValue(row, name))));
+      const { rowCount } = await this.#verify(shape, this.#pipeline.run(sql, values));
+      invariant(rowCount === together.length, 'rows that are inspected, and so locked, can be overwritten');
+    });
+    await Promise.all(done);
+  }
+
   async insert(table: TableShape, row: UpsertRow): Promise<boolean> {
     const shape = sqlShape(table);
     const names = writtenColumns(shape, row.image);

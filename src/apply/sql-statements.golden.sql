@@ -96,6 +96,11 @@ for no key update of t;
 update only "public"."accounts" as t set "abalance" = $2::integer, "filler" = $3::bpchar
 where t."aid" operator(pg_catalog.=) $1::integer;
 
+-- "public"."accounts": overwrite several
+update only "public"."accounts" as t set "abalance" = i.c2, "filler" = i.c3
+from unnest($1::integer[], $2::integer[], $3::bpchar[]) with ordinality as i(c1, c2, c3, n)
+where t."aid" operator(pg_catalog.=) any (array[i.c1]);
+
 -- "public"."accounts": insert
 insert into "public"."accounts" ("aid", "abalance", "filler") overriding system value
 values ($1::integer, $2::integer, $3::bpchar)
@@ -204,6 +209,11 @@ for no key update of t;
 -- "public"."Order ""lines""'s": overwrite
 update only "public"."Order ""lines""'s" as t set "no" = $3::numeric, "code" = $4::ext.citext, "tags" = $5::text[], "price" = $6::public.euros
 where t."code" operator(ext.=) $1::ext.citext and t."no" operator(pg_catalog.=) $2::numeric;
+
+-- "public"."Order ""lines""'s": overwrite several
+update only "public"."Order ""lines""'s" as t set "no" = i.c1, "code" = i.c2, "tags" = i.c3::text[], "price" = i.c4::public.euros
+from unnest($1::numeric[], $2::ext.citext[], $3::text[], $4::text[]) with ordinality as i(c1, c2, c3, c4, n)
+where t."code" operator(ext.=) any (array[i.c2]) and t."no" operator(pg_catalog.=) any (array[i.c1]);
 
 -- "public"."Order ""lines""'s": insert
 insert into "public"."Order ""lines""'s" ("no", "code", "tags", "price") overriding system value
@@ -314,6 +324,11 @@ for no key update of t;
 update "public"."events" as t set "note" = $3::text
 where t."id" operator(pg_catalog.=) $1::bigint and t."at" operator(pg_catalog.=) $2::date;
 
+-- "public"."events": overwrite several
+update "public"."events" as t set "note" = i.c3
+from unnest($1::bigint[], $2::date[], $3::text[]) with ordinality as i(c1, c2, c3, n)
+where t."id" operator(pg_catalog.=) any (array[i.c1]) and t."at" operator(pg_catalog.=) any (array[i.c2]);
+
 -- "public"."events": insert
 insert into "public"."events" ("id", "at", "note") overriding system value
 values ($1::bigint, $2::date, $3::text)
@@ -422,6 +437,11 @@ for no key update of t;
 -- "public"."pairs": overwrite
 update only "public"."pairs" as t set "a" = t."a"
 where t."a" operator(pg_catalog.=) $1::integer and t."b" operator(pg_catalog.=) $2::integer;
+
+-- "public"."pairs": overwrite several
+update only "public"."pairs" as t set "a" = t."a"
+from unnest($1::integer[], $2::integer[]) with ordinality as i(c1, c2, n)
+where t."a" operator(pg_catalog.=) any (array[i.c1]) and t."b" operator(pg_catalog.=) any (array[i.c2]);
 
 -- "public"."pairs": insert
 insert into "public"."pairs" ("a", "b") overriding system value
@@ -534,6 +554,9 @@ with d as (delete from only "public"."counted" as t where t."id" operator(pg_cat
 insert into "public"."counted" ("id", "n", "v") overriding system value
 select $2::uuid, $3::bigint, $4::text from d;
 
+-- "public"."counted": overwrite several
+-- one by one;
+
 -- "public"."counted": insert
 insert into "public"."counted" ("id", "n", "v") overriding system value
 values ($1::uuid, $2::bigint, $3::text)
@@ -642,6 +665,11 @@ for no key update of t;
 -- "public"."members": overwrite
 update only "public"."members" as t set "email" = $2::text, "room" = $3::integer, "during" = $4::tstzrange
 where t."id" operator(pg_catalog.=) $1::bigint;
+
+-- "public"."members": overwrite several
+update only "public"."members" as t set "email" = i.c2, "room" = i.c3, "during" = i.c4
+from unnest($1::bigint[], $2::text[], $3::integer[], $4::tstzrange[]) with ordinality as i(c1, c2, c3, c4, n)
+where t."id" operator(pg_catalog.=) any (array[i.c1]);
 
 -- "public"."members": insert
 insert into "public"."members" ("id", "email", "room", "during") overriding system value
@@ -755,6 +783,9 @@ for no key update of t;
 with d as (delete from only "public"."numbers" as t where t."id" operator(pg_catalog.=) $1::bigint returning t.*)
 insert into "public"."numbers" ("id") overriding system value
 select $2::bigint from d;
+
+-- "public"."numbers": overwrite several
+-- one by one;
 
 -- "public"."numbers": insert
 insert into "public"."numbers" ("id") overriding system value

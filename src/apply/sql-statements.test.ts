@@ -113,6 +113,7 @@ function statementsOf(shape: SqlTableShape): string {
     'has forgotten': statements.hasForgottenSql(shape),
     inspect: statements.inspectSql(shape),
     overwrite: statements.overwriteSql(shape, shape.columns),
+    'overwrite several': statements.overwriteAllSql(shape, shape.columns) ?? '-- one by one',
     insert: statements.insertSql(shape, shape.columns),
     erase: statements.eraseSql(shape),
     'canonical keys': statements.canonicalKeysSql(shape),

@@ -157,6 +157,15 @@ insert into ${shape.id} (${shape.columns.map(quoteIdent).join(', ')}) overriding
 select ${all.join(', ')} from d`;
 }
 
+/** Of several rows at once, the columns; null where an UPDATE cannot give them all of these. */
+export function overwriteAllSql(shape: SqlTableShape, names: readonly string[]): string | null {
+  if (!canUpdate(shape, names)) return null;
+  const rows = source(shape, names, 1);
+  return `update ${target(shape)} as t set ${assignments(shape, names, (name) => sourceValue(rows, name))}
+from ${rows.from}
+where ${keyMatch(shape, rows)}`;
+}
+
 /** Of the columns of an image, those that overwriting the row needs. */
 export function overwrittenColumns(shape: SqlTableShape, names: readonly string[]): readonly string[] {
   return canUpdate(shape, names) ? setColumns(shape, names) : names;

@@ -110,7 +110,9 @@ const change = Type.Object(
           'The version of the rule by which regions merge it with concurrent ones; absent for last writer wins.',
       }),
     ),
-    merge_shadow: Type.Optional(Type.String({ description: 'A version that is named beside it, and has no effect.' })),
+    merge_shadow: Type.Optional(
+      Type.String({ description: 'A version that regions run beside it and compare, without effect.' }),
+    ),
     transaction,
   },
   { description: 'A change of one row.' },

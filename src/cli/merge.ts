@@ -1,4 +1,4 @@
-// `syncline merge register|list|promote|rollback|test`: how rows merge where regions write them at once, and which version of
+// `syncline merge register|list|promote|rollback|shadow|test`: how rows merge where regions write them at once, and which version of
 // that is in effect. Any region's agent takes it for all.
 
 import { readFile } from 'node:fs/promises';
@@ -7,6 +7,7 @@ import type { MergeVersion } from '../api/merge-schemas.ts';
 import { ROLLOUT_MODES } from '../change/merge-registry.ts';
 import { fail } from '../platform/errors.ts';
 import { type ApiClient, type ApiFlags, addApiOptions, clientOf } from './api-client.ts';
+import { addMergeShadow } from './merge-shadow.ts';
 import { addMergeTest } from './merge-test.ts';
 import { renderMerges, renderVersion } from './merge-view.ts';
 import { integer, keyPart } from './option-values.ts';
@@ -38,6 +39,7 @@ export function registerMerge(program: Command): void {
   addList(merge);
   addPromote(merge);
   addRollback(merge);
+  addMergeShadow(merge, idOf);
   addMergeTest(merge);
 }
 

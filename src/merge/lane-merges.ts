@@ -46,7 +46,7 @@ export async function readKnownMerges({ region, database, sandbox }: LaneMergesO
   return { rules, active, tracked: new Set(versions.map(tableText)) };
 }
 
-function registered({ rule, validity }: MergeDefinition): RegisteredRule {
+export function registered({ rule, validity }: MergeDefinition): RegisteredRule {
   const not_null = validity.columns.filter((column) => column.not_null).map(({ name }) => name);
   const checks = validity.checks.flatMap(({ expression }) => expression ?? []);
   const isPlain =

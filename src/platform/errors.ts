@@ -847,6 +847,13 @@ export const ERRORS = {
     remedy:
       'Versions come before the events that name them; look at `syncline merge list` whether the version has been deleted here, and register it again from its source. The link goes on by itself then.',
   },
+  'SYN-A111': {
+    class: 'data',
+    cause:
+      'A row that merges cannot be brought to what its writes come to here: a constraint that this region alone has does not take it.',
+    remedy:
+      'Make the constraint the same in every region, or drop it here, then `syncline quarantine retry`. Other rows go on meanwhile; this one stays as it is, and differs from the other regions.',
+  },
   'SYN-B001': {
     class: 'config',
     cause: 'Two regions held different rows, or other columns, where their replication began, so they are not joined.',

@@ -152,6 +152,6 @@ export class IncomingLinks {
   }
 }
 
-function quarantineProblem(source: string, events: number): Problem {
+export function quarantineProblem(source: string, events: number): Problem {
   return { code: 'SYN-A001', detail: `${events} event(s) of ${source} wait in the quarantine` };
 }

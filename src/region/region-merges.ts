@@ -1,20 +1,22 @@
 /**
- * Merge rules in this region: what operators do with them, what its keeper does about them, and who runs their functions
- * for the lane.
+ * Merge rules in this region: what operators do with them, what its keeper does about them, who runs their functions
+ * for the lane, and who runs those that are in shadow.
  */
 import type { LaneOptions } from '../apply/lane.ts';
+import { Redaction } from '../apply/redaction.ts';
 import { readOwnHistory } from '../clock/sql-own-history.ts';
 import { readKnownMerges } from '../merge/lane-merges.ts';
 import type { FunctionCheck } from '../merge/merge-definition.ts';
 import { MergeKeeper } from '../merge/merge-keeper.ts';
 import { MergeRegistry } from '../merge/merge-registry.ts';
+import { ShadowJudge } from '../merge/shadow-judge.ts';
 import type { Config } from '../platform/config.ts';
 import type { Logger } from '../platform/logger.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
 import { MergeSandbox } from '../resolve/merge-sandbox.ts';
 
 export type RegionMergesOptions = {
-  readonly config: Pick<Config, 'region' | 'peers' | 'tables'>;
+  readonly config: Pick<Config, 'region' | 'peers' | 'tables' | 'conflicts'>;
   readonly logger: Logger;
   readonly database: Queryable;
   /** Whether what is written now reaches the others. */
@@ -28,11 +30,15 @@ export class RegionMerges implements AsyncDisposable {
   readonly keeper: MergeKeeper;
   /** What the lane goes by. */
   readonly ofLane: NonNullable<LaneOptions['merges']>;
+  /** Asks versions in shadow. */
+  readonly shadows: ShadowJudge;
   /** Its thread starts with the first call. */
   readonly #sandbox = new MergeSandbox();
+  /** For functions in shadow: none of them may hold up what merges. */
+  readonly #shadowSandbox = new MergeSandbox();
 
   constructor({ config, logger, database, isCaptured, isReady }: RegionMergesOptions) {
-    const { region, peers, tables } = config;
+    const { region, peers, tables, conflicts } = config;
     const common = { region, database, check: checkFunction, isCaptured };
     this.keeper = new MergeKeeper({
       ...common,
@@ -42,6 +48,13 @@ export class RegionMerges implements AsyncDisposable {
       logger,
     });
     this.registry = new MergeRegistry({ ...common, tables, onChange: () => this.keeper.wake() });
+    const redaction = new Redaction(conflicts.redact);
+    this.shadows = new ShadowJudge({
+      database,
+      sandbox: this.#shadowSandbox,
+      withhold: (...image) => redaction.image(...image),
+      logger,
+    });
     this.ofLane = {
       registry: async () => await readKnownMerges({ region, database, sandbox: this.#sandbox }),
       functions: async (requests) => await this.#sandbox.merge(requests),
@@ -50,6 +63,7 @@ export class RegionMerges implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#sandbox[Symbol.asyncDispose]();
+    await this.#shadowSandbox[Symbol.asyncDispose]();
   }
 }
 

@@ -4,7 +4,7 @@ import { baselineStatus } from '../monitor/baseline-view.ts';
 import { toProblem } from '../monitor/link-activity.ts';
 import type { ApplyKeeper } from './apply-keeper.ts';
 import type { CaptureKeeper } from './capture-keeper.ts';
-import type { IncomingLinks } from './incoming-links.ts';
+import { type IncomingLinks, quarantineProblem } from './incoming-links.ts';
 import type { OrphanTally } from './orphan-tally.ts';
 import type { SetAside } from './set-aside.ts';
 
@@ -26,6 +26,9 @@ export function reportStatus(parts: ReportedParts): AgentStatus {
   const problems: Problem[] = [...capture.tableProblems, ...parts.problems, ...orphans.problems];
   if (slotProblem !== null) problems.push(slotProblem);
   for (const link of links) if (link.reason !== null) problems.push(link.reason);
+  // No link is of the region's own events.
+  const own = setAside.quarantined(parts.region);
+  if (own > 0) problems.push(quarantineProblem(parts.region, own));
   if (baseline.kind === 'failed') problems.push(toProblem(baseline.error, 'SYN-B004'));
   return {
     region: parts.region,

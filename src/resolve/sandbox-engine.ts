@@ -21,6 +21,7 @@ import { MemoryImage, type WasmMemory } from './memory-image.ts';
 import type { Fallback, MergeInput, Row } from './merge-types.ts';
 import type { MergeVersion } from './merge-version.ts';
 import { SANDBOX, SANDBOX_WASM } from './sandbox-build.ts';
+import { demandingPages } from './sandbox-memory.ts';
 
 /** Node's types leave it out. */
 const WASM = (globalThis as unknown as { WebAssembly: WasmApi }).WebAssembly;
@@ -33,10 +34,10 @@ const VARIANT = releaseSync as unknown as QuickJSSyncVariant;
 
 const FILE = 'merge.js';
 /**
- * In pages of 64 KB: what the module needs at least, and 160 MB. Freed memory in pieces that are too small does not count
+ * In pages of 64 KB: the interpreter's stack with room for a function, and 160 MB. Freed memory in pieces that are too small does not count
  * towards a function's limit, and what a machine can give at most must not decide either.
  */
-const MEMORY_PAGES = { initial: 256, maximum: 2_560 };
+const MEMORY_PAGES = { initial: 96, maximum: 2_560 };
 /** A larger memory makes each call slower, since all of it is set anew. */
 const MEMORY_KEPT_BYTES = 32 * 1024 * 1024;
 /** Images of functions that are kept; one has some hundred kilobytes. */
@@ -60,7 +61,10 @@ export class SandboxEngine {
 
   static async create(): Promise<SandboxEngine> {
     const wasmMemory = new WASM.Memory(MEMORY_PAGES);
-    const variant = newVariant(VARIANT, { wasmModule: await WASM.compile(SANDBOX_WASM), wasmMemory });
+    const variant = newVariant(VARIANT, {
+      wasmModule: await WASM.compile(demandingPages(SANDBOX_WASM, MEMORY_PAGES.initial)),
+      wasmMemory,
+    });
     const quickjs = await newQuickJSWASMModuleFromVariant(variant);
     return new SandboxEngine(wasmMemory, quickjs.newRuntime());
   }

@@ -207,7 +207,8 @@ for (const version of [18, 15] as const) {
       const [same, other] = [rowOf(shape, { id: '1', no: '1', v: 'b' }), rowOf(shape, { id: '2', no: '77', v: 'b' })];
       await target.apply(async (t) => {
         assert.deepEqual(await t.upsert(shape, [same, other], 'r1', ALL), [1]);
-        await t.overwrite(shape, other);
+        await t.overwriteAll(shape, [other]);
+        await t.overwriteAll(shape, [same, other]);
       });
       const { rows } = await target.client.queryArrays('select id, no, v, w from public.counted order by id');
       assert.deepEqual(rows, [
@@ -230,7 +231,7 @@ for (const version of [18, 15] as const) {
         const row = rowOf(shape, image);
         await target.apply(async (t) => {
           assert.deepEqual(await t.upsert(shape, [row], 'r1', ALL), left);
-          if (left.length > 0) await t.overwrite(shape, row);
+          if (left.length > 0) await t.overwriteAll(shape, [row]);
           assert.equal((await t.inspect(shape, [row])).get(row.key)?.own, true);
         });
       }

@@ -155,6 +155,14 @@ describe('values and keys', () => {
       assert.deepEqual(seen, wanted, 'inspected');
     });
     assert.deepEqual(await images('public.every'), wanted, 'overwritten');
+
+    await target.client.query('truncate public.every');
+    await target.client.query(`insert into public.every (id) select generate_series(0, ${rows.length - 1})`);
+    await target.apply(async (t) => {
+      await t.inspect(shape, rows);
+      await t.overwriteAll(shape, rows);
+    });
+    assert.deepEqual(await images('public.every'), wanted, 'overwritten together');
   });
 
   test('a value that does not fit is a data fault, never cut', async () => {

@@ -170,9 +170,13 @@ export class CaptureActor {
   }
 }
 
-/** The region's own activation row, as it is written. Its replication is left out of the model. */
+/**
+ * The region's own activation row, as it is written. Its replication is left out of the model. Beside the version in effect
+ * the next one always runs in shadow.
+ */
 function activation(region: string, version: number): RowChange {
   const [schema_name, table_name] = ['public', MERGED];
-  const after = { schema_name, table_name, region, version_id: String(version), mode: 'immediate', percent: '100' };
+  const [version_id, base_version_id] = [String(version + 1), String(version)];
+  const after = { schema_name, table_name, region, version_id, base_version_id, mode: 'shadow', percent: '100' };
   return { schema: REGISTRY_SCHEMA, table: ACTIVATION_TABLE, operation: 'INSERT', key: [], before: null, after };
 }

@@ -34,6 +34,8 @@ export type InvariantName =
   | 'orphans-found'
   /** An event names the merge rule that was active at its place in the WAL, or a newer one. */
   | 'names-merges'
+  /** Every region asks the version in shadow about the same conflicts, once each. */
+  | 'shadows-alike'
   /** No event of equal tables is ever set aside. */
   | 'quarantine-empty'
   /** Once heartbeats went round, nothing is kept that only unstable versions need. */

@@ -14,7 +14,9 @@ import type {
   QuarantineEntry,
   RemoveOutcome,
   RemoveRow,
+  RowHistory,
   RowKey,
+  ShadowEntry,
   TableName,
   TableShape,
   Tombstone,
@@ -83,6 +85,12 @@ export class ModelApplyTransaction implements ApplyTransaction {
 
   async overwrite(shape: TableShape, row: UpsertRow): Promise<void> {
     await this.#onTable('overwrite', shape, [row], () => this.#rows.overwrite(shape, row));
+  }
+
+  async overwriteAll(shape: TableShape, rows: readonly UpsertRow[]): Promise<void> {
+    await this.#onTable('overwrite all', shape, rows, async () => {
+      for (const row of rows) await this.#rows.overwrite(shape, row);
+    });
   }
 
   async insert(shape: TableShape, row: UpsertRow): Promise<boolean> {
@@ -264,12 +272,14 @@ export class ModelApplyTransaction implements ApplyTransaction {
     );
   }
 
-  async addHistory(shape: TableShape, key: RowKey, entries: readonly HistoryEntry[]): Promise<void> {
+  async addHistory(shape: TableShape, rows: readonly RowHistory[]): Promise<void> {
     await this.#statement('history', async () => {
-      const known = this.#merge(shape, key);
-      const isKnown = (entry: HistoryEntry): boolean =>
-        known.events.some((each) => compareVersions(each.version, entry.version) === 0 && each.index === entry.index);
-      this.#putMerge(shape, { ...known, events: [...known.events, ...entries.filter((entry) => !isKnown(entry))] });
+      for (const { key, entries } of rows) {
+        const known = this.#merge(shape, key);
+        const isKnown = (entry: HistoryEntry): boolean =>
+          known.events.some((each) => compareVersions(each.version, entry.version) === 0 && each.index === entry.index);
+        this.#putMerge(shape, { ...known, events: [...known.events, ...entries.filter((entry) => !isKnown(entry))] });
+      }
     });
   }
 
@@ -289,6 +299,16 @@ export class ModelApplyTransaction implements ApplyTransaction {
         const events = known.events.filter(({ version }) => compareVersions(version, upTo) > 0);
         if (whole) write(this.#store.merges, rowName(shape, key), undefined, this.model);
         else this.#putMerge(shape, { ...known, events });
+      }
+    });
+  }
+
+  async putShadows(shape: TableShape, cases: readonly ShadowEntry[]): Promise<void> {
+    await this.#statement(`${cases.length} shadows`, async () => {
+      for (const each of cases) {
+        const name = rowName(shape, `${JSON.stringify(each.pk)} ${each.event.event_id}`);
+        invariant(!this.#store.shadows.has(name), 'a conflict is judged once');
+        write(this.#store.shadows, name, each, this.model);
       }
     });
   }

@@ -15,6 +15,7 @@ import type {
   QuarantineEntry,
   RipeLook,
   RowKey,
+  ShadowEntry,
   TableShape,
   Tombstone,
 } from '../../src/apply/apply-port.ts';
@@ -50,6 +51,8 @@ export class ModelStore {
   readonly parked = new Map<string, KeptParked>();
   /** Rows that merge, by row: `state` is null where only events are kept. */
   readonly merges = new Map<string, KeptMergeRow>();
+  /** Conflicts that a version in shadow is to be asked about, by row and event. */
+  readonly shadows = new Map<string, ShadowEntry>();
   #lookIds = 0;
 
   /**
@@ -88,6 +91,7 @@ export class ModelStore {
       this.quarantine,
       this.parked,
       this.merges,
+      this.shadows,
     ];
     const copies = maps.map((map) => [...(map as Map<unknown, unknown>)]);
     const notes = [...this.notes];

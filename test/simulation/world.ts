@@ -17,6 +17,7 @@ import { type Published, readPublished } from './published.ts';
 import { Region } from './region.ts';
 import { checkRows } from './row-invariants.ts';
 import { Scheduler } from './scheduler.ts';
+import { checkShadows } from './shadow-invariants.ts';
 import { checkStreams } from './stream-invariants.ts';
 import { TABLES, Workload } from './workload.ts';
 import type { Conditions, WorldView } from './world-view.ts';
@@ -202,6 +203,7 @@ export class World implements WorldView {
     const published = await this.published();
     const failure =
       checkConflictLogs(this.#regions, published, TABLES, this.conditions) ??
+      checkShadows(this.#regions, this.conditions) ??
       checkOrphanLooks(this.#regions, published, this.conditions);
     if (failure !== null || this.random.chance(RESTART_SPARED_SHARE)) return failure;
     // Agents that start anew read back more or less of what is settled, and must leave the logs as they are.

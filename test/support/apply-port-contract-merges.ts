@@ -43,9 +43,11 @@ export function mergesContract(make: MakeHarness): void {
     'events in a history come back as they were, once each, and by row',
     withHarness(make, async (h) => {
       await applying(h, 'r1', PAST, async (t, shape) => {
-        await t.addHistory(shape, keyOf(1), [past(1), past(2), past(3)]);
-        await t.addHistory(shape, keyOf(1), [past(3), past(4)]);
-        await t.addHistory(shape, keyOf(2), [past(5)]);
+        await t.addHistory(shape, [{ key: keyOf(1), entries: [past(1), past(2), past(3)] }]);
+        await t.addHistory(shape, [
+          { key: keyOf(2), entries: [past(5)] },
+          { key: keyOf(1), entries: [past(3), past(4)] },
+        ]);
       });
       assert.deepEqual(await historyOf(h, 1), [past(1), past(2), past(3), past(4)]);
       assert.deepEqual(await historyOf(h, 2), [past(5)]);
@@ -60,7 +62,7 @@ export function mergesContract(make: MakeHarness): void {
       await applying(h, 'r1', PAST, async (t) => {
         await t.putMerges(shape, [state(1, 5), state(2, 6)]);
         await t.putMerges(shape, [{ ...state(1, 9), state: '{"of":"another"}' }]);
-        await t.addHistory(shape, EVERY_ROW, [past(4)]);
+        await t.addHistory(shape, [{ key: EVERY_ROW, entries: [past(4)] }]);
       });
       const read = async (): Promise<unknown> =>
         await trying(h, 'r1', async (t) => {
@@ -99,8 +101,8 @@ export function mergesContract(make: MakeHarness): void {
       const shape = await kvShape(h);
       const other = past(3, { version: { hlc: 3n, origin: 'r2' } });
       await applying(h, 'r1', PAST, async (t) => {
-        await t.addHistory(shape, keyOf(1), [past(1), past(2), past(3), other, past(4)]);
-        await t.addHistory(shape, keyOf(2), [past(1), past(9)]);
+        await t.addHistory(shape, [{ key: keyOf(1), entries: [past(1), past(2), past(3), other, past(4)] }]);
+        await t.addHistory(shape, [{ key: keyOf(2), entries: [past(1), past(9)] }]);
         await t.putMerges(shape, [state(1, 4), state(2, 9)]);
         await t.dropHistory(shape, [
           { key: keyOf(1), upTo: { hlc: 3n, origin: 'r1' }, whole: false },
@@ -121,9 +123,9 @@ export function mergesContract(make: MakeHarness): void {
       const here = await h.walPosition();
       await applying(h, 'r1', PAST, async (t) => {
         await t.putMerges(shape, [state(1, 4, here + 10n), state(2, 9, here + 20n), state(3, 9)]);
-        await t.addHistory(shape, keyOf(1), [past(4), past(6)]);
-        await t.addHistory(shape, keyOf(2), [past(9)]);
-        await t.addHistory(shape, EVERY_ROW, [past(4), past(8)]);
+        await t.addHistory(shape, [{ key: keyOf(1), entries: [past(4), past(6)] }]);
+        await t.addHistory(shape, [{ key: keyOf(2), entries: [past(9)] }]);
+        await t.addHistory(shape, [{ key: EVERY_ROW, entries: [past(4), past(8)] }]);
       });
       const due = async (lsn: bigint): Promise<unknown> =>
         (await h.port.mergesToVisit(lsn, NO_LIMIT)).map(({ schema, table, key, pk, hlc }) => [

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { UpsertRow } from '../../src/apply/apply-port.ts';
 import { hlcFromMicros } from '../../src/change/hlc.ts';
 import { sqlStateOf } from '../../src/platform/errors.ts';
 import {
@@ -257,6 +258,21 @@ export function rowContract(make: MakeHarness): void {
       });
       assert.deepEqual(await h.rows(), [kv(1, 'over', 'u'), kv(3, 'new')]);
       assert.deepEqual([(await h.tuple(1))?.writer, (await h.tuple(1))?.stampMicros], ['r1', PAST]);
+    }),
+  );
+
+  test(
+    'rows that were inspected are overwritten together, with columns of their own each',
+    withHarness(make, async (h) => {
+      const foreground = await h.foreground();
+      for (const id of [1, 2, 3]) await foreground.insert(kv(id, 'local', `u${id}`));
+      await applying(h, 'r1', PAST, async (t, shape) => {
+        await t.inspect(shape, [keyed(1), keyed(2), keyed(3)]);
+        const over = (id: number, v: string): UpsertRow => ({ ...row(id, ''), image: { id: String(id), v } });
+        await t.overwriteAll(shape, [over(3, 'c'), { ...row(1, ''), image: { id: '1' } }, over(2, 'b')]);
+      });
+      assert.deepEqual(await h.rows(), [kv(1, 'local', 'u1'), kv(2, 'b', 'u2'), kv(3, 'c', 'u3')]);
+      for (const id of [1, 2, 3]) assert.deepEqual((await h.tuple(id))?.writer, 'r1');
     }),
   );
 
