@@ -232,6 +232,7 @@ describe('a region that is upgraded', () => {
     await us.sql(`
       drop table syncline.merge_version, syncline.merge_ack, syncline.merge_intent, syncline.merge_activation;
       drop table syncline.history, syncline.merge_state;
+      drop table syncline.merge_shadow_case, syncline.merge_shadow, syncline.merge_shadow_sample;
       drop function syncline.is_valid_row;
       alter table syncline.conflict_log drop column merge_version, drop column redacted;
       delete from syncline.meta where key = 'merge_greeted';

@@ -233,7 +233,12 @@ export function rowContract(make: MakeHarness): void {
             { id: '9', v: 'unstamped', u: null },
           ]);
           for (const [place, id] of [1, 2, 3, 9].entries()) {
-            const { image: _, own, ...facts } = found.get(keyOf(id)) ?? assert.fail(`row ${id} is there`);
+            const {
+              image: _,
+              own,
+              forgotten: __,
+              ...facts
+            } = found.get(keyOf(id)) ?? assert.fail(`row ${id} is there`);
             assert.deepEqual({ own, ...facts }, { own: false, ...committed[place] });
           }
         });
