@@ -8,6 +8,7 @@ import { BATCH_HEAD_BYTES, RECORD_HEAD_BYTES_MAX, recordBatch, recordBody } from
 import { decodePart, encodeRecord } from './kafka-record.ts';
 import type { KafkaCompression } from './kafka-settings.ts';
 import { topicNames } from './kafka-settings.ts';
+import { PackedBatch } from './packed-batch.ts';
 import { PartAssembler } from './part-assembler.ts';
 
 const SOURCE = {
@@ -64,10 +65,11 @@ describe('a record of a stream', () => {
     for (const body of bodies) {
       const bytes = recordBatch([body], SOURCE);
       assert.ok(bytes.length <= batchBytesMax, `${bytes.length} bytes`);
-      const [record] = readRecordsBatch(Reader.from(bytes)).records;
-      assert.ok(record !== undefined);
-      assembler.take(decodePart('topic', offset, record));
-      offset += 1;
+      bytes.writeBigInt64BE(BigInt(offset), 0);
+      for (const batch of PackedBatch.allIn(bytes)) {
+        for (const record of batch.records()) assembler.take(decodePart('topic', record));
+        offset = batch.next;
+      }
     }
     return assembler.drain().map(({ offset: _, ...record }) => record);
   };

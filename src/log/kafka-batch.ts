@@ -1,5 +1,5 @@
 /**
- * Kafka's record batch, version 2, as it is written; the client reads them. The client's own encoder makes a buffer per
+ * Kafka's record batch, version 2, as it is written; packed-batch.ts reads them. The client's own encoder makes a buffer per
  * field and takes about 15 µs per record, which is more than all the rest of publishing one.
  *
  * A record's body, all that follows its place in the batch, is made once. All records of a batch carry the batch's time.
@@ -20,11 +20,11 @@ export type BatchSource = {
 export const BATCH_HEAD_BYTES = 61;
 /** The most that a record takes beyond its body: length, attributes, time and place. */
 export const RECORD_HEAD_BYTES_MAX = 12;
-const LENGTH_AT = 8;
-const LEADER_EPOCH_AT = 12;
+export const LENGTH_AT = 8;
+export const LEADER_EPOCH_AT = 12;
 const MAGIC_AT = 16;
-const CRC_AT = 17;
-const ATTRIBUTES_AT = 21;
+export const CRC_AT = 17;
+export const ATTRIBUTES_AT = 21;
 
 export type Header = readonly [name: string, value: string];
 

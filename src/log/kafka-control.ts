@@ -8,12 +8,12 @@
  * only what is new. Anybody may write: a later value of a key replaces the earlier one, and an older acknowledgement or index is
  * safe. Each value names the data topic that it is about: one that names another was written for a topic that is gone.
  */
-import type { KafkaRecord } from '@platformatic/kafka';
 import { fail } from '../platform/errors.ts';
 import { recordBody } from './kafka-batch.ts';
 import type { KafkaLink } from './kafka-link.ts';
 import { KafkaProducer } from './kafka-producer.ts';
 import type { KafkaTopic } from './kafka-topic.ts';
+import type { BatchRecord } from './packed-batch.ts';
 import type { RunCoverage } from './run-index.ts';
 
 const ACK = 'ack ';
@@ -83,12 +83,12 @@ export class KafkaControl {
     for (this.#next = Math.max(this.#next, extent.first); this.#next < extent.end; ) {
       const fetched = await this.#topic.fetch(this.#next, -1, FETCH);
       if (fetched === null || fetched.next === this.#next) return;
-      for (const { records } of fetched.batches) for (const record of records) this.#take(record);
+      for (const batch of fetched.batches) for (const record of batch.records()) this.#take(record);
       this.#next = fetched.next;
     }
   }
 
-  #take({ key, value }: KafkaRecord): void {
+  #take({ key, value }: BatchRecord): void {
     const name = key?.toString() ?? '';
     if (value === null) return;
     const told = parsed(this.#topic.name, name, value.toString());

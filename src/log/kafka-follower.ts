@@ -3,18 +3,20 @@
  * something new. So a reader that keeps up is told of a record a single way after it was stored, and a broker that is far or
  * away holds up nobody: what was brought is there at once, and what went wrong is told at once.
  *
- * What is read ahead is bounded; behind that, fetching rests. Faults of the world, and what an operator can mend, are tried
+ * What is read ahead is bounded; behind that, batches stay packed and fetching rests. Faults of the world, and what an operator can mend, are tried
  * again for ever with backoff, and thrown to whoever asks meanwhile; anything else ends the follower with that error.
  */
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as othersTurn } from 'node:timers/promises';
 import { Backoff } from '../platform/backoff.ts';
 import { isInfrastructure, SynclineError } from '../platform/errors.ts';
 import { systemRandom } from '../platform/random.ts';
 import type { ReadLimit, StoredRecord } from './event-log.ts';
 import type { KafkaLink } from './kafka-link.ts';
 import type { KafkaStream } from './kafka-stream.ts';
+import type { Walked } from './kafka-walk.ts';
+import type { PackedBatch } from './packed-batch.ts';
 import { PartAssembler } from './part-assembler.ts';
-import { takeWithin } from './read-limit.ts';
+import { isFull, takeWithin } from './read-limit.ts';
 
 const BUFFER_BYTES_MAX = 8 * 1024 * 1024;
 const FETCH = { maxWaitMs: 2_000, bytesMax: 1024 * 1024 };
@@ -23,8 +25,11 @@ const APPEAR_POLL_MS = 100;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 5_000;
 
+/** What a stream is followed by. */
+export type Followed = Walked & { readonly data: Pick<KafkaStream['data'], 'extent'> };
+
 export class KafkaFollower implements AsyncDisposable {
-  readonly #stream: KafkaStream;
+  readonly #stream: Followed;
   readonly #link: KafkaLink;
   readonly #assembler = new PartAssembler();
   readonly #stopping = new AbortController();
@@ -32,6 +37,8 @@ export class KafkaFollower implements AsyncDisposable {
   readonly #backoff = new Backoff({ random: systemRandom, minMs: RETRY_MS_MIN, maxMs: RETRY_MS_MAX });
   #buffer: StoredRecord[] = [];
   #bytes = 0;
+  /** What a fetch brought that is not in the buffer yet. */
+  #packed: PackedBatch[] = [];
   /** The buffer holds all records from here up to `#next`, but for those that are not complete. */
   #start: number;
   #next: number;
@@ -41,7 +48,7 @@ export class KafkaFollower implements AsyncDisposable {
   #changed = Promise.withResolvers<void>();
 
   /** The link becomes the follower's. */
-  constructor(stream: KafkaStream, link: KafkaLink, from: number) {
+  constructor(stream: Followed, link: KafkaLink, from: number) {
     this.#stream = stream;
     this.#link = link;
     this.#start = from;
@@ -59,7 +66,7 @@ export class KafkaFollower implements AsyncDisposable {
     this.#drop(Math.min(from, this.#next));
   }
 
-  /** All records below it were fetched. */
+  /** All records below it were fetched and unpacked. */
   get next(): number {
     return this.#next;
   }
@@ -67,6 +74,7 @@ export class KafkaFollower implements AsyncDisposable {
   /** What is there from `from` on; what is below is forgotten. Throws while the stream cannot be read. */
   take(from: number, limit: ReadLimit): StoredRecord[] {
     this.skipTo(from);
+    while (!isFull(limit, this.#buffer) && this.#unpackNext());
     if (this.#buffer.length === 0) this.check();
     return takeWithin(limit, (place) => this.#buffer[place]);
   }
@@ -75,6 +83,11 @@ export class KafkaFollower implements AsyncDisposable {
   has(from: number): boolean {
     const newest = this.#buffer.at(-1);
     return newest !== undefined && newest.offset >= from;
+  }
+
+  /** Whether what was taken up to that offset may become more: not where the bounds ended it, or while fetching rests. */
+  mayAddTo(end: number): boolean {
+    return !this.has(end) && this.#bytes < BUFFER_BYTES_MAX;
   }
 
   check(): void {
@@ -98,6 +111,7 @@ export class KafkaFollower implements AsyncDisposable {
     while (!signal.aborted) {
       try {
         if (this.#bytes >= BUFFER_BYTES_MAX) await this.changed;
+        else if (this.#unpackNext()) await othersTurn();
         else await this.#fetch(signal);
       } catch (error) {
         if (signal.aborted) break;
@@ -125,18 +139,35 @@ export class KafkaFollower implements AsyncDisposable {
       await delay(APPEAR_POLL_MS, undefined, { signal }).catch(() => undefined);
       return;
     }
-    for (const part of this.#stream.partsOf(fetched.batches, this.#next)) this.#assembler.take(part);
-    this.#next = fetched.next;
-    this.#epoch = fetched.epoch;
     const wasWrong = this.#error !== null;
     this.#error = null;
     this.#backoff.reset();
-    const ready = this.#assembler.drain();
-    for (const record of ready) {
+    this.#packed.push(...fetched.batches);
+    if (wasWrong) this.#tell();
+  }
+
+  /** False where all that was brought is in the buffer. What cannot be read ends the follower: nothing is read behind it. */
+  #unpackNext(): boolean {
+    const batch = this.#packed.shift();
+    if (batch === undefined) return false;
+    try {
+      for (const part of this.#stream.partsOf(batch, this.#next)) this.#assembler.take(part);
+    } catch (error) {
+      this.#packed = [];
+      this.#error = error;
+      this.#isEnded = true;
+      this.#stopping.abort();
+      this.#tell();
+      return false;
+    }
+    this.#next = batch.next;
+    this.#epoch = batch.epoch;
+    for (const record of this.#assembler.drain()) {
       this.#bytes += record.value.length;
       this.#buffer.push(record);
     }
-    if (wasWrong || fetched.batches.length > 0) this.#tell();
+    this.#tell();
+    return true;
   }
 
   #drop(from: number): void {

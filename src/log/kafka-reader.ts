@@ -15,11 +15,9 @@ import { KafkaFollower } from './kafka-follower.ts';
 import type { KafkaLink } from './kafka-link.ts';
 import type { KafkaStream } from './kafka-stream.ts';
 import type { Extent } from './kafka-topic.ts';
-import { PartAssembler } from './part-assembler.ts';
+import { KafkaWalk } from './kafka-walk.ts';
 import { isFull, lastBeyond, takeWithin } from './read-limit.ts';
 
-const FETCH_BYTES_MIN = 64 * 1024;
-const FETCH_BYTES_MAX = 1024 * 1024;
 /** What a first look back reads; the next ones go back twice as far. */
 const LOOK_BACK_MIN = 16;
 /** Own appends are a single way of the network behind; what takes longer is a fault, and told as one. */
@@ -34,9 +32,8 @@ export class KafkaReader implements StreamReader {
   #follower: KafkaFollower | null = null;
   /** Where reading on would begin, from the last place that was read by itself. */
   #readTo = -1;
-  /** What was fetched by itself and not taken yet; it goes on at that offset. */
-  #left: StoredRecord[] = [];
-  #leftFrom = -1;
+  /** Of what was fetched by itself, not all was taken. */
+  #kept: KafkaWalk | null = null;
   #isClosed = false;
 
   constructor(shared: KafkaStream, link: KafkaLink, newLink: () => KafkaLink, onClosed: () => void) {
@@ -63,22 +60,21 @@ export class KafkaReader implements StreamReader {
     return records;
   }
 
-  /**
-   * Brokers send whole batches, and one has many times what a caller takes. What is left of them is kept for the next read: a
-   * giant that is read step by step would unpack each of its batches for every step.
-   */
+  /** Goes on with what the last read left, so that whoever reads a giant step by step has each of its batches brought once. */
   async #readOn(from: number, limit: ReadLimit): Promise<StoredRecord[]> {
-    const isLeft = this.#left.length > 0 && this.#leftFrom === from;
-    const extent = isLeft ? null : await this.#shared.extent();
-    const fetched = extent === null ? [] : await this.#fetch(Math.max(from, extent.first), extent.end, limit);
-    const found = isLeft ? this.#left : fetched;
-    const records = takeWithin(limit, (place) => found[place]);
-    const left = found.slice(records.length);
-    // Somebody else may read at another place meanwhile, where there is nothing yet.
-    if (isLeft || left.length > 0) {
-      this.#left = left;
-      this.#leftFrom = (records.at(-1)?.offset ?? from - 1) + 1;
+    const kept = this.#kept;
+    let walk = kept?.at === from ? kept : null;
+    // Somebody else may read at the same time: nobody takes what another is at.
+    if (walk !== null) this.#kept = null;
+    let records = walk?.take(limit) ?? [];
+    if (walk === null || records.length === 0) {
+      const extent = await this.#shared.extent();
+      if (extent === null) return [];
+      walk = new KafkaWalk(this.#shared, Math.max(from, extent.first));
+      records = await walk.read(extent.end, limit);
     }
+    // And he may be where there is nothing yet.
+    if (walk.hasMore) this.#kept = walk;
     return records;
   }
 
@@ -162,6 +158,7 @@ export class KafkaReader implements StreamReader {
   async #follow(from: number): Promise<number> {
     const old = this.#follower;
     this.#follower = null;
+    this.#kept = null;
     await old?.[Symbol.asyncDispose]();
     let start = from;
     try {
@@ -181,9 +178,10 @@ export class KafkaReader implements StreamReader {
       const follower = this.#follower;
       if (follower?.reaches(from) !== true || from > follower.next) return null;
       const records = follower.take(from, limit);
-      const isBehind = follower.next < wanted && !isFull(limit, records);
       const leftMs = end - performance.now();
-      if (!isBehind || leftMs <= 0) return records;
+      if (follower.next >= wanted || leftMs <= 0) return records;
+      // A follower that rests until something is taken would be waited for in vain.
+      if (!follower.mayAddTo((records.at(-1)?.offset ?? from - 1) + 1)) return records;
       await this.#changed(leftMs);
     }
   }
@@ -204,19 +202,8 @@ export class KafkaReader implements StreamReader {
   async #isThere(from: number): Promise<boolean> {
     const extent = await this.#shared.extent();
     if (extent === null || from >= extent.end) return false;
-    const one: ReadLimit = { records_max: 1, bytes_max: 1 };
-    return (await this.#fetch(Math.max(from, extent.first), extent.end, one)).length > 0;
-  }
-
-  /** Records from `from` on, up to the end that is known, or the first batch with which they are beyond the limit. */
-  async #fetch(from: number, end: number, limit: ReadLimit): Promise<StoredRecord[]> {
-    const assembler = new PartAssembler();
-    const found: StoredRecord[] = [];
-    for await (const { ready } of this.#walk(assembler, from, end, limit.bytes_max)) {
-      found.push(...ready);
-      if (isFull(limit, found)) break;
-    }
-    return found;
+    const walk = new KafkaWalk(this.#shared, Math.max(from, extent.first));
+    return (await walk.read(extent.end, { records_max: 1, bytes_max: 1 })).length > 0;
   }
 
   /**
@@ -224,30 +211,12 @@ export class KafkaReader implements StreamReader {
    * large, and one more than the bound allows, so that it shows.
    */
   async #fetchWindow(start: number, before: number, end: number, bytesMax: number): Promise<StoredRecord[]> {
-    const assembler = new PartAssembler();
+    const walk = new KafkaWalk(this.#shared, start);
     let found: StoredRecord[] = [];
-    for await (const { ready, next } of this.#walk(assembler, start, end, bytesMax)) {
-      found = lastBeyond(bytesMax, [...found, ...ready.filter(({ offset }) => offset < before)]);
-      const { openAt } = assembler;
-      if (next >= before && (openAt === null || openAt >= before)) break;
+    while (!walk.hasPassed(before) && (await walk.step(end, bytesMax))) {
+      found = lastBeyond(bytesMax, [...found, ...walk.drain().filter(({ offset }) => offset < before)]);
     }
     return found;
-  }
-
-  async *#walk(
-    assembler: PartAssembler,
-    from: number,
-    end: number,
-    bytesWanted: number,
-  ): AsyncGenerator<{ readonly ready: readonly StoredRecord[]; readonly next: number }> {
-    const bytesMax = Math.min(FETCH_BYTES_MAX, Math.max(FETCH_BYTES_MIN, Math.ceil(bytesWanted)));
-    for (let next = from; next < end; ) {
-      const fetched = await this.#shared.data.fetch(next, -1, { maxWaitMs: 0, bytesMax });
-      if (fetched === null || fetched.next <= next) return;
-      for (const part of this.#shared.partsOf(fetched.batches, next)) assembler.take(part);
-      next = fetched.next;
-      yield { ready: assembler.drain(), next };
-    }
   }
 
   async #estimatedBytes(): Promise<number> {

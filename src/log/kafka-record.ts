@@ -5,11 +5,11 @@
  * A value that is larger than the topic takes goes as several records, one part each, in order. They have the same key
  * and headers; `part` and `parts` count them, and `split` tells those of one value from those of any other.
  */
-import type { KafkaRecord } from '@platformatic/kafka';
 import { parsePosition } from '../change/position.ts';
 import type { LogRecord, RecordKind } from '../change/stream-record.ts';
 import { fail, type SynclineError } from '../platform/errors.ts';
 import { BATCH_HEAD_BYTES, type Header, RECORD_HEAD_BYTES_MAX, recordBody } from './kafka-batch.ts';
+import type { BatchRecord } from './packed-batch.ts';
 
 /** Where the value of a split record begins within its own Kafka record, at most: headers that are not counted exactly. */
 const PART_HEAD_BYTES_MAX = 1_024;
@@ -85,28 +85,30 @@ function describe({ kind, value }: LogRecord): Described {
 
 const KINDS: ReadonlySet<string> = new Set<RecordKind>(['change', 'heartbeat', 'run', 'baseline']);
 
+/** The headers by which a reader decides. */
+const DECIDING = ['kind', 'last', 'position', 'split', 'run', 'index', 'part', 'parts'].map((name) =>
+  Buffer.from(name),
+);
+
 /** Throws SYN-L006 where the record is none of a stream's. */
-export function decodePart(topic: string, offset: number, { value, headers }: KafkaRecord): StoredPart {
-  const found = new Map<string, string>();
-  for (const [name, text] of headers) found.set(name?.toString('latin1') ?? '', text?.toString('latin1') ?? '');
-  const kind = found.get('kind') ?? '';
-  const last = found.get('last') ?? '';
-  const [run = Number.NaN, index = Number.NaN, part = 0, parts = 1] = ['run', 'index', 'part', 'parts'].map((name) => {
-    const text = found.get(name);
-    return text === undefined ? undefined : Number(text);
-  });
+export function decodePart(topic: string, stored: BatchRecord): StoredPart {
+  const { offset, value } = stored;
+  const [kind = '', last = '', position = '', split = '', ...counts] = stored.texts(DECIDING);
+  const [run = Number.NaN, index = Number.NaN, part = 0, parts = 1] = counts.map(numberOf);
   const isWhole = KINDS.has(kind) && last !== '' && value !== null;
   if (!isWhole || ![run, index, part, parts].every(Number.isSafeInteger)) throw undecodable(topic, offset);
   const record = {
     kind: kind as RecordKind,
     run,
-    position: parsed(topic, offset, found.get('position') ?? ''),
+    position: parsed(topic, offset, position),
     index,
     last: last === '1',
     offset,
   };
-  return { record, value, part, parts, split: found.get('split') ?? '' };
+  return { record, value, part, parts, split };
 }
+
+const numberOf = (text: string | undefined): number | undefined => (text === undefined ? undefined : Number(text));
 
 function parsed(topic: string, offset: number, position: string): LogRecord['position'] {
   if (position === '') return null;

@@ -2,7 +2,6 @@
  * What the readers and the writer of one stream share within a log: its two topics, the index of runs, and how far this
  * process has appended, so that whoever has appended reads it.
  */
-import type { RecordsBatch } from '@platformatic/kafka';
 import { fail } from '../platform/errors.ts';
 import { KafkaControl } from './kafka-control.ts';
 import type { KafkaLink } from './kafka-link.ts';
@@ -10,6 +9,7 @@ import { decodePart, type StoredPart } from './kafka-record.ts';
 import type { TopicNames } from './kafka-settings.ts';
 import type { KafkaSetup, TopicLimits } from './kafka-setup.ts';
 import { type Extent, KafkaTopic } from './kafka-topic.ts';
+import type { PackedBatch } from './packed-batch.ts';
 import { RunIndex } from './run-index.ts';
 
 const SCAN = { maxWaitMs: 0, bytesMax: 4 * 1024 * 1024 };
@@ -109,18 +109,12 @@ export class KafkaStream {
     if (ms === null || from >= extent.end) return ms;
     if (from < extent.first) return 0;
     const [oldest] = (await this.data.fetch(from, -1, PROBE))?.batches ?? [];
-    return oldest === undefined ? ms : Math.max(0, Number(oldest.maxTimestamp) + ms - nowMs);
+    return oldest === undefined ? ms : Math.max(0, oldest.maxTimestampMs + ms - nowMs);
   }
 
-  /** The records of fetched batches from an offset on. */
-  *partsOf(batches: readonly RecordsBatch[], from: number): Generator<StoredPart> {
-    for (const { firstOffset, records } of batches) {
-      const base = Number(firstOffset);
-      for (const record of records) {
-        const offset = base + record.offsetDelta;
-        if (offset >= from) yield decodePart(this.data.name, offset, record);
-      }
-    }
+  /** The records of a fetched batch from an offset on. */
+  *partsOf(batch: PackedBatch, from: number): Generator<StoredPart> {
+    for (const record of batch.records()) if (record.offset >= from) yield decodePart(this.data.name, record);
   }
 
   #coverAppended(): void {
@@ -157,8 +151,10 @@ export class KafkaStream {
       const from = this.runs.coveredTo;
       const fetched = await this.data.fetch(from, -1, SCAN);
       if (fetched === null || fetched.next <= from) break;
-      for (const { record } of this.partsOf(fetched.batches, from)) {
-        if (record.offset >= this.runs.coveredTo) this.runs.extend(record.offset, record.run);
+      for (const batch of fetched.batches) {
+        for (const { record } of this.partsOf(batch, from)) {
+          if (record.offset >= this.runs.coveredTo) this.runs.extend(record.offset, record.run);
+        }
       }
       this.runs.coverTo(fetched.next);
       this.#coverAppended();

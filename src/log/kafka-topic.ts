@@ -9,11 +9,13 @@
  * Questions are asked again where another broker leads by now, or a connection was lost: reading changes nothing.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { fetchV13, IS_CONTROL, listOffsetsV7, type RecordsBatch } from '@platformatic/kafka';
+import { listOffsetsV7 } from '@platformatic/kafka';
 import { fail } from '../platform/errors.ts';
 import { Meter } from '../platform/meter.ts';
 import { hasNumber, isConnectionLost, isStale, KAFKA, kafkaError } from './kafka-errors.ts';
+import { fetchPacked } from './kafka-fetch.ts';
 import type { KafkaLink, TopicPlace } from './kafka-link.ts';
+import type { PackedBatch } from './packed-batch.ts';
 
 const READ_UNCOMMITTED = 0;
 const CONSUMER = -1;
@@ -26,7 +28,7 @@ const RETRY_MS = 50;
 export type FetchLimit = { readonly maxWaitMs: number; readonly bytesMax: number };
 
 export type Fetched = {
-  readonly batches: readonly RecordsBatch[];
+  readonly batches: readonly PackedBatch[];
   /** What is fetched next. */
   readonly next: number;
   /** Of the leader that wrote the last record before `next`; -1 where nothing was fetched. */
@@ -122,9 +124,9 @@ export class KafkaTopic {
       partitionMaxBytes: bytesMax,
     };
     const topics = [{ topicId: id, partitions: [partition] }];
-    const { responses } = await link.ask(
+    const { batches, divergedAt } = await link.ask(
       leader,
-      fetchV13.api,
+      fetchPacked,
       maxWaitMs,
       1,
       bytesMax,
@@ -135,21 +137,12 @@ export class KafkaTopic {
       [],
       '',
     );
-    const found = responses[0]?.partitions[0];
-    if (found?.divergingEpoch !== undefined && found.divergingEpoch.epoch >= 0) {
-      throw this.#truncated(Number(found.divergingEpoch.endOffset), from);
-    }
-    const batches = found?.records ?? [];
+    if (divergedAt !== null) throw this.#truncated(divergedAt, from);
     const last = batches.at(-1);
     if (last === undefined) return { batches, next: from, epoch };
-    const next = Number(last.firstOffset) + last.lastOffsetDelta + 1;
-    this.saw(next);
-    for (const { records, length } of batches) this.fetchMeter.carried(records.length, length);
-    return {
-      batches: batches.filter(({ attributes }) => (attributes & IS_CONTROL) === 0),
-      next,
-      epoch: last.partitionLeaderEpoch,
-    };
+    this.saw(last.next);
+    for (const { count, bytes } of batches) this.fetchMeter.carried(count, bytes);
+    return { batches, next: last.next, epoch: last.epoch };
   }
 
   async #offsetAt({ leader }: TopicPlace, timestamp: bigint): Promise<number> {

@@ -23,6 +23,7 @@ import { freePort, isPortFree, LOOPBACK } from './free-port.ts';
 import { Watchdog } from './guarded-process.ts';
 import { installKafka, type KafkaInstallation } from './kafka-artifacts.ts';
 import {
+  type KafkaMember,
   type KafkaPorts,
   type KafkaSecurity,
   type KafkaSettings,
@@ -37,6 +38,8 @@ export interface KafkaOptions {
   /** The port for clients; without it a free one is chosen. */
   readonly port?: number;
   readonly security?: KafkaSecurity;
+  /** A broker of several; without it, it is a cluster by itself. Members are started at once: one alone is no quorum. */
+  readonly member?: KafkaMember;
   /** Settings of server.properties that differ from what kafka-properties.ts says. */
   readonly overrides?: KafkaSettings;
   /** A broker that serves for long is worth the time that Java takes to compile it well. */
@@ -175,7 +178,12 @@ export class KafkaBroker {
   }
 
   async #choosePorts(): Promise<void> {
-    const { port } = this.#options;
+    const { port, member } = this.#options;
+    const ofMember = member?.ports[member.node - 1];
+    if (ofMember !== undefined) {
+      this.#ports = ofMember;
+      return;
+    }
     if (port !== undefined && !(await isPortFree(port))) throw fail('SYN-D043', `port ${port} is taken`);
     const chosen = new Set<number>(port === undefined ? [] : [port]);
     while (chosen.size < 3) chosen.add(await freePort());
@@ -185,13 +193,13 @@ export class KafkaBroker {
 
   /** Makes the data folder under another name first, so that one of the right name is always whole. */
   async #format(): Promise<void> {
-    const security = this.#options.security ?? {};
+    const { security = {}, member } = this.#options;
     const scratch = this.#path(`data.${randomBytes(6).toString('hex')}`);
     const properties = this.#path('format.properties');
     try {
-      const settings = { ...kafkaSettings(scratch, this.#ports, security), ...this.#overrides };
+      const settings = { ...kafkaSettings(scratch, this.#ports, security, member), ...this.#overrides };
       await writeFile(properties, propertiesText(settings), { mode: 0o600 });
-      const format = ['kafka.tools.StorageTool', 'format', '-t', randomUUID(), '-c', properties];
+      const format = ['kafka.tools.StorageTool', 'format', '-t', member?.clusterId ?? randomUUID(), '-c', properties];
       const formatting = await this.#launch([...format, ...scramOptions(security)]);
       for (const limit = Date.now() + FORMAT_LIMIT_MS; this.pid !== undefined; await delay(POLL_MS)) {
         if (Date.now() > limit) await this.kill();
@@ -221,7 +229,8 @@ export class KafkaBroker {
 
   /** True once the broker serves, false if it ended instead. */
   async #spawn(): Promise<boolean> {
-    const settings = kafkaSettings(this.#dataFolder, this.#ports, this.#options.security);
+    const { security, member } = this.#options;
+    const settings = kafkaSettings(this.#dataFolder, this.#ports, security, member);
     const properties = this.#path('server.properties');
     await writeFile(properties, propertiesText({ ...settings, ...this.#overrides }), { mode: 0o600 });
     const logged = (await stat(this.#path('server.log')).catch(() => undefined))?.size ?? 0;

@@ -1,6 +1,7 @@
 // What an embedded Kafka broker is told: its server.properties, as a pure function of the options.
 //
-// A broker is a controller too, alone in its quorum, so that one process is a whole cluster. It has
+// A broker is a controller too, alone in its quorum unless it is a member of a cluster of several, so
+// that one process is a whole cluster. It has
 // three loopback listeners: CLIENT, secured as asked for, is what it advertises to the outside;
 // INTERNAL and CONTROLLER are plain, for the broker's own talk with itself and for the tests that
 // set something up. What comes there is the superuser User:ANONYMOUS, which is why authorization is refused
@@ -42,11 +43,19 @@ export interface KafkaPorts {
   readonly controller: number;
 }
 
+/** One of several brokers that are a cluster together. */
+export interface KafkaMember {
+  /** Its number, from 1. */
+  readonly node: number;
+  readonly clusterId: string;
+  /** Of all members, in the order of their numbers: each has to know the others before it starts. */
+  readonly ports: readonly KafkaPorts[];
+}
+
 export type KafkaSettings = Readonly<Record<string, string>>;
 
 const DEFAULTS: KafkaSettings = {
   'process.roles': 'broker,controller',
-  'node.id': '1',
   'controller.listener.names': 'CONTROLLER',
   'inter.broker.listener.name': 'INTERNAL',
   'auto.create.topics.enable': 'false',
@@ -67,12 +76,19 @@ const DEFAULTS: KafkaSettings = {
   'broker.session.timeout.ms': '3000',
 };
 
-export function kafkaSettings(dataFolder: string, ports: KafkaPorts, security: KafkaSecurity = {}): KafkaSettings {
+export function kafkaSettings(
+  dataFolder: string,
+  ports: KafkaPorts,
+  security: KafkaSecurity = {},
+  member?: KafkaMember,
+): KafkaSettings {
+  const quorum = (member?.ports ?? [ports]).map(({ controller }, place) => `${place + 1}@${LOOPBACK}:${controller}`);
   const advertised = `CLIENT://${LOOPBACK}:${ports.client},INTERNAL://${LOOPBACK}:${ports.internal}`;
   return {
     ...DEFAULTS,
     'log.dirs': dataFolder,
-    'controller.quorum.voters': `1@${LOOPBACK}:${ports.controller}`,
+    'node.id': String(member?.node ?? 1),
+    'controller.quorum.voters': quorum.join(),
     listeners: `${advertised},CONTROLLER://${LOOPBACK}:${ports.controller}`,
     'advertised.listeners': advertised,
     'listener.security.protocol.map': `CLIENT:${protocolOf(security)},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT`,

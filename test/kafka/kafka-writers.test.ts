@@ -1,7 +1,9 @@
 // Several writers at one stream in Kafka, and records that are larger than its topic takes.
 
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
+import type { LogRecord } from '../../src/change/stream-record.ts';
 import type { StoredRecord, StreamReader } from '../../src/log/event-log.ts';
 import { KafkaLink } from '../../src/log/kafka-link.ts';
 import { KafkaLog } from '../../src/log/kafka-log.ts';
@@ -9,7 +11,7 @@ import { KafkaProducer } from '../../src/log/kafka-producer.ts';
 import { encodeRecord } from '../../src/log/kafka-record.ts';
 import { kafkaAccess, topicNames } from '../../src/log/kafka-settings.ts';
 import { KafkaTopic } from '../../src/log/kafka-topic.ts';
-import { TransactionReader } from '../../src/log/transaction-reader.ts';
+import { READ_AHEAD_IN_TURN, TransactionReader } from '../../src/log/transaction-reader.ts';
 import { adminOf } from '../support/kafka-streams.ts';
 import { KafkaSuite } from '../support/kafka-suite.ts';
 import { change, heartbeat, positionOf, runStart, transaction } from '../support/stream-records.ts';
@@ -51,6 +53,30 @@ describe('a stream in Kafka with several writers', () => {
     // What counts from the place where only a zombie's record follows.
     const items = await itemsFrom(reader, records[5]?.offset ?? 0, 2);
     assert.deepEqual(items, ['heartbeat', 'run']);
+  });
+
+  test('has a giant brought twice, to see its end and to give it out, however small the steps', async () => {
+    const shared = kafka.settings({ compression: 'lz4' });
+    await using log = await KafkaLog.open(shared);
+    await using writer = await log.writer('eu');
+    // Of notes that do not shrink much, so that one fetch has a part of it.
+    const noted = (index: number): LogRecord => change(1, 1, index, 11_999, { note: randomBytes(600).toString('hex') });
+    const giant = Array.from({ length: 12_000 }, (_, index) => noted(index));
+    await writer.append([runStart(1), ...giant, heartbeat(1, 2)]);
+    await using other = await KafkaLog.open(shared);
+    await using reader = await other.reader('eu');
+    const transactions = new TransactionReader(reader, 0, { ...READ_AHEAD_IN_TURN, rows_max: 500 });
+    let events = 0;
+    for (let kind = ''; kind !== 'heartbeat'; ) {
+      await waitFor(async () => await transactions.fill(2_000), { what: 'what the stream holds' });
+      const item = transactions.shift();
+      kind = item.kind;
+      if (item.kind === 'giant') for await (const chunk of item.chunks()) events += chunk.length;
+    }
+    assert.equal(events, giant.length);
+    const brought = other.traffic().find(({ stream }) => stream === 'eu')?.fetch.records ?? 0;
+    // And what a first fetch brought before the reader was seen to go on.
+    assert.ok(brought >= 2 * giant.length && brought < 2.2 * giant.length, `${brought} records`);
   });
 
   test('is read to its end, by whoever does not come again, however fast he reads', async () => {
@@ -139,7 +165,9 @@ describe('a stream in Kafka with several writers', () => {
     await using writer = await log.writer('eu');
     const note = 'ünï 語 "quoted" '.repeat(1_300_000);
     const appended = [runStart(2), ...transaction(2, 1, 1, { note }), ...transaction(2, 2, 3), heartbeat(2, 3)];
-    const appending = writer.append(appended);
+    // Before its run begins, what the zombie appends counts.
+    await writer.append(appended.slice(0, 1));
+    const appending = writer.append(appended.slice(1));
     const between: Promise<number>[] = [];
     for (let lsn = 1; lsn <= 50; lsn += 1) between.push(zombie.append([heartbeat(1, lsn)]));
     const last = await appending;

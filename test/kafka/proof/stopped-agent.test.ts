@@ -64,9 +64,9 @@ class RawTopic implements AsyncDisposable {
     const from = this.#next;
     if (fetched === null) return [];
     this.#next = fetched.next;
-    return fetched.batches.flatMap(({ firstOffset, records }) =>
-      records
-        .map((record) => decodePart(this.#topic.name, Number(firstOffset) + record.offsetDelta, record))
+    return fetched.batches.flatMap((batch) =>
+      [...batch.records()]
+        .map((record) => decodePart(this.#topic.name, record))
         .filter(({ record }) => record.offset >= from),
     );
   }
