@@ -2,14 +2,18 @@
  * Follows the streams of a cluster beside its agents and keeps what went past: what was published, once or twice, and
  * where the streams end. It reads on while agents run, because what all of them have acknowledged is trimmed.
  */
+import type { StreamReader } from '../../src/log/event-log.ts';
 import { RegionLogs } from '../../src/log/region-logs.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
 import { loadConfig } from '../../src/platform/config.ts';
 import type { Cluster } from './cluster.ts';
+import { waitFor } from './wait-for.ts';
 
 const WAIT_MS = 100;
+const REST_LIMIT_MS = 120_000;
 
 type Followed = {
+  readonly stream: StreamReader;
   readonly reader: TransactionReader;
   /** By position, the event_id that a mark at it has. */
   readonly items: Map<string, string>;
@@ -44,7 +48,7 @@ export class StreamFollower implements AsyncDisposable {
       const stream = await log.of(name).reader(name);
       // A stream may begin above 0: what every region applied before the load is trimmed.
       const reader = new TransactionReader(stream, (await stream.bounds())?.first ?? 0);
-      followed.set(name, { reader, items: new Map(), transactions: [], tokens: new Map() });
+      followed.set(name, { stream, reader, items: new Map(), transactions: [], tokens: new Map() });
     }
     return new StreamFollower(log, followed);
   }
@@ -55,7 +59,7 @@ export class StreamFollower implements AsyncDisposable {
     await this.#following;
     const problems: string[] = [];
     for (const [origin, followed] of this.#followed) {
-      while (await followed.reader.fill(0)) take(followed);
+      await takeRest(followed);
       const { transactions, tokens } = followed;
       for (const [place, position] of transactions.entries()) {
         const before = transactions[place - 1];
@@ -94,6 +98,19 @@ export class StreamFollower implements AsyncDisposable {
       if (await followed.reader.fill(WAIT_MS, this.#stop.signal)) take(followed);
     }
   }
+}
+
+/** A log that brings records over a network says for a moment that there are none. */
+async function takeRest(followed: Followed): Promise<void> {
+  const { reader, stream } = followed;
+  const last = (await stream.bounds())?.last ?? -1;
+  await waitFor(
+    async () => {
+      while (await reader.fill(WAIT_MS)) take(followed);
+      return reader.nextOffset > last;
+    },
+    { what: `the stream ${stream.stream} to be read up to offset ${last}`, limitMs: REST_LIMIT_MS },
+  );
 }
 
 function take({ reader, items, transactions, tokens }: Followed): void {
