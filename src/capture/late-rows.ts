@@ -12,6 +12,7 @@
  */
 import { type Hlc, hlcMicros } from '../change/hlc.ts';
 import { type PostgresClient, quoteIdent } from '../platform/postgres.ts';
+import { writeAsReplica } from '../platform/replica-role.ts';
 import { ownOriginPrefix } from './slot.ts';
 
 /** Written in about a second. */
@@ -58,7 +59,7 @@ export async function resendLateRows(
   );
   if (older[0]?.found === 't') return { resent: 0, unsent: true };
   // It is the agent that writes: triggers of users have fired for these rows before.
-  await client.query('set local session_replication_role = replica');
+  await writeAsReplica(client, 'transaction');
   const set = quoteIdent(column);
   const { rowCount } = await client.query(
     `update ${relation} as t set ${set} = t.${set}

@@ -271,16 +271,23 @@ async function hasSchemas(client: PostgresClient, publication: string): Promise<
   return found.rowCount > 0;
 }
 
-/** Everything that a look depends on, in one text: as long as it is the same, a look would find nothing new. */
+/**
+ * Everything that a look depends on, in one text: as long as it is the same, a look would find nothing new. Owners, grants
+ * and memberships belong to it: a table that the role might not publish is taken in once it may.
+ */
 const FINGERPRINT_SQL = `
 select concat(
   (select md5(string_agg(concat_ws(' ', c.oid, c.relname, c.relnamespace, c.relkind, c.relpersistence, c.relreplident,
-      c.relispartition, i.indexrelid, i.indimmediate, i.indisprimary, i.indkey), ',' order by c.oid, i.indexrelid))
+      c.relispartition, c.relowner, c.relacl, i.indexrelid, i.indimmediate, i.indisprimary, i.indkey),
+      ',' order by c.oid, i.indexrelid))
      from pg_class c left join pg_index i on i.indrelid = c.oid and i.indisunique and i.indisvalid
     where c.relkind in ('r', 'p', 'f') and c.relpersistence <> 't' and c.oid >= 16384), ' ',
   (select md5(string_agg(concat(p, ' ', r), ',' order by r.oid))
      from pg_publication p left join pg_publication_rel r on r.prpubid = p.oid where p.pubname = $1), ' ',
-  (select md5(string_agg(concat_ws(' ', inhrelid, inhparent), ',' order by inhrelid)) from pg_inherits))
+  (select md5(string_agg(concat_ws(' ', inhrelid, inhparent), ',' order by inhrelid)) from pg_inherits), ' ',
+  (select md5(string_agg(concat_ws(' ', oid, nspowner, nspacl), ',' order by oid)) from pg_namespace
+    where nspname !~ '^pg_(toast_)?temp_'), ' ',
+  (select md5(string_agg(concat_ws(' ', roleid, member), ',' order by roleid, member)) from pg_auth_members))
   as fingerprint`;
 
 async function fingerprintOf(client: PostgresClient, name: string): Promise<string> {

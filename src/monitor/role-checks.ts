@@ -8,6 +8,7 @@ import { captureName } from '../capture/publication.ts';
 import type { Config } from '../platform/config.ts';
 import { sqlStateOf } from '../platform/errors.ts';
 import { type PostgresClient, quoteIdent } from '../platform/postgres.ts';
+import { REPLICA_FUNCTION, writeAsReplica } from '../platform/replica-role.ts';
 import type { Finding } from './finding.ts';
 
 /** The functions of pg_catalog that apply, capture and uninstall call, and that only superusers may call by default. */
@@ -31,7 +32,7 @@ select json_build_object(
   'version_num', current_setting('server_version_num')::int,
   'database', current_database(),
   'may_create', has_database_privilege(current_database(), 'CREATE'),
-  'has_schema', exists (select from pg_namespace where nspname = 'syncline'),
+  'has_schema', exists (select from pg_class where relnamespace = to_regnamespace('syncline') and relname = 'meta'),
   'has_publication', exists (select from pg_publication where pubname = $2),
   'foreign_objects', (
     select json_agg(statement order by statement) from (
@@ -44,6 +45,7 @@ select json_build_object(
       union all
       select format('alter function %s owner to %I;', p.oid::regprocedure, r.rolname)
         from pg_proc p where p.pronamespace = to_regnamespace('syncline') and not pg_has_role(p.proowner, 'USAGE')
+         and 'syncline.' || p.proname <> '${REPLICA_FUNCTION}'
       union all
       select format('alter publication %I owner to %I;', pubname, r.rolname)
         from pg_publication where pubname = $2 and not pg_has_role(pubowner, 'USAGE')
@@ -91,10 +93,7 @@ export async function checkRole(client: PostgresClient, config: Config): Promise
       code: 'SYN-P005',
       what: `The role ${role.name} may not set session_replication_role.`,
       why: 'Applied rows must not fire triggers or foreign-key checks again: their effects come from the source.',
-      fix:
-        role.version_num >= 150_000
-          ? `-- as a superuser\ngrant set on parameter session_replication_role to ${name};`
-          : `-- as a superuser; PostgreSQL 14 has no grant for it\nalter role ${name} superuser;`,
+      fix: replicaGrant(role),
     });
   }
   if (role.forbidden_functions !== null) {
@@ -132,10 +131,24 @@ export async function checkRole(client: PostgresClient, config: Config): Promise
   return findings;
 }
 
+/** PostgreSQL 14 has no grant for a parameter, so there a function of a superuser sets it. */
+export function replicaGrant({ name, version_num, database }: Pick<Role, 'name' | 'version_num' | 'database'>): string {
+  const role = quoteIdent(name);
+  if (version_num >= 150_000) return `-- as a superuser\ngrant set on parameter session_replication_role to ${role};`;
+  const body = "$$ select pg_catalog.set_config('session_replication_role', 'replica', is_local) $$";
+  return [
+    `-- as a superuser, in the database ${database}; PostgreSQL 14 has no grant for it, but a function of a superuser may`,
+    `create schema if not exists syncline authorization ${role};`,
+    `create or replace function ${REPLICA_FUNCTION}(is_local boolean) returns text language sql security definer set search_path = pg_catalog as ${body};`,
+    `revoke all on function ${REPLICA_FUNCTION}(boolean) from public;`,
+    `grant execute on function ${REPLICA_FUNCTION}(boolean) to ${role};`,
+  ].join('\n');
+}
+
 async function maySetReplicaRole(client: PostgresClient): Promise<boolean> {
   try {
     await client.transaction(async () => {
-      await client.query("set local session_replication_role = 'replica'");
+      await writeAsReplica(client, 'transaction');
     });
     return true;
   } catch (error) {

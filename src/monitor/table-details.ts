@@ -100,7 +100,9 @@ select json_build_object(
   'generated', ${names(`
     select a.attname || coalesce((
              select ' (by ' || string_agg(distinct p.oid::regproc::text, ', ') || ')'
-               from pg_attrdef d join pg_depend e on e.classid = 'pg_attrdef'::regclass and e.objid = d.oid
+               -- PostgreSQL 14 hangs what an expression needs on the column, later versions on the expression.
+               from pg_attrdef d join pg_depend e on (e.classid, e.objid, e.objsubid) in (
+                 ('pg_attrdef'::regclass, d.oid, 0), ('pg_class'::regclass, d.adrelid, d.adnum))
                join pg_proc p on e.refclassid = 'pg_proc'::regclass and p.oid = e.refobjid
               where d.adrelid = a.attrelid and d.adnum = a.attnum and p.oid >= 16384), '') as name
       from pg_attribute a

@@ -93,7 +93,8 @@ export const ERRORS = {
   'SYN-P005': {
     class: 'config',
     cause: 'The role may not set session_replication_role, so triggers and foreign keys would fire on applied rows.',
-    remedy: 'GRANT SET ON PARAMETER session_replication_role TO <role>; as a superuser (PostgreSQL 15 or later).',
+    remedy:
+      'GRANT SET ON PARAMETER session_replication_role TO <role>; as a superuser. PostgreSQL 14 has no such grant: make the function that `syncline doctor` prints instead.',
   },
   'SYN-P006': {
     class: 'config',

@@ -21,7 +21,10 @@ import { promisify } from 'node:util';
 import { fail } from './errors.ts';
 import type { RunAs } from './guarded-process.ts';
 
-export type PostgresMajor = 15 | 18;
+/** The major versions that there are packages of, and that Syncline is proven on. */
+export const POSTGRES_MAJORS = [14, 15, 16, 17, 18] as const;
+
+export type PostgresMajor = (typeof POSTGRES_MAJORS)[number];
 
 export interface PostgresInstallation {
   /** The folder of initdb, pg_ctl and postgres. */

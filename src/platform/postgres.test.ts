@@ -54,9 +54,8 @@ describe('connection errors', () => {
   });
 });
 
-test('the pinned settings hold for both roles, and only apply writes as a replica', () => {
+test('the pinned settings are set one by one, with their values quoted', () => {
   const control = sessionSettings({ applicationName: "it's", statementTimeoutMs: 5, lockTimeoutMs: 6 });
   assert.match(control, /set datestyle = 'ISO, YMD';/);
   assert.match(control, /set application_name = 'it''s'; set statement_timeout = '5'; set lock_timeout = '6'$/);
-  assert.match(sessionSettings({ applicationName: 'a', role: 'apply' }), /set session_replication_role = 'replica'$/);
 });

@@ -24,6 +24,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Client, type ClientConfig, DatabaseError, type QueryResult } from 'pg';
 import { invariant } from './assert.ts';
 import { fail, isInfrastructure, SynclineError, sqlStateOf } from './errors.ts';
+import { writeAsReplica } from './replica-role.ts';
 
 export interface ConnectOptions {
   /** Shown in pg_stat_activity, so that an operator can tell connections apart. */
@@ -95,6 +96,7 @@ export async function connect(url: string, options: ConnectOptions): Promise<Pos
   try {
     await client.connect();
     await connection.query(sessionSettings({ ...options, statementTimeoutMs }));
+    if (options.role === 'apply') await writeAsReplica(connection, 'session');
     return connection;
   } catch (error) {
     connection.destroy();
@@ -134,7 +136,6 @@ export function sessionSettings(options: ConnectOptions): string {
     application_name: options.applicationName,
     statement_timeout: String(options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS),
     lock_timeout: String(options.lockTimeoutMs ?? 0),
-    ...(options.role === 'apply' ? { session_replication_role: 'replica' } : {}),
   };
   return Object.entries(settings)
     .map(([name, value]) => `set ${name} = ${quoteLiteral(value)}`)
@@ -150,7 +151,8 @@ export function connectError(error: unknown, url: string): SynclineError {
   const state = sqlStateOf(error);
   if (state?.startsWith('28')) return made('SYN-P008');
   if (state === '3D000') return made('SYN-P010');
-  if (state === '42501') return made(/* of the settings, only the replica role needs a grant */ 'SYN-P005');
+  if (state === '42501')
+    return made(/* of what a session begins with, only the replica role needs a grant */ 'SYN-P005');
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
   if (/CERT|TLS|SSL|SIGNATURE/.test(code)) return made('SYN-P016');
   if (state === undefined || isInfrastructure(state)) return made('SYN-P009');

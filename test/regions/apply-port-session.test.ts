@@ -9,10 +9,12 @@ import { eventId } from '../../src/change/event-id.ts';
 import { hlcFromMicros } from '../../src/change/hlc.ts';
 import { makePosition, type Position } from '../../src/change/position.ts';
 import { SqlNoteStore } from '../../src/clock/sql-note-store.ts';
+import { replicaGrant } from '../../src/monitor/role-checks.ts';
 import { isInfrastructure, sqlStateOf } from '../../src/platform/errors.ts';
 import { migrate } from '../../src/platform/migrations.ts';
 import { connect } from '../../src/platform/postgres.ts';
 import { ApplyTarget, rowOf } from '../support/apply-target.ts';
+import { ORIGINS_MAX } from '../support/postgres-majors.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -32,7 +34,7 @@ describe('the session of the apply port', () => {
   let server: PostgresServer;
   before(async () => {
     // Every database of the cluster has its own origins.
-    server = await PostgresServer.start({ version: 18, settings: { max_active_replication_origins: '60' } });
+    server = await PostgresServer.start({ settings: { [ORIGINS_MAX]: '60' } });
   });
   after(() => server[Symbol.asyncDispose]());
 
@@ -156,7 +158,8 @@ describe('the session of the apply port', () => {
     await migrate(own);
     const refused = SqlApplyPort.connect(url.href, { region: 'home' });
     await assert.rejects(refused, { code: 'SYN-P005' });
-    await target.client.query('grant set on parameter session_replication_role to agent');
+    const grant = replicaGrant({ name: 'agent', version_num: server.version * 10_000, database: 'this one' });
+    for (const line of grant.split('\n')) if (!line.startsWith('--')) await target.client.query(line);
     await using port = await SqlApplyPort.connect(url.href, { region: 'home' });
     await assert.rejects(port.begin('r1', STAMP), { code: 'SYN-P006' });
     for (const call of ['create(text)', 'session_setup(text)', 'session_reset()', 'xact_setup(pg_lsn, timestamptz)']) {
@@ -182,7 +185,7 @@ describe('the session of the apply port', () => {
   });
 
   test('commit timestamps that are not kept are told at once', async () => {
-    await using other = await PostgresServer.start({ version: 18, settings: { track_commit_timestamp: 'off' } });
+    await using other = await PostgresServer.start({ settings: { track_commit_timestamp: 'off' } });
     await assert.rejects(SqlApplyPort.connect(other.url(), { region: 'home' }), { code: 'SYN-P002' });
   });
 

@@ -9,13 +9,14 @@ import { hlcFromMicros } from '../../src/change/hlc.ts';
 import { sqlStateOf } from '../../src/platform/errors.ts';
 import { connect, quoteIdent } from '../../src/platform/postgres.ts';
 import { ApplyTarget, rowOf } from '../support/apply-target.ts';
+import { CONTRACT_MAJORS } from '../support/postgres-majors.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const ALL = { home: 'always', r1: 'always' } as const;
 const NOW = hlcFromMicros(4_000_000_000_000_000n);
 
-for (const version of [18, 15] as const) {
+for (const version of CONTRACT_MAJORS) {
   describe(`tables on PostgreSQL ${version}`, () => {
     let server: PostgresServer;
     let target: ApplyTarget;

@@ -106,7 +106,7 @@ describe('values and keys', () => {
   let server: PostgresServer;
   let target: ApplyTarget;
   before(async () => {
-    server = await PostgresServer.start({ version: 18 });
+    server = await PostgresServer.start();
     target = await ApplyTarget.start(server);
     await target.client.query(TYPES_SQL);
   });

@@ -1,10 +1,11 @@
-// The apply port's contract on real servers: the newest version that is supported, and an older one.
+// The apply port's contract on real servers: the oldest and the newest version that are supported, and one between.
 
 import { after, before, describe } from 'node:test';
 import { applyPortContract } from '../support/apply-port-contract.ts';
+import { CONTRACT_MAJORS } from '../support/postgres-majors.ts';
 import { type SqlHarnesses, startSqlHarnesses } from '../support/sql-apply-harness.ts';
 
-for (const version of [18, 15] as const) {
+for (const version of CONTRACT_MAJORS) {
   describe(`on PostgreSQL ${version}`, { concurrency: false }, () => {
     let harnesses: SqlHarnesses;
     before(async () => {

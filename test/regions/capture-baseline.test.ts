@@ -15,6 +15,7 @@ import { SynclineError, sqlStateOf } from '../../src/platform/errors.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
 import { systemRandom } from '../../src/platform/random.ts';
 import { CapturedRegion, type RunningCapture } from '../support/captured-region.ts';
+import { CONTRACT_MAJORS } from '../support/postgres-majors.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -114,7 +115,7 @@ function assertSame(state: BaselineState, expected: readonly TableBaseline[]): v
   if (state.kind === 'known') assert.deepEqual(state.tables, expected);
 }
 
-for (const version of [15, 18] as const) {
+for (const version of CONTRACT_MAJORS) {
   describe(`the baseline of PostgreSQL ${version}`, () => {
     let server: PostgresServer;
     before(async () => {

@@ -67,7 +67,7 @@ class HeldLog implements EventLog {
 describe('the lease of a region', () => {
   let server: PostgresServer;
   before(async () => {
-    server = await PostgresServer.start({ version: 18 });
+    server = await PostgresServer.start();
   });
   after(async () => {
     await server[Symbol.asyncDispose]();

@@ -6,6 +6,7 @@ import { ensurePublication, reconcilePublication } from '../../src/capture/publi
 import type { PublicationSpec } from '../../src/capture/publication-plan.ts';
 import { connect } from '../../src/platform/postgres.ts';
 import { CapturedRegion } from '../support/captured-region.ts';
+import { CONTRACT_MAJORS } from '../support/postgres-majors.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { hasCode } from '../support/replication-source.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -18,7 +19,19 @@ const SPEC: PublicationSpec = {
 };
 const FIRST = { mayCreate: true };
 
-for (const version of [15, 18] as const) {
+/** What a publication can be changed to since then, and back. */
+const SINCE_15 = [
+  [
+    'alter publication syncline_eu set table public.a where (id > 5)',
+    'alter publication syncline_eu set table only public.a',
+  ],
+  [
+    'alter publication syncline_eu add tables in schema public',
+    'alter publication syncline_eu drop tables in schema public',
+  ],
+];
+
+for (const version of CONTRACT_MAJORS) {
   describe(`publication on PostgreSQL ${version}`, () => {
     let server: PostgresServer;
     before(async () => {
@@ -186,14 +199,7 @@ for (const version of [15, 18] as const) {
           "alter publication syncline_eu set (publish = 'insert')",
           "alter publication syncline_eu set (publish = 'insert, update, delete, truncate')",
         ],
-        [
-          'alter publication syncline_eu set table public.a where (id > 5)',
-          'alter publication syncline_eu set table only public.a',
-        ],
-        [
-          'alter publication syncline_eu add tables in schema public',
-          'alter publication syncline_eu drop tables in schema public',
-        ],
+        ...(version >= 15 ? SINCE_15 : []),
         ['alter publication syncline_eu rename to other', 'alter publication other rename to syncline_eu'],
       ];
       for (const [change = '', back = ''] of changes) {
@@ -206,7 +212,7 @@ for (const version of [15, 18] as const) {
       await assert.rejects(ensurePublication(sql, SPEC, { mayCreate: false }), hasCode('SYN-K002'));
     });
 
-    test('a role that owns nothing is told what it may not do', async () => {
+    test('a role that owns nothing is told what it may not do, and goes on once it may', async () => {
       await using region = await CapturedRegion.make(server);
       const { sql, database } = region;
       const role = `role_${database}`;
@@ -225,6 +231,13 @@ for (const version of [15, 18] as const) {
         report.problems.map(({ code, table }) => [code, table]),
         [['SYN-P011', 'foreign_owned']],
       );
+      const owner = `owner_${database}`;
+      await sql.query(`create role ${owner}; alter table public.foreign_owned owner to ${owner}`);
+      const refused = await reconcilePublication(session, SPEC, report);
+      assert.deepEqual(refused.problems.length, 1);
+      await sql.query(`grant ${owner} to ${role}`);
+      const allowed = await reconcilePublication(session, SPEC, refused);
+      assert.deepEqual([allowed.problems, allowed.added.map(({ table }) => table)], [[], ['foreign_owned']]);
     });
 
     test('tables made while capture streams are in the stream from their first row on', async () => {

@@ -102,7 +102,7 @@ describe('capture', () => {
   let server: PostgresServer;
   let folder: string;
   before(async () => {
-    server = await PostgresServer.start({ version: 18 });
+    server = await PostgresServer.start();
     folder = await mkdtemp(join(tmpdir(), 'syncline-capture-'));
   });
   after(async () => {
@@ -140,7 +140,7 @@ describe('capture', () => {
   });
 
   test('survives a crash of its server, and retries for as long as it is down', async () => {
-    await using own = await PostgresServer.start({ version: 18 });
+    await using own = await PostgresServer.start();
     await using region = await CapturedRegion.make(own);
     await region.sql.query('create table public.t (id int primary key, n int)');
     await using running = await region.capture();

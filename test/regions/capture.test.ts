@@ -7,6 +7,7 @@ import type { ChangeEvent } from '../../src/change/change-event.ts';
 import { hlcFromText, hlcMicros } from '../../src/change/hlc.ts';
 import { connect } from '../../src/platform/postgres.ts';
 import { CapturedRegion } from '../support/captured-region.ts';
+import { CONTRACT_MAJORS } from '../support/postgres-majors.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -18,7 +19,7 @@ const brief = ({ operation, table_name, row_pk, before_image, after_image }: Cha
   after_image,
 ];
 
-for (const version of [15, 18] as const) {
+for (const version of CONTRACT_MAJORS) {
   describe(`capture from PostgreSQL ${version}`, () => {
     let server: PostgresServer;
     before(async () => {

@@ -17,7 +17,7 @@ let folder: string;
 let number = 0;
 
 before(async () => {
-  server = await PostgresServer.start({ version: 18, settings: { fsync: 'off' } });
+  server = await PostgresServer.start({ settings: { fsync: 'off' } });
   folder = await mkdtemp(join(tmpdir(), 'syncline-agent-'));
 });
 after(async () => {

@@ -10,7 +10,7 @@ import { waitFor } from '../support/wait-for.ts';
 
 let server: PostgresServer;
 before(async () => {
-  server = await PostgresServer.start({ version: 18, settings: { fsync: 'off' } });
+  server = await PostgresServer.start({ settings: { fsync: 'off' } });
 });
 after(async () => {
   await server[Symbol.asyncDispose]();

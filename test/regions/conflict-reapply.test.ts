@@ -23,7 +23,7 @@ type Record_ = {
 
 let server: PostgresServer;
 before(async () => {
-  server = await PostgresServer.start({ version: 18, settings: { fsync: 'off' } });
+  server = await PostgresServer.start({ settings: { fsync: 'off' } });
 });
 after(async () => {
   await server[Symbol.asyncDispose]();

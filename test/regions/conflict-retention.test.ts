@@ -8,7 +8,7 @@ import { PostgresServer } from '../support/postgres-server.ts';
 
 let server: PostgresServer;
 before(async () => {
-  server = await PostgresServer.start({ version: 18 });
+  server = await PostgresServer.start();
 });
 after(async () => await server?.[Symbol.asyncDispose]());
 

@@ -7,8 +7,9 @@ import { after, before, describe, test } from 'node:test';
 import type { Finding } from '../../src/monitor/finding.ts';
 import { findProblems } from '../../src/monitor/prerequisites.ts';
 import { connect } from '../../src/platform/postgres.ts';
-import { Clinic, configFor } from '../support/doctor-clinic.ts';
+import { Clinic, configFor, revokeReplicaRole } from '../support/doctor-clinic.ts';
 import { faultsIn, T } from '../support/doctor-faults.ts';
+import { CONTRACT_MAJORS, DEFAULT_MAJOR, ORIGINS_MAX } from '../support/postgres-majors.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -16,7 +17,7 @@ let server: PostgresServer;
 let clinic: Clinic;
 
 before(async () => {
-  server = await PostgresServer.start({ version: 18, settings: { fsync: 'off', max_prepared_transactions: '5' } });
+  server = await PostgresServer.start({ settings: { fsync: 'off', max_prepared_transactions: '5' } });
   clinic = await Clinic.open(server);
 });
 after(async () => {
@@ -29,8 +30,8 @@ describe('settings that a reload changes', () => {
     ['wal_sender_timeout', '0', 'SYN-P018', 'warning'],
     ['wal_sender_timeout', '500ms', 'SYN-P018', 'warning'],
     ['max_slot_wal_keep_size', '1GB', 'SYN-P019', 'warning'],
-    ['idle_replication_slot_timeout', '1h', 'SYN-P019', 'warning'],
-    ['synchronized_standby_slots', '"nobody"', 'SYN-P055', 'error'],
+    ...(DEFAULT_MAJOR >= 17 ? ([['synchronized_standby_slots', '"nobody"', 'SYN-P055', 'error']] as const) : []),
+    ...(DEFAULT_MAJOR >= 18 ? ([['idle_replication_slot_timeout', '1h', 'SYN-P019', 'warning']] as const) : []),
   ] as const;
   for (const [setting, value, code, severity] of settings) {
     test(`${setting} = ${value}`, async () => {
@@ -50,7 +51,7 @@ describe('settings that a reload changes', () => {
 describe('settings that take a restart', () => {
   let small: PostgresServer;
   before(async () => {
-    small = await PostgresServer.start({ version: 18, settings: { fsync: 'off', max_wal_senders: '10' } });
+    small = await PostgresServer.start({ settings: { fsync: 'off', max_wal_senders: '10' } });
   });
   after(async () => {
     await small[Symbol.asyncDispose]();
@@ -62,21 +63,23 @@ describe('settings that take a restart', () => {
   const settings = [
     ['wal_level', 'replica', 'SYN-P001'],
     ['track_commit_timestamp', 'off', 'SYN-P002'],
-    ['max_replication_slots', '0', 'SYN-P003'],
+    // Before 18 one setting bounds slots and origins.
+    ['max_replication_slots', '0', 'SYN-P003', DEFAULT_MAJOR >= 18 ? 1 : 2],
     ['max_wal_senders', '0', 'SYN-P003'],
-    ['max_active_replication_origins', '1', 'SYN-P003'],
+    ...(DEFAULT_MAJOR >= 18 ? ([[ORIGINS_MAX, '1', 'SYN-P003']] as const) : []),
   ] as const;
-  for (const [setting, value, code] of settings) {
+  for (const [setting, value, code, count = 1] of settings) {
     test(`${setting} = ${value}`, async () => {
       await small.restart({ [setting]: value });
       const found = await findings();
       assert.deepEqual(
         found.map((each) => [each.code, each.severity]),
-        [[code, 'error']],
+        Array.from({ length: count }, () => [code, 'error']),
       );
       {
         await using client = await connect(small.url(), { applicationName: 'syncline test' });
-        for (const line of found[0]?.fix.split('\n') ?? []) if (!line.startsWith('--')) await client.query(line);
+        for (const line of found.flatMap(({ fix }) => fix.split('\n')))
+          if (!line.startsWith('--')) await client.query(line);
       }
       await small.restart();
       assert.deepEqual(await findings(), []);
@@ -95,16 +98,16 @@ describe('settings that take a restart', () => {
   });
 });
 
-describe('on PostgreSQL 15', () => {
-  test('a healthy database is found healthy, and grants mend a role without any', async () => {
-    await using old = await PostgresServer.start({ version: 15, settings: { fsync: 'off' } });
+for (const version of CONTRACT_MAJORS) {
+  test(`on PostgreSQL ${version} a healthy database is found healthy, and grants mend a role without any`, async () => {
+    await using old = await PostgresServer.start({ version, settings: { fsync: 'off' } });
     await using others = await Clinic.open(old);
     await using patient = await others.admit();
     await patient.asOwner(T, 'alter table public.t replica identity full');
     assert.deepEqual(await patient.findings(), []);
     await patient.asSuperuser(
       'alter role $me noreplication',
-      'revoke set on parameter session_replication_role from $me',
+      revokeReplicaRole(version),
       'revoke execute on function pg_replication_origin_session_setup(text) from public',
       'alter table public.t owner to postgres',
       'revoke all on public.t from $me',
@@ -117,4 +120,4 @@ describe('on PostgreSQL 15', () => {
     for (const { fix } of found) await patient.mend(fix);
     assert.deepEqual(await patient.findings(), []);
   });
-});
+}

@@ -4,6 +4,10 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type Clinic, OpenClinic } from '../support/doctor-clinic.ts';
 import { type Fault, faultsIn, T, testMending } from '../support/doctor-faults.ts';
+import { DEFAULT_MAJOR } from '../support/postgres-majors.ts';
+
+/** How a publication of ours is made. */
+const PUBLISHED = `publish_via_partition_root${DEFAULT_MAJOR >= 18 ? ', publish_generated_columns = stored' : ''}`;
 
 const FAULTS: readonly Fault[] = [
   { name: 'a table without a key', code: 'SYN-P012', owner: ['create table public.t (id int, v text)'] },
@@ -63,6 +67,7 @@ const FAULTS: readonly Fault[] = [
   },
   {
     name: 'generated columns that are not stored',
+    since: 18,
     code: 'SYN-P031',
     owner: [
       'create table public.t (id uuid primary key, a int, "B" int generated always as (a * 2) virtual, c numeric(8, 2) generated always as (a / 3.0))',
@@ -134,7 +139,7 @@ const FAULTS: readonly Fault[] = [
       T,
       'alter table public.t replica identity full',
       'alter table public.t enable row level security',
-      'create publication syncline_$me for table public.t with (publish_via_partition_root, publish_generated_columns = stored)',
+      `create publication syncline_$me for table public.t with (${PUBLISHED})`,
       'alter publication syncline_$me owner to $me',
       'grant all on public.t to $me',
     ],
@@ -216,7 +221,8 @@ const FAULTS: readonly Fault[] = [
     code: 'SYN-P048',
     severity: 'warning',
     owner: [
-      'create table public.t (id uuid primary key, v text storage external)',
+      'create table public.t (id uuid primary key, v text)',
+      'alter table public.t alter column v set storage external',
       "insert into public.t values (gen_random_uuid(), repeat('x', 40 << 20))",
       'analyze public.t',
     ],

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { Client } from 'pg';
 import { childrenOf, isAlive } from '../../src/platform/processes.ts';
+import { CONTRACT_MAJORS } from '../support/postgres-majors.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -21,7 +22,7 @@ async function query(url: string, sql: string): Promise<string[]> {
   }
 }
 
-for (const version of [18, 15] as const) {
+for (const version of CONTRACT_MAJORS) {
   describe(`embedded PostgreSQL ${version}`, () => {
     test('starts with the settings asked for, and every server has its own identifier', async () => {
       await using one = await PostgresServer.start({ version, settings: { work_mem: '5MB' } });
@@ -66,7 +67,7 @@ for (const version of [18, 15] as const) {
 test('a server does not outlive the process that started it, even when that is killed', async () => {
   const script = `
     import { PostgresServer } from ${JSON.stringify(join(import.meta.dirname, '../support/postgres-server.ts'))};
-    const server = await PostgresServer.start({ version: 18 });
+    const server = await PostgresServer.start();
     console.log(JSON.stringify({ pid: server.pid, folder: server.folder }));
     setInterval(() => undefined, 1000);
   `;

@@ -155,7 +155,7 @@ describe('a region that comes back as an older copy', () => {
 /** A hot standby of the region's server, streaming from it. */
 async function standbyOf(region: ClusterRegion): Promise<EmbeddedPostgres> {
   const copy = await copyOf(region);
-  const standby = await EmbeddedPostgres.start({ version: 18 });
+  const standby = await EmbeddedPostgres.start({ version: region.server.version });
   await standby.stop();
   await rm(standby.dataDirectory, { recursive: true });
   await rename(copy, standby.dataDirectory);

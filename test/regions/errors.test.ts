@@ -14,7 +14,8 @@ import { ERRORS, type ErrorCode, SynclineError } from '../../src/platform/errors
 import { agentStatus } from '../support/agent-client.ts';
 import { Cluster, type ClusterRegion } from '../support/cluster.ts';
 import { type Outcome, run, start } from '../support/command.ts';
-import { Clinic, type Patient } from '../support/doctor-clinic.ts';
+import { Clinic, type Patient, revokeReplicaRole } from '../support/doctor-clinic.ts';
+import { DEFAULT_MAJOR } from '../support/postgres-majors.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -56,7 +57,7 @@ describe('an agent that cannot start', () => {
   let server: PostgresServer;
   let clinic: Clinic;
   before(async () => {
-    server = await PostgresServer.start({ version: 18 });
+    server = await PostgresServer.start();
     clinic = await Clinic.open(server);
   });
   after(async () => {
@@ -90,7 +91,7 @@ describe('an agent that cannot start', () => {
     [
       'session_replication_role',
       'SYN-P005',
-      ['revoke set on parameter session_replication_role from $me'],
+      [revokeReplicaRole(DEFAULT_MAJOR)],
       ({ name }) => [name, 'session_replication_role'],
     ],
     [
@@ -111,7 +112,6 @@ describe('an agent that cannot start', () => {
 
   test('tells a server that keeps no logical WAL, or no commit timestamps', async () => {
     await using other = await PostgresServer.start({
-      version: 18,
       settings: { wal_level: 'replica', track_commit_timestamp: 'off' },
     });
     assertSays(await startWith({ database: other.url() }), 'SYN-P001', 'wal_level');

@@ -12,7 +12,7 @@ import { PostgresServer } from '../support/postgres-server.ts';
 let server: PostgresServer;
 let client: PostgresClient;
 before(async () => {
-  server = await PostgresServer.start({ version: 18 });
+  server = await PostgresServer.start();
   client = await connect(server.url(await server.createDatabase()), { applicationName: 'syncline test' });
 });
 after(async () => {

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { knownMigrations, migrate, schemaVersion } from '../../src/platform/migrations.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
+import { CONTRACT_MAJORS } from '../support/postgres-majors.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 
-for (const version of [18, 15] as const) {
+for (const version of CONTRACT_MAJORS) {
   describe(`migrations on PostgreSQL ${version}`, () => {
     let server: PostgresServer;
     before(async () => {

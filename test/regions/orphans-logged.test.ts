@@ -195,7 +195,7 @@ async function waitForRow(region: ClusterRegion, query: string): Promise<void> {
 describe('a look for orphans', () => {
   let server: PostgresServer;
   before(async () => {
-    server = await PostgresServer.start({ version: 18 });
+    server = await PostgresServer.start();
   });
   after(async () => await server?.[Symbol.asyncDispose]());
 

@@ -6,11 +6,12 @@ import { findOrphans, renderOrphans } from '../../src/verify/orphans.ts';
 import { setLink } from '../support/agent-client.ts';
 import { Cluster, type ClusterRegion } from '../support/cluster.ts';
 import { run } from '../support/command.ts';
+import { CONTRACT_MAJORS } from '../support/postgres-majors.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 
 const TABLES = { include: ['public.*'], exclude: ['public.left_out'] };
 
-for (const version of [18, 15] as const) {
+for (const version of CONTRACT_MAJORS) {
   describe(`orphans on PostgreSQL ${version}`, () => {
     let server: PostgresServer;
     before(async () => {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { replicaGrant } from '../../src/monitor/role-checks.ts';
 import { arrayText, connect, type PostgresClient, quoteLiteral } from '../../src/platform/postgres.ts';
+import { writeAsReplica } from '../../src/platform/replica-role.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -10,7 +12,7 @@ let url: string;
 const options = { applicationName: 'syncline test' };
 
 before(async () => {
-  server = await PostgresServer.start({ version: 18 });
+  server = await PostgresServer.start();
   url = server.url(await server.createDatabase());
 });
 after(async () => {
@@ -148,6 +150,37 @@ describe('failures', () => {
       each.password = 'plain';
     });
     await assert.rejects(connect(plain, { ...options, role: 'apply' }), { code: 'SYN-P005' });
+  });
+
+  test('a function of a superuser lets one role write as a replica, for as long as it asks, and no other', async () => {
+    await using admin = await connect(url, options);
+    const { rows } = await admin.query('select current_database() as database');
+    const as = async (name: string, password: string): Promise<string> => {
+      await admin.query(`create role ${name} login password '${password}'`);
+      const theirs = new URL(url);
+      theirs.username = name;
+      theirs.password = password;
+      return theirs.href;
+    };
+    const [ours, other] = [await as('ours', 'ours'), await as('other', 'other')];
+    // What doctor prints on PostgreSQL 14 works on every version.
+    const grant = replicaGrant({ name: 'ours', version_num: 140_000, database: rows[0]?.database ?? '' });
+    for (const line of grant.split('\n')) if (!line.startsWith('--')) await admin.query(line);
+    await using client = await connect(ours, options);
+    const role = async (): Promise<unknown> => (await client.query('show session_replication_role')).rows;
+    await client.transaction(async () => {
+      await writeAsReplica(client, 'transaction');
+      assert.deepEqual(await role(), [{ session_replication_role: 'replica' }]);
+    });
+    assert.deepEqual(await role(), [{ session_replication_role: 'origin' }]);
+    await writeAsReplica(client, 'session');
+    assert.deepEqual(await role(), [{ session_replication_role: 'replica' }]);
+    await using apply = await connect(ours, { ...options, role: 'apply' });
+    assert.deepEqual((await apply.query('show session_replication_role')).rows, await role());
+    await admin.query('grant usage on schema syncline to other');
+    await assert.rejects(connect(other, { ...options, role: 'apply' }), { code: 'SYN-P005' });
+    await using theirs = await connect(other, options);
+    await assert.rejects(theirs.query('select syncline.write_as_replica(false)'), { code: '42501' });
   });
 
   test('a lost connection fails what is in flight and aborts `lost`', async () => {

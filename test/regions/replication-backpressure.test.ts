@@ -17,7 +17,7 @@ const NOTE_BYTES = 200;
 describe('backpressure', () => {
   let server: PostgresServer;
   before(async () => {
-    server = await PostgresServer.start({ version: 18 });
+    server = await PostgresServer.start();
   });
   after(async () => {
     await server[Symbol.asyncDispose]();

@@ -8,11 +8,12 @@ import type { CommitMessage } from '../../src/capture/pgoutput-messages.ts';
 import { ReplicationConnection } from '../../src/capture/replication-connection.ts';
 import { lsnFromText } from '../../src/change/position.ts';
 import { selfSignedCertificate } from '../support/certificate-authority.ts';
+import { CONTRACT_MAJORS } from '../support/postgres-majors.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { commitsOf, idsOf, ReplicationSource, readCommits, readToEnd } from '../support/replication-source.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-for (const version of [15, 18] as const) {
+for (const version of CONTRACT_MAJORS) {
   describe(`replication connection to PostgreSQL ${version}`, () => {
     let server: PostgresServer;
     before(async () => {

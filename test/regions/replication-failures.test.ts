@@ -3,12 +3,13 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { ReplicationConnection } from '../../src/capture/replication-connection.ts';
+import { CONTRACT_MAJORS } from '../support/postgres-majors.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { commitsOf, hasCode, idsOf, ReplicationSource, readCommits, readToEnd } from '../support/replication-source.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-for (const version of [15, 18] as const) {
+for (const version of CONTRACT_MAJORS) {
   describe(`failures of replication from PostgreSQL ${version}`, () => {
     let server: PostgresServer;
     before(async () => {

@@ -13,6 +13,7 @@ import { Cluster, type ClusterRegion } from '../support/cluster.ts';
 import { JOURNAL_SCHEMA, Journal, JournalWriters } from '../support/journal.ts';
 import { checkLedger, fatesOf } from '../support/journal-check.ts';
 import { comesBack, placeData } from '../support/older-copy.ts';
+import { DEFAULT_MAJOR } from '../support/postgres-majors.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const run = promisify(execFile);
@@ -90,47 +91,49 @@ describe('a region that is restored under load', () => {
     await accountFor(cluster, journal);
   });
 
-  test('goes on with the slot of a standby that is promoted, whose users write before there is an agent', async () => {
-    await using cluster = await Cluster.start({ schema: JOURNAL_SCHEMA, agents: false });
-    const [eu, us, ap] = regionsOf(cluster);
-    await eu.sql(`select pg_create_physical_replication_slot('${STANDBY_SLOT}', true)`);
-    await eu.sql(`alter system set synchronized_standby_slots = '${STANDBY_SLOT}'`);
-    await eu.sql('select pg_reload_conf()');
-    await using standby = await standbyOf(eu);
-    await cluster.startAgents();
-    const journal = new Journal();
-    {
-      await using _others = new JournalWriters([us, ap], journal, { clients: 1, seed: 1 });
+  // Slots fail over since 17.
+  if (DEFAULT_MAJOR >= 17)
+    test('goes on with the slot of a standby that is promoted, whose users write before there is an agent', async () => {
+      await using cluster = await Cluster.start({ schema: JOURNAL_SCHEMA, agents: false });
+      const [eu, us, ap] = regionsOf(cluster);
+      await eu.sql(`select pg_create_physical_replication_slot('${STANDBY_SLOT}', true)`);
+      await eu.sql(`alter system set synchronized_standby_slots = '${STANDBY_SLOT}'`);
+      await eu.sql('select pg_reload_conf()');
+      await using standby = await standbyOf(eu);
+      await cluster.startAgents();
+      const journal = new Journal();
       {
-        await using _own = new JournalWriters([eu], journal, { clients: 1, seed: 2 });
+        await using _others = new JournalWriters([us, ap], journal, { clients: 1, seed: 1 });
+        {
+          await using _own = new JournalWriters([eu], journal, { clients: 1, seed: 2 });
+          await journal.moreAcknowledged(COMMITS);
+          const client = await eu.session(standby.url(eu.database));
+          await waitFor(
+            async () => {
+              const { rows } = await client.query(
+                'select count(*) as n from pg_replication_slots where synced and not temporary',
+              );
+              return rows[0]?.n === '1';
+            },
+            { what: 'the standby to have a copy of the slot', limitMs: 120_000 },
+          );
+          await client.end();
+          await journal.moreAcknowledged(COMMITS);
+        }
+        // Nothing is published that the standby lacks.
+        await published(eu, us);
+        await eu.killAgent();
+        await eu.server.stop('immediate');
+        await promote(eu, standby);
+        await using _later = new JournalWriters([eu], journal, { clients: 1, seed: 3 });
         await journal.moreAcknowledged(COMMITS);
-        const client = await eu.session(standby.url(eu.database));
-        await waitFor(
-          async () => {
-            const { rows } = await client.query(
-              'select count(*) as n from pg_replication_slots where synced and not temporary',
-            );
-            return rows[0]?.n === '1';
-          },
-          { what: 'the standby to have a copy of the slot', limitMs: 120_000 },
-        );
-        await client.end();
+        eu.startAgent();
+        await eu.agentReady();
         await journal.moreAcknowledged(COMMITS);
       }
-      // Nothing is published that the standby lacks.
-      await published(eu, us);
-      await eu.killAgent();
-      await eu.server.stop('immediate');
-      await promote(eu, standby);
-      await using _later = new JournalWriters([eu], journal, { clients: 1, seed: 3 });
-      await journal.moreAcknowledged(COMMITS);
-      eu.startAgent();
-      await eu.agentReady();
-      await journal.moreAcknowledged(COMMITS);
-    }
-    assert.doesNotMatch(eu.output, /SYN-K02/);
-    await accountFor(cluster, journal);
-  });
+      assert.doesNotMatch(eu.output, /SYN-K02/);
+      await accountFor(cluster, journal);
+    });
 });
 
 function regionsOf(cluster: Cluster): [ClusterRegion, ClusterRegion, ClusterRegion] {
@@ -169,7 +172,7 @@ async function standbyOf(region: ClusterRegion): Promise<EmbeddedPostgres> {
   await region.server.stop();
   await run('cp', ['-Rp', region.server.dataDirectory, copy]);
   await region.server.restart();
-  const standby = await EmbeddedPostgres.start({ version: 18 });
+  const standby = await EmbeddedPostgres.start({ version: region.server.version });
   await standby.stop();
   await rm(standby.dataDirectory, { recursive: true });
   await rename(copy, standby.dataDirectory);

@@ -15,6 +15,7 @@ import { createLogger } from '../../src/platform/logger.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
 import { readFillingSequences } from '../../src/sequences/filling-sequences.ts';
 import { alignment, isAligned } from '../../src/sequences/interleave.ts';
+import { CONTRACT_MAJORS } from '../support/postgres-majors.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -30,7 +31,7 @@ insert into public.orders (region) select 'before' from generate_series(1, 40)`;
 let server: PostgresServer;
 let folder: string;
 before(async () => {
-  server = await PostgresServer.start({ version: 18, settings: { fsync: 'off' } });
+  server = await PostgresServer.start({ settings: { fsync: 'off' } });
   folder = await mkdtemp(join(tmpdir(), 'syncline-sequences-'));
 });
 after(async () => {
@@ -163,7 +164,7 @@ test('two regions in one server share nothing by accident, and draw no number tw
 });
 
 describe('what the agent runs', () => {
-  for (const version of [15, 18] as const) {
+  for (const version of CONTRACT_MAJORS) {
     test(`draws no number twice, with clients at work and numbers in reserve, on PostgreSQL ${version}`, async () => {
       await using own = await PostgresServer.start({ version, settings: { fsync: 'off' } });
       await using admin = await connect(own.url(), NAME);

@@ -1,8 +1,19 @@
 // Statements whose trace in the WAL is easily misread: TRUNCATE, COPY, MERGE, cascades and triggers.
 
+import { DEFAULT_MAJOR } from '../support/postgres-majors.ts';
 import { traps } from '../support/traps.ts';
 
 const OPTIONS = { tables: "{ include: ['public.*'], exclude: ['public.local_*'] }" };
+
+/** MERGE, where there is one: since 15. */
+const MERGED =
+  DEFAULT_MAJOR >= 15
+    ? `merge into loaded t using (values (4, 'merged'), (5, null), (2002, 'merged')) s (id, v) on t.id = s.id
+         when matched and s.v is null then delete
+         when matched then update set v = s.v, n = t.n + 10
+         when not matched then insert values (s.id, s.v, 20)`
+    : `delete from loaded where id = 5; update loaded set v = 'merged', n = n + 10 where id = 4;
+         insert into loaded values (2002, 'merged', 20)`;
 
 traps('statements', OPTIONS, (trap) => {
   trap(
@@ -70,10 +81,7 @@ traps('statements', OPTIONS, (trap) => {
       await us.sql(`insert into loaded values (1, 'inserted'), (2, 'inserted'), (2000, 'inserted')
         on conflict (id) do update set v = 'upserted', n = loaded.n + 1`);
       await us.sql("insert into loaded values (3, 'never'), (2001, 'inserted') on conflict do nothing");
-      await ap.sql(`merge into loaded t using (values (4, 'merged'), (5, null), (2002, 'merged')) s (id, v) on t.id = s.id
-        when matched and s.v is null then delete
-        when matched then update set v = s.v, n = t.n + 10
-        when not matched then insert values (s.id, s.v, 20)`);
+      await ap.sql(MERGED);
       await world.everywhere("select * from loaded where v <> 'copied' or id in (3, 5) order by id", [
         ['1', 'upserted', '1'],
         ['2', 'upserted', '1'],

@@ -2,6 +2,7 @@
 // inheritance, and regions whose tables are not built alike.
 
 import assert from 'node:assert/strict';
+import { DEFAULT_MAJOR } from '../support/postgres-majors.ts';
 import { traps } from '../support/traps.ts';
 
 const LONG = 'x'.repeat(63);
@@ -42,13 +43,11 @@ line" text, "per%cent" text);
   );
 
   trap(
-    'generated columns that are stored are computed everywhere; a table with virtual ones stays at home, and usable',
-    `create table computed (id int primary key, a int, doubled int generated always as (a * 2) stored, b text);
-     create table virtually (id int primary key, label text generated always as ('#' || id) virtual)`,
+    'generated columns that are stored are computed everywhere',
+    'create table computed (id int primary key, a int, doubled int generated always as (a * 2) stored, b text)',
     async (world) => {
       const { eu, us, ap } = world;
       await eu.sql("insert into computed (id, a, b) values (1, 5, 'x'), (2, null, 'y'), (4, 4, 'z')");
-      await eu.sql('insert into virtually values (1), (2); update virtually set id = 3 where id = 2');
       await world.settle();
       await us.sql('update computed set a = 7 where id = 1; update computed set id = 3 where id = 2');
       await ap.sql('delete from computed where id = 4');
@@ -56,13 +55,26 @@ line" text, "per%cent" text);
         ['1', '7', '14', 'x'],
         ['3', null, null, 'y'],
       ]);
-      assert.deepEqual(await eu.sql('select * from virtually order by id'), [
-        ['1', '#1'],
-        ['3', '#3'],
-      ]);
-      assert.deepEqual(await us.sql('select * from virtually'), []);
     },
   );
+
+  // PostgreSQL has such columns since 18.
+  if (DEFAULT_MAJOR >= 18) {
+    trap(
+      'a table with generated columns that are virtual stays at home, and usable',
+      "create table virtually (id int primary key, label text generated always as ('#' || id) virtual)",
+      async (world) => {
+        const { eu, us } = world;
+        await eu.sql('insert into virtually values (1), (2); update virtually set id = 3 where id = 2');
+        await world.settle();
+        assert.deepEqual(await eu.sql('select * from virtually order by id'), [
+          ['1', '#1'],
+          ['3', '#3'],
+        ]);
+        assert.deepEqual(await us.sql('select * from virtually'), []);
+      },
+    );
+  }
 
   trap(
     'identity columns take the value that their origin gave, in the key and beside it',

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import type { ClusterRegion } from '../support/cluster.ts';
+import { DEFAULT_MAJOR } from '../support/postgres-majors.ts';
 import { type TrapWorld, traps } from '../support/traps.ts';
 
 type Values = readonly [type: string, literals: readonly string[]];
@@ -24,7 +25,7 @@ const NUMBERS: readonly Values[] = [
     ],
   ],
   ['numeric(6,2)', ['1', '-9999.99', 'NaN']],
-  ['numeric(3,-2)', ['12345']],
+  ...(DEFAULT_MAJOR >= 15 ? ([['numeric(3,-2)', ['12345']]] as const) : []),
   ['real', ['-0', '0.1', '1e-45', '3.4028235e38', 'NaN', 'Infinity', '-Infinity', '16777217']],
   ['double precision', ['-0', '0.1', '5e-324', '1.7976931348623157e308', 'NaN', '-Infinity', '0.30000000000000004']],
   ['money', ['-$92,233,720,368,547,758.08', '$0.01']],
@@ -47,7 +48,14 @@ const TIMES: readonly Values[] = [
   ['timetz', ['24:00:00-1559', '00:00:00.5+15:59']],
   [
     'interval',
-    ['1 year -2 months +3 days -04:05:06.789', '-00:00:00.000001', 'infinity', '178000000 years', '@ 1 mon ago', '0'],
+    [
+      '1 year -2 months +3 days -04:05:06.789',
+      '-00:00:00.000001',
+      ...(DEFAULT_MAJOR >= 17 ? ['infinity'] : []),
+      '178000000 years',
+      '@ 1 mon ago',
+      '0',
+    ],
   ],
 ];
 

@@ -1,5 +1,5 @@
 /**
- * Several regions as users run them: a real PostgreSQL 18 and a real agent process each, over one log, which is the embedded
+ * Several regions as users run them: a real PostgreSQL and a real agent process each, over one log, which is the embedded
  * one unless the test or the environment (cluster-log.ts) names another.
  *
  * Agents are started by `bin/syncline agent`, so a SIGKILL hits what it would hit in production. `settle` waits until
@@ -16,7 +16,9 @@ import { lsnFromText, makePosition, type Position } from '../../src/change/posit
 import { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
 import type { PostgresMajor } from '../../src/platform/postgres-binaries.ts';
+import { type AgentRole, DEFAULT_ROLE, makePlainRole, mayNeedGrants, runDoctorsStatements } from './agent-role.ts';
 import { logsOf } from './cluster-log.ts';
+import { DEFAULT_MAJOR } from './postgres-majors.ts';
 import { ServerClock } from './server-clock.ts';
 import { waitFor } from './wait-for.ts';
 
@@ -32,7 +34,7 @@ export type ClusterOptions = {
   readonly settings?: Readonly<Record<string, string>>;
   /** By how many seconds the clocks of servers are off, by region; needs libfaketime. */
   readonly clocks?: Readonly<Record<string, number>>;
-  /** Region → version of its PostgreSQL, where it is not 18. */
+  /** Region → version of its PostgreSQL, where a test names it. */
   readonly versions?: Readonly<Record<string, PostgresMajor>>;
   /** Where streams live, as YAML, for all regions alike. */
   readonly log?: string;
@@ -40,6 +42,8 @@ export type ClusterOptions = {
   readonly logs?: Readonly<Record<string, string>>;
   /** Added to each agent's configuration file: YAML lines at the top level. */
   readonly config?: string;
+  /** Whom agents connect as, where a test names it. */
+  readonly role?: AgentRole;
   /** Whether agents start with the cluster; else each is started by the test. */
   readonly agents?: boolean;
 };
@@ -56,6 +60,7 @@ export class ClusterRegion {
   readonly port: number;
   /** The clock of the server, where a test may set it. */
   readonly clock: ServerClock | null;
+  readonly role: AgentRole;
   agent: ChildProcess | null = null;
   #client: PostgresClient | null = null;
 
@@ -66,9 +71,11 @@ export class ClusterRegion {
     configPath: string,
     port: number,
     clock: ServerClock | null,
+    role: AgentRole,
   ) {
     this.name = name;
     this.clock = clock;
+    this.role = role;
     this.server = server;
     this.database = database;
     this.configPath = configPath;
@@ -90,6 +97,7 @@ export class ClusterRegion {
       await this.#client.query('set search_path = public, pg_catalog');
     }
     const { rows } = await this.#client.queryArrays(text);
+    if (this.role === 'plain' && mayNeedGrants(text)) await runDoctorsStatements(this.url, this.configPath);
     return rows as (string | null)[][];
   }
 
@@ -188,13 +196,15 @@ export class Cluster implements AsyncDisposable {
         const clock = offset === undefined ? null : await ServerClock.create(offset);
         const environment = clock?.environment ?? {};
         const server = await EmbeddedPostgres.start({
-          version: options.versions?.[name] ?? 18,
+          version: options.versions?.[name] ?? DEFAULT_MAJOR,
           settings: { ...options.settings },
           environment,
         });
         const database = await server.createDatabase();
         const port = ports[place] ?? 0;
         const path = join(directory, `${name}.yaml`);
+        const role = options.role ?? DEFAULT_ROLE;
+        const url = role === 'plain' ? await makePlainRole(server, database) : server.url(database);
         const peers = names
           .flatMap((peer, other) => {
             if (peer === name) return [];
@@ -205,7 +215,7 @@ export class Cluster implements AsyncDisposable {
         await writeFile(
           path,
           `region: ${name}
-database: ${server.url(database)}
+database: ${url}
 log: ${logs[name]}
 api: { listen: "127.0.0.1:${port}" }
 peers:
@@ -213,12 +223,15 @@ ${peers}
 ${options.config ?? ''}
 `,
         );
-        return new ClusterRegion(name, server, database, path, port, clock);
+        return new ClusterRegion(name, server, database, path, port, clock, role);
       }),
     );
     const cluster = new Cluster(regions, directory);
     try {
-      for (const region of regions) if (options.schema.trim() !== '') await region.sql(options.schema);
+      for (const region of regions) {
+        if (options.schema.trim() !== '') await region.sql(options.schema);
+        if (region.role === 'plain') await runDoctorsStatements(region.url, region.configPath);
+      }
       if (options.agents !== false) await cluster.startAgents();
       return cluster;
     } catch (error) {

@@ -12,17 +12,18 @@ import type { Finding } from '../../src/monitor/finding.ts';
 import { findProblems } from '../../src/monitor/prerequisites.ts';
 import { type Config, parseConfig } from '../../src/platform/config.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
+import type { PostgresMajor } from '../../src/platform/postgres-binaries.ts';
 import { PostgresServer } from './postgres-server.ts';
 
 const NAME = { applicationName: 'syncline test' };
 const PASSWORD = 'clinic';
 const IN_CONFIG = /^# (?:or )?in the configuration: (.*)$/m;
 
-/** The grants that make a role fit, besides owning its database. */
-const healthyRole = (role: string): string[] => [
-  `create role ${role} login replication password '${PASSWORD}'`,
-  `grant set on parameter session_replication_role to ${role}`,
-];
+/** Takes the right to write as a replica from a patient's role. */
+export const revokeReplicaRole = (version: PostgresMajor): string =>
+  version >= 15
+    ? 'revoke set on parameter session_replication_role from $me'
+    : 'revoke execute on function syncline.write_as_replica(boolean) from $me';
 
 const ORIGIN_GRANTS = `
   select format('grant execute on function %s to public', oid::regprocedure) as sql from pg_proc
@@ -50,7 +51,7 @@ export class Clinic implements AsyncDisposable {
   /** A patient: a database that a role of its own owns, with nothing wrong. */
   async admit(options: { encoding?: string; icu?: string } = {}): Promise<Patient> {
     const name = `p${randomBytes(5).toString('hex')}`;
-    for (const sql of healthyRole(name)) await this.#admin.query(sql);
+    await this.#admin.query(`create role ${name} login replication password '${PASSWORD}'`);
     const { encoding, icu } = options;
     const template =
       icu !== undefined
@@ -60,7 +61,9 @@ export class Clinic implements AsyncDisposable {
           : 'healthy';
     await this.#admin.query(`create database ${name} owner ${name} template ${template}`);
     const admin = await connect(this.#server.url(name), NAME);
-    return new Patient(name, this.#server.url(name, { user: name, password: PASSWORD }), admin);
+    const patient = new Patient(name, this.#server.url(name, { user: name, password: PASSWORD }), admin);
+    await patient.grantReplicaRole();
+    return patient;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -81,7 +84,7 @@ export class OpenClinic implements AsyncDisposable {
   }
 
   static async start(settings: Readonly<Record<string, string>> = {}): Promise<OpenClinic> {
-    const server = await PostgresServer.start({ version: 18, settings: { fsync: 'off', ...settings } });
+    const server = await PostgresServer.start({ settings: { fsync: 'off', ...settings } });
     return new OpenClinic(server, await Clinic.open(server), await mkdtemp(join(tmpdir(), 'syncline-clinic-')));
   }
 
@@ -124,6 +127,11 @@ export class Patient implements AsyncDisposable {
       assert.ok(levels.includes(severity), `${code} is listed as ${levels.join(', ')}, and is ${severity}: ${what}`);
     }
     return found;
+  }
+
+  /** The one right that the role needs besides owning its database; how it is given differs with the version. */
+  async grantReplicaRole(): Promise<void> {
+    for (const { code, fix } of await this.findings()) if (code === 'SYN-P005') await this.mend(fix);
   }
 
   /**

@@ -8,10 +8,14 @@ import type { CheckCode } from '../../src/monitor/check-list.ts';
 import type { Finding } from '../../src/monitor/finding.ts';
 import { checkPrerequisites, LEAVES_OUT_TABLE } from '../../src/monitor/prerequisites.ts';
 import { connect } from '../../src/platform/postgres.ts';
+import type { PostgresMajor } from '../../src/platform/postgres-binaries.ts';
 import type { Clinic, Patient } from './doctor-clinic.ts';
+import { DEFAULT_MAJOR } from './postgres-majors.ts';
 
 export type Fault = {
   readonly name: string;
+  /** The first version of PostgreSQL that knows what it takes. */
+  readonly since?: PostgresMajor;
   readonly code: CheckCode;
   readonly severity?: Finding['severity'];
   /** Run by the owner of the database. */
@@ -45,7 +49,7 @@ export async function withFault(clinic: Clinic, fault: Fault): Promise<Patient> 
 
 /** A test for each fault, in the clinic that is open by then. */
 export function testMending(faults: readonly Fault[], clinic: () => Clinic): void {
-  for (const fault of faults) {
+  for (const fault of faults.filter(({ since = DEFAULT_MAJOR }) => since <= DEFAULT_MAJOR)) {
     test(fault.name, async () => {
       const { code, severity = 'error', besides = [] } = fault;
       await using patient = await withFault(clinic(), fault);

@@ -1,10 +1,11 @@
 // Real PostgreSQL servers for tests: the embedded ones, with settings that suit many short tests.
 //
-//   await using server = await PostgresServer.start({ version: 18 });
+//   await using server = await PostgresServer.start();
 //   const url = server.url(await server.createDatabase());
 
 import { EmbeddedPostgres, type PostgresSettings } from '../../src/platform/embedded-postgres.ts';
 import type { PostgresMajor } from '../../src/platform/postgres-binaries.ts';
+import { DEFAULT_MAJOR } from './postgres-majors.ts';
 
 export type PostgresServer = EmbeddedPostgres;
 
@@ -17,7 +18,8 @@ const TEST_SETTINGS: PostgresSettings = {
 };
 
 export const PostgresServer = {
-  start(options: { version: PostgresMajor; settings?: PostgresSettings }): Promise<PostgresServer> {
-    return EmbeddedPostgres.start({ ...options, settings: { ...TEST_SETTINGS, ...options.settings } });
+  start(options: { version?: PostgresMajor; settings?: PostgresSettings } = {}): Promise<PostgresServer> {
+    const settings = { ...TEST_SETTINGS, ...options.settings };
+    return EmbeddedPostgres.start({ version: options.version ?? DEFAULT_MAJOR, settings });
   },
 };

@@ -85,7 +85,7 @@ async function successorOf(region: ClusterRegion, directory: string, place: numb
   const path = `${directory}.${place}.yaml`;
   const text = await readFile(region.configPath, 'utf8');
   await writeFile(path, text.replace(`listen: "127.0.0.1:${region.port}"`, `listen: "127.0.0.1:${port}"`));
-  return new ClusterRegion(region.name, region.server, region.database, path, port, null);
+  return new ClusterRegion(region.name, region.server, region.database, path, port, null, region.role);
 }
 
 test(`${ROUNDS} times an agent is stopped in mid-append, replaced and let go: nothing twice, lost or interleaved`, async (t) => {
