@@ -207,6 +207,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'src/apply/look-again.ts',
     find: '      if (this.#isFromAfter(current.tuple, look)) continue;\n',
     replace: '',
+    test: 'src/apply/look-again.test.ts',
   },
   {
     name: 'second-look-takes-foreign-rows',
