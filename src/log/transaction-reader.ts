@@ -95,11 +95,6 @@ export class TransactionReader {
     return false;
   }
 
-  /** The offset from which it reads on. */
-  get nextOffset(): number {
-    return this.#nextOffset;
-  }
-
   /** The item `n` places behind the next one. */
   peek(n = 0): StreamItem | undefined {
     return this.#queue[this.#head + n]?.item;

@@ -11,11 +11,12 @@ import { systemRandom } from '../../src/platform/random.ts';
 import { agentStatus, setLink } from '../support/agent-client.ts';
 import { Cluster, type ClusterRegion } from '../support/cluster.ts';
 import { run } from '../support/command.ts';
+import { OLDEST } from '../support/postgres-majors.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const ROWS = 60;
 const ROUNDS = 40;
-const VERSIONS = { eu: 14, us: 16, ap: 18 } as const;
+const VERSIONS = { eu: OLDEST, us: 16, ap: 18 } as const;
 const LOG = `select conflict_id, event_id_a, winner_event_id, resolution_strategy, image_a, image_b, result_image, provisional
   from syncline.conflict_log order by conflict_id`;
 

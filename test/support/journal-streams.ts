@@ -2,7 +2,6 @@
  * Follows the streams of a cluster beside its agents and keeps what went past: what was published, once or twice, and
  * where the streams end. It reads on while agents run, because what all of them have acknowledged is trimmed.
  */
-import type { StreamReader } from '../../src/log/event-log.ts';
 import { RegionLogs } from '../../src/log/region-logs.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
 import { loadConfig } from '../../src/platform/config.ts';
@@ -13,7 +12,6 @@ const WAIT_MS = 100;
 const REST_LIMIT_MS = 120_000;
 
 type Followed = {
-  readonly stream: StreamReader;
   readonly reader: TransactionReader;
   /** By position, the event_id that a mark at it has. */
   readonly items: Map<string, string>;
@@ -48,7 +46,7 @@ export class StreamFollower implements AsyncDisposable {
       const stream = await log.of(name).reader(name);
       // A stream may begin above 0: what every region applied before the load is trimmed.
       const reader = new TransactionReader(stream, (await stream.bounds())?.first ?? 0);
-      followed.set(name, { stream, reader, items: new Map(), transactions: [], tokens: new Map() });
+      followed.set(name, { reader, items: new Map(), transactions: [], tokens: new Map() });
     }
     return new StreamFollower(log, followed);
   }
@@ -59,7 +57,7 @@ export class StreamFollower implements AsyncDisposable {
     await this.#following;
     const problems: string[] = [];
     for (const [origin, followed] of this.#followed) {
-      await takeRest(followed);
+      await takeRest(cluster, origin, followed);
       const { transactions, tokens } = followed;
       for (const [place, position] of transactions.entries()) {
         const before = transactions[place - 1];
@@ -100,16 +98,22 @@ export class StreamFollower implements AsyncDisposable {
   }
 }
 
-/** A log that brings records over a network says for a moment that there are none. */
-async function takeRest(followed: Followed): Promise<void> {
-  const { reader, stream } = followed;
-  const last = (await stream.bounds())?.last ?? -1;
+/**
+ * Reads on until all that is applied has passed. A log that brings records over a network says for a moment that there are none,
+ * and what stands at its very end may be what a zombie left unfinished.
+ */
+async function takeRest(cluster: Cluster, origin: string, followed: Followed): Promise<void> {
+  const applied = await Promise.all(
+    cluster.regions.map(
+      async (region) => await region.one(`select position from syncline.applied where origin = '${origin}'`),
+    ),
+  );
   await waitFor(
     async () => {
-      while (await reader.fill(WAIT_MS)) take(followed);
-      return reader.nextOffset > last;
+      while (await followed.reader.fill(WAIT_MS)) take(followed);
+      return applied.every((position) => position === null || followed.items.has(position));
     },
-    { what: `the stream ${stream.stream} to be read up to offset ${last}`, limitMs: REST_LIMIT_MS },
+    { what: `the stream of ${origin} to be read up to ${applied.join(', ')}`, limitMs: REST_LIMIT_MS },
   );
 }
 

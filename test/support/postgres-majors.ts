@@ -9,6 +9,8 @@
 import { POSTGRES_MAJORS, type PostgresMajor } from '../../src/platform/postgres-binaries.ts';
 
 const NEWEST: PostgresMajor = 18;
+/** 14 comes from npm for that platform alone. */
+export const OLDEST: PostgresMajor = process.platform === 'linux' && process.arch === 'x64' ? 14 : 15;
 
 const asked = process.env.SYNCLINE_POSTGRES ?? '';
 const found = POSTGRES_MAJORS.find((major) => String(major) === asked);
@@ -20,7 +22,8 @@ if (found === undefined && asked !== '') {
 export const DEFAULT_MAJOR: PostgresMajor = found ?? NEWEST;
 
 /** The versions that contract tests run on; only the one that was asked for, where one was. */
-export const CONTRACT_MAJORS: readonly PostgresMajor[] = found === undefined ? [14, 15, NEWEST] : [found];
+export const CONTRACT_MAJORS: readonly PostgresMajor[] =
+  found === undefined ? [...new Set<PostgresMajor>([OLDEST, 15, NEWEST])] : [found];
 
 /** The setting that bounds replication origins on that version. */
 export const ORIGINS_MAX = DEFAULT_MAJOR >= 18 ? 'max_active_replication_origins' : 'max_replication_slots';
