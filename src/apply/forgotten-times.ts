@@ -17,7 +17,10 @@ import { fail } from '../platform/errors.ts';
 import type { ApplyPort, ApplyTransaction, TableShape } from './apply-port.ts';
 import type { RowOp, SourceTransaction, Step } from './net-change.ts';
 
-/** No server freezes all of its databases within this time of a commit. */
+/**
+ * By itself a server freezes nothing younger than vacuum_freeze_min_age. It takes somebody who freezes all databases by hand,
+ * the template that takes no connections among them, to forget a commit within this time.
+ */
 const YOUNG_MICROS = 2_000_000n;
 /** A transaction that ran for long has an old id and a young timestamp. */
 const LONG_TRANSACTION_MICROS = 3_600_000_000n;

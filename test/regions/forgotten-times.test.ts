@@ -52,6 +52,7 @@ test('so does a TRUNCATE, which would take rows that came after it', async () =>
 async function apart(eu: ClusterRegion, us: ClusterRegion, older: string, newer: string): Promise<void> {
   await setLink('us', eu, 'paused');
   await us.sql(older);
+  const writtenAt = await us.one('select clock_timestamp()');
   await setLink('eu', us, 'paused');
   await eu.sql(newer);
   // The slot holds it back until the stream has gone on.
@@ -62,6 +63,9 @@ async function apart(eu: ClusterRegion, us: ClusterRegion, older: string, newer:
     },
     { what: 'the times of all rows to be forgotten' },
   );
+  // No server forgets what is as young as that, but for one that is told to.
+  const isOld = `select clock_timestamp() > '${writtenAt}'::timestamptz + interval '3 seconds'`;
+  await waitFor(async () => (await eu.one(isOld)) === 't', { what: 'the event to be old' });
   await setLink('us', eu, 'active');
   await setLink('eu', us, 'active');
 }

@@ -180,7 +180,7 @@ for (const version of CONTRACT_MAJORS) {
     });
 
     test('a server that shuts down is not held up for ever by what cannot be confirmed', async () => {
-      await using server = await PostgresServer.start({ version });
+      await using server = await PostgresServer.start({ version, settings: { log_checkpoints: 'on' } });
       await using source = await ReplicationSource.make(server);
       await using connection = await ReplicationConnection.connect({ url: source.url });
       const stream = await source.stream(connection, {

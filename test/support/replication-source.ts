@@ -58,12 +58,19 @@ export class ReplicationSource implements AsyncDisposable {
   }
 }
 
-/** Reads up to and including the given number of commits, and leaves the stream open. */
+/**
+ * Reads up to and including the given number of commits, and leaves the stream open. Transactions without anything in them are
+ * left out: PostgreSQL 14 sends them too.
+ */
 export async function readCommits(stream: ReplicationStream, count: number): Promise<PgoutputMessage[]> {
   const messages: PgoutputMessage[] = [];
   let commits = 0;
   for await (const item of stream) {
     if (item.kind === 'keepalive') continue;
+    if (item.kind === 'commit' && messages.at(-1)?.kind === 'begin') {
+      messages.pop();
+      continue;
+    }
     messages.push(item);
     if (item.kind === 'commit') commits += 1;
     if (commits === count) break;
