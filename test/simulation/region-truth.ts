@@ -157,7 +157,8 @@ export class RegionTruth {
     // By a stamp that is pushed only with its echo, a displaced row can seem to be removed elsewhere: then it is not parked, and
     // its echo puts it back.
     const claims = before.image.u != null || before.image.w != null;
-    const stamp = hlcFromMicros(before.writer.stampMicros ?? 0n);
+    // That of another tool says nothing till then.
+    const stamp = before.writer.foreign ? 0n : hlcFromMicros(before.writer.stampMicros ?? 0n);
     const seemsRemoved = (this.#parking.removalOf(row)?.hlc ?? -1n) >= stamp;
     if (after === null && position === null && claims && seemsRemoved) return;
     // What an operator decided is no write of a tuple: it takes the place of any that came before it.
