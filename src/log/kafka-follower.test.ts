@@ -71,3 +71,20 @@ test('a batch that cannot be read ends it: what is behind is never given out', a
   }
   assert.equal(follower.next, 2);
 });
+
+test('a record that was in parts is not given out again to who has read on behind it meanwhile', async () => {
+  const topic = new CountingTopic({ sizes: [1, 1], batchesPerFetch: 1 });
+  const sound = topic.partsOf.bind(topic);
+  // One record: its second part comes with the second batch.
+  topic.partsOf = function* (batch, from) {
+    for (const part of sound(batch, from)) yield { ...part, part: batch.next - 1, parts: 2, split: 'the record' };
+  };
+  const follower = new KafkaFollower(topic, noLink(), 0);
+  await follower.changed;
+  assert.deepEqual([follower.next, follower.take(0, STEP)], [1, []]);
+  // The reader got it whole by a fetch of his own.
+  follower.skipTo(1);
+  await waitFor(() => follower.next === 2, { what: 'the second part' });
+  assert.equal(follower.has(0), false);
+  assert.deepEqual(follower.take(1, STEP), []);
+});

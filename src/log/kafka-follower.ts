@@ -163,6 +163,8 @@ export class KafkaFollower implements AsyncDisposable {
     this.#next = batch.next;
     this.#epoch = batch.epoch;
     for (const record of this.#assembler.drain()) {
+      // Whoever reads may have had it from elsewhere while its parts came in, and gone on behind it.
+      if (record.offset < this.#start) continue;
       this.#bytes += record.value.length;
       this.#buffer.push(record);
     }
