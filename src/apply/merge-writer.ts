@@ -19,6 +19,7 @@ import { fail } from '../platform/errors.ts';
 import { foldOn, type MergeAnswer } from '../resolve/fold.ts';
 import { type FoldAnswers, foldTogether, type MergeRequest } from '../resolve/fold-drivers.ts';
 import { settledRow } from '../resolve/fold-state.ts';
+import { isPlainlyValid } from '../resolve/known-merges.ts';
 import {
   type ApplyTransaction,
   EVERY_ROW,
@@ -311,9 +312,7 @@ export class MergeWriter {
         const asked = rows.filter(({ validity }) => !validity.isPlain);
         const answers = asked.length === 0 ? [] : await this.#transaction.areValid(shape, asked);
         const answered = new Map(asked.map((row, place) => [row, answers[place] === true]));
-        return rows.map(
-          (row) => answered.get(row) ?? row.validity.not_null.every((column) => row.image[column] !== null),
-        );
+        return rows.map((row) => answered.get(row) ?? isPlainlyValid(row.validity, row.image));
       },
       merge: this.#view.functions,
     };

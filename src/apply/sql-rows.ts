@@ -6,7 +6,7 @@
  * where it is not the one that the statement was made for, the transaction fails with SYN-A009 and the table is read
  * anew.
  */
-import type { Image } from '../change/change-event.ts';
+import { type Image, imageToJson } from '../change/change-event.ts';
 import type { Hlc } from '../change/hlc.ts';
 import { rowKey } from '../change/row-key.ts';
 import type { Snapshot } from '../clock/snapshot.ts';
@@ -168,11 +168,8 @@ export class SqlRows {
   ): Promise<boolean[]> {
     const shape = sqlShape(table);
     const asked = rows.map(({ image, validity }) => {
-      const values = Object.entries(image).map(([name, value]) => {
-        const isJson = value !== null && JSON_TYPES.has(shape.columnOf.get(name)?.type ?? '');
-        return `${JSON.stringify(name)}: ${isJson ? value : JSON.stringify(value)}`;
-      });
-      return `{"image": {${values.join(', ')}}, ${JSON.stringify(validity).slice(1)}`;
+      const json = imageToJson(image, (column) => JSON_TYPES.has(shape.columnOf.get(column)?.type ?? ''));
+      return `{"image": ${json}, ${JSON.stringify(validity).slice(1)}`;
     });
     const answer = await this.#verify(shape, this.#pipeline.run(ARE_VALID, [shape.id, `[${asked.join(', ')}]`]));
     return answer.rows.map(([isValid]) => isValid === 't');

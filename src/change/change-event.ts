@@ -19,6 +19,14 @@ export function haveSameValues(a: Image, b: Image): boolean {
   return Object.keys(a).every((column) => b[column] === undefined || a[column] === b[column]);
 }
 
+/** The row as JSON, in which values of JSON types stand as they are, and all others as texts. */
+export function imageToJson(image: Image, isJson: (column: string) => boolean): string {
+  const values = Object.entries(image).map(([column, value]) => {
+    return `${JSON.stringify(column)}: ${value !== null && isJson(column) ? value : JSON.stringify(value)}`;
+  });
+  return `{${values.join(', ')}}`;
+}
+
 /** Where the event's transaction stands in its origin's stream. */
 export function eventPosition({ transaction }: ChangeEvent): Position {
   return makePosition(transaction.epoch, lsnFromText(transaction.commit_lsn));

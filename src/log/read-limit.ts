@@ -23,5 +23,10 @@ export function lastBeyond(bytesMax: number, records: readonly StoredRecord[]): 
 /** Whether another record would not be taken any more. */
 export function isFull(limit: ReadLimit, records: readonly StoredRecord[]): boolean {
   if (records.length >= limit.records_max) return true;
-  return records.reduce((sum, { value }) => sum + value.length, 0) > limit.bytes_max;
+  let bytes = 0;
+  for (const { value } of records) {
+    bytes += value.length;
+    if (bytes > limit.bytes_max) return true;
+  }
+  return false;
 }

@@ -10,13 +10,13 @@
  * taken, since nothing depends on the outcome.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Image } from '../change/change-event.ts';
+import { type Image, imageToJson } from '../change/change-event.ts';
 import { isInfrastructure, SynclineError } from '../platform/errors.ts';
 import type { Logger } from '../platform/logger.ts';
 import { arrayText } from '../platform/postgres.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
 import { foldTogether } from '../resolve/fold-drivers.ts';
-import type { RegisteredRule } from '../resolve/known-merges.ts';
+import { isPlainlyValid, type RegisteredRule } from '../resolve/known-merges.ts';
 import type { MergeSandbox } from '../resolve/merge-sandbox.ts';
 import { makeMergeVersion } from '../resolve/merge-version.ts';
 import { judgeShadow, type ShadowVerdict } from '../resolve/shadow.ts';
@@ -58,6 +58,7 @@ export class ShadowJudge {
         judged = await this.judge();
       } catch (error) {
         const { logger } = this.#options;
+        // Apply and capture tell of a database that is away; nothing is lost meanwhile.
         if (!isInfrastructure(error)) logger.warn({ err: error }, 'conflicts could not be judged in shadow');
       }
       if (judged === 0) await delay(PERIOD_MS, undefined, { signal }).catch(() => undefined);
@@ -131,17 +132,11 @@ export class ShadowJudge {
   }
 
   async #areValid({ rule: { validity }, definition }: Known, images: readonly Image[]): Promise<boolean[]> {
-    if (validity.isPlain) return images.map((image) => validity.not_null.every((column) => image[column] !== null));
+    if (validity.isPlain) return images.map((image) => isPlainlyValid(validity, image));
     const isJson = new Set(
       definition.validity.columns.filter(({ type }) => type === 'json' || type === 'jsonb').map(({ name }) => name),
     );
-    const texts = images.map((image) => {
-      const values = Object.entries(image).map(
-        ([name, value]) =>
-          `${JSON.stringify(name)}: ${value !== null && isJson.has(name) ? value : JSON.stringify(value)}`,
-      );
-      return `{${values.join(', ')}}`;
-    });
+    const texts = images.map((image) => imageToJson(image, (column) => isJson.has(column)));
     const { rows } = await this.#options.database.query(
       `select syncline.is_valid_row(format('%I.%I', $1::text, $2::text)::regclass, i.image::jsonb, $4::text[], $5::text[])
                 as is_valid

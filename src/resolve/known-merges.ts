@@ -1,4 +1,5 @@
 /** What a region knows of merge rules when it applies events: the registry (`src/merge`), as the lane needs it. */
+import type { Image } from '../change/change-event.ts';
 import type { MergeRule } from './merge-rule.ts';
 
 /**
@@ -14,6 +15,11 @@ export type Validity = {
    */
   readonly isPlain: boolean;
 };
+
+/** Whether the image is valid by that, where there is no more to ask. */
+export function isPlainlyValid({ not_null }: Validity, image: Image): boolean {
+  return not_null.every((column) => image[column] !== null);
+}
 
 export type RegisteredRule = { readonly rule: MergeRule; readonly validity: Validity };
 

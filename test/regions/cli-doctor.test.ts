@@ -14,7 +14,7 @@ import { checkPrerequisites, findProblems } from '../../src/monitor/prerequisite
 import { type Config, parseConfig } from '../../src/platform/config.ts';
 import { connect } from '../../src/platform/postgres.ts';
 import { run } from '../support/command.ts';
-import { type Clinic, OpenClinic, type Patient } from '../support/doctor-clinic.ts';
+import { clinicForAll, type Patient } from '../support/doctor-clinic.ts';
 import { type Fault, faultsIn, T, withFault } from '../support/doctor-faults.ts';
 
 /** What needs nothing, and so nothing is printed that could be run. */
@@ -55,18 +55,11 @@ const NOTICES: readonly Fault[] = [
   { name: 'another publication', code: 'SYN-P034', owner: [T, 'create publication cdc_$me for table public.t'] },
 ];
 
-let open: OpenClinic;
-let clinic: Clinic;
-
-before(async () => {
-  open = await OpenClinic.start({ max_prepared_transactions: '5' });
-  ({ clinic } = open);
-});
-after(async () => await open[Symbol.asyncDispose]());
+const open = clinicForAll({ max_prepared_transactions: '5' });
 
 describe('a healthy database', () => {
   test('has no faults, and the agent may start', async () => {
-    await using patient = await clinic.admit();
+    await using patient = await open().clinic.admit();
     await patient.asOwner(T, 'alter table public.t replica identity full');
     assert.deepEqual(await patient.findings(), []);
     await using client = await connect(patient.url, { applicationName: 'syncline test' });
@@ -74,7 +67,7 @@ describe('a healthy database', () => {
   });
 
   test('is left as it is: everything is read in transactions that cannot write', async () => {
-    await using patient = await clinic.admit();
+    await using patient = await open().clinic.admit();
     await patient.asOwner('create table public.t (id serial primary key, v text)');
     await using client = await connect(patient.url, { applicationName: 'syncline test' });
     await client.query('set default_transaction_read_only = on');
@@ -84,7 +77,7 @@ describe('a healthy database', () => {
   });
 
   test('that is empty is told so', async () => {
-    await using patient = await clinic.admit();
+    await using patient = await open().clinic.admit();
     assert.deepEqual(
       (await patient.findings()).map(({ code, severity }) => [code, severity]),
       [['SYN-P030', 'warning']],
@@ -95,7 +88,7 @@ describe('a healthy database', () => {
 describe('what needs nothing', () => {
   for (const fault of NOTICES) {
     test(fault.name, async () => {
-      await using patient = await withFault(clinic, fault);
+      await using patient = await withFault(open().clinic, fault);
       const found = await patient.findings();
       assert.deepEqual(faultsIn(found), []);
       const [mine] = found.filter((each) => each.code === fault.code);
@@ -123,7 +116,7 @@ describe('the command', () => {
   }
 
   test('prints what mends, as text or JSON, and fails if there is an error', async () => {
-    await using patient = await clinic.admit();
+    await using patient = await open().clinic.admit();
     const config = await region(patient);
     const path = join(folder, 'config.yaml');
     await writeFile(path, JSON.stringify(config));
@@ -150,7 +143,7 @@ describe('the command', () => {
   });
 
   test('tells a database that cannot be had, and still looks at the rest', async () => {
-    await using patient = await clinic.admit();
+    await using patient = await open().clinic.admit();
     const config = await region(patient, { peers: [] });
     const database = new URL(patient.url);
     database.password = 'wrong';
@@ -165,7 +158,7 @@ describe('the command', () => {
   });
 
   test('tells a folder of the log that cannot be used', async () => {
-    await using patient = await clinic.admit();
+    await using patient = await open().clinic.admit();
     const file = join(folder, 'file');
     await writeFile(file, '');
     const config = await region(patient);
@@ -177,7 +170,7 @@ describe('the command', () => {
   });
 
   test('tells an address that is taken, by whom, and a free one', async () => {
-    await using patient = await clinic.admit();
+    await using patient = await open().clinic.admit();
     let answer = '{"region":"us"}';
     const other = createServer((_, response) => response.end(answer));
     await new Promise<void>((resolve) => other.listen({ host: '127.0.0.1', port: 0 }, resolve));
@@ -200,7 +193,7 @@ describe('the command', () => {
   });
 
   test('tells peers that are not what the configuration says', async () => {
-    await using patient = await clinic.admit();
+    await using patient = await open().clinic.admit();
     const other = createServer((_, response) => response.end('{"region":"us"}'));
     await new Promise<void>((resolve) => other.listen({ host: '127.0.0.1', port: 0 }, resolve));
     const address = other.address();

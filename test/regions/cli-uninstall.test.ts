@@ -4,20 +4,12 @@
 import assert from 'node:assert/strict';
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { type Running, run, start } from '../support/command.ts';
-import { type Clinic, OpenClinic, type Patient } from '../support/doctor-clinic.ts';
+import { clinicForAll, type Patient } from '../support/doctor-clinic.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-let open: OpenClinic;
-let clinic: Clinic;
-let folder: string;
-
-before(async () => {
-  open = await OpenClinic.start();
-  ({ clinic, folder } = open);
-});
-after(async () => await open[Symbol.asyncDispose]());
+const open = clinicForAll();
 
 const SCHEMA = [
   'create table public.plain (id uuid primary key, v text)',
@@ -58,11 +50,11 @@ async function catalog(patient: Patient): Promise<unknown> {
 }
 
 async function configOf(patient: Patient): Promise<string> {
-  const path = join(folder, `${patient.name}.yaml`);
+  const path = join(open().folder, `${patient.name}.yaml`);
   const config = {
     region: patient.name,
     database: patient.url,
-    log: { path: join(folder, 'log') },
+    log: { path: join(open().folder, 'log') },
     api: { listen: '127.0.0.1:0' },
     peers: [{ region: 'us' }],
   };
@@ -82,7 +74,7 @@ async function running(path: string): Promise<Running> {
 }
 
 test('the database is afterwards as it was before', async () => {
-  await using patient = await clinic.admit();
+  await using patient = await open().clinic.admit();
   await patient.asOwner(...SCHEMA);
   const path = await configOf(patient);
   // On PostgreSQL 14 what a superuser made for the role is in the schema, and goes with it.
@@ -130,7 +122,7 @@ test('the database is afterwards as it was before', async () => {
   assert.equal(done.code, 0, done.stderr);
   await patient.asOwner('create table public.gone (id uuid primary key)');
   assert.deepEqual(withoutIds(await catalog(patient)), withoutIds(before));
-  assert.deepEqual(await readdir(join(folder, 'log')), []);
+  assert.deepEqual(await readdir(join(open().folder, 'log')), []);
 
   const again = await run(['uninstall', '-c', path, '--yes', '--json']);
   assert.equal(again.code, 0, again.stderr);
@@ -147,7 +139,7 @@ test('the database is afterwards as it was before', async () => {
 });
 
 test('an identity that was changed since is left alone, and a slot in use stops everything', async () => {
-  await using patient = await clinic.admit();
+  await using patient = await open().clinic.admit();
   await patient.asOwner(...SCHEMA);
   const path = await configOf(patient);
   const agent = await running(path);

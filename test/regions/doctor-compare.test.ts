@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { ApiServer } from '../../src/api/server.ts';
 import { compareDatabases, comparePeers } from '../../src/cli/doctor-compare.ts';
 import { CHECKS, type CheckCode } from '../../src/monitor/check-list.ts';
@@ -15,7 +15,7 @@ import { portraitText, readPortrait } from '../../src/monitor/portrait.ts';
 import { type Config, parseConfig } from '../../src/platform/config.ts';
 import { connect } from '../../src/platform/postgres.ts';
 import { run } from '../support/command.ts';
-import { type Clinic, OpenClinic, type Patient } from '../support/doctor-clinic.ts';
+import { clinicForAll, type Patient } from '../support/doctor-clinic.ts';
 import { DEFAULT_MAJOR } from '../support/postgres-majors.ts';
 
 type Difference = {
@@ -153,15 +153,7 @@ const DIFFERENCES: readonly Difference[] = [
   },
 ];
 
-let open: OpenClinic;
-let clinic: Clinic;
-let folder: string;
-
-before(async () => {
-  open = await OpenClinic.start();
-  ({ clinic, folder } = open);
-});
-after(async () => await open[Symbol.asyncDispose]());
+const open = clinicForAll();
 
 async function compare(...patients: readonly Patient[]): Promise<Finding[]> {
   const found = await compareDatabases(patients.map(({ config }) => config));
@@ -182,8 +174,8 @@ async function sequencesOf({ admin }: Patient): Promise<unknown> {
 describe('what is printed ends the difference', () => {
   for (const { name, code, severity = 'error', both = [], one = [], other = [] } of DIFFERENCES) {
     test(name, async () => {
-      await using a = await clinic.admit();
-      await using b = await clinic.admit();
+      await using a = await open().clinic.admit();
+      await using b = await open().clinic.admit();
       await a.asOwner(...both, ...one);
       await b.asOwner(...both, ...other);
       const found = await compare(a, b);
@@ -203,8 +195,8 @@ describe('what is printed ends the difference', () => {
 });
 
 test('regions that are alike have no difference, whatever the order and the names of things', async () => {
-  await using a = await clinic.admit();
-  await using b = await clinic.admit();
+  await using a = await open().clinic.admit();
+  await using b = await open().clinic.admit();
   await a.asOwner('create table public.t (id int primary key, a int, b text, constraint x unique (a), check (a > 0))');
   await b.asOwner('create table public.t (b text, gone int, a int, id int primary key, constraint y unique (a))');
   await b.asOwner('alter table public.t drop column gone, add constraint other check (a > 0) not valid');
@@ -212,8 +204,8 @@ test('regions that are alike have no difference, whatever the order and the name
 });
 
 test('a table that one region leaves out is told, and one that both leave out is not', async () => {
-  await using a = await clinic.admit();
-  await using b = await clinic.admit();
+  await using a = await open().clinic.admit();
+  await using b = await open().clinic.admit();
   for (const each of [a, b]) await each.asOwner(T, 'create table public.out (id int primary key)');
   await b.asOwner('alter table public.out add column v text');
   a.configure('# in the configuration: tables: { exclude: ["public.out"] }');
@@ -225,8 +217,8 @@ test('a table that one region leaves out is told, and one that both leave out is
 });
 
 test('a region that cannot be reached is told, and the others are compared', async () => {
-  await using a = await clinic.admit();
-  await using b = await clinic.admit();
+  await using a = await open().clinic.admit();
+  await using b = await open().clinic.admit();
   await a.asOwner(T);
   const away = { ...a.config, region: 'away', database: 'postgres://x@127.0.0.1:1/none' };
   const found = await compareDatabases([a.config, away, b.config]);
@@ -241,8 +233,8 @@ describe('agents of peers', () => {
     parseConfig(JSON.stringify({ ...config, peers: [{ region, api, token }], api: { listen: '127.0.0.1:0' } }), {});
 
   test('are asked for their definitions and clocks, with a token where they want one', async () => {
-    await using a = await clinic.admit();
-    await using b = await clinic.admit();
+    await using a = await open().clinic.admit();
+    await using b = await open().clinic.admit();
     await a.asOwner('create table public.t (id bigserial primary key)');
     await b.asOwner('create table public.t (id bigserial primary key, v text)');
     const tokens = [{ token: 'secret', role: 'viewer' as const }];
@@ -266,8 +258,8 @@ describe('agents of peers', () => {
   });
 
   test('with clocks that differ are told, and by how much, give or take the way', async () => {
-    await using a = await clinic.admit();
-    await using b = await clinic.admit();
+    await using a = await open().clinic.admit();
+    await using b = await open().clinic.admit();
     await using client = await connect(b.url, { applicationName: 'syncline test' });
     const portrait = portraitText(await readPortrait(client, b.config));
     let aheadMs = 5_000;
@@ -297,16 +289,16 @@ describe('agents of peers', () => {
   });
 
   test('and several configurations are compared by the command', async () => {
-    await using a = await clinic.admit();
-    await using b = await clinic.admit();
+    await using a = await open().clinic.admit();
+    await using b = await open().clinic.admit();
     const paths: string[] = [];
     for (const each of [a, b]) {
       await each.asOwner(T, 'alter table public."T" replica identity full');
-      const path = join(folder, `${each.name}.yaml`);
+      const path = join(open().folder, `${each.name}.yaml`);
       const peers = [a, b].filter((other) => other !== each).map(({ name }) => ({ region: name }));
       await writeFile(
         path,
-        JSON.stringify({ ...each.config, peers, log: { path: folder }, api: { listen: '127.0.0.1:0' } }),
+        JSON.stringify({ ...each.config, peers, log: { path: open().folder }, api: { listen: '127.0.0.1:0' } }),
       );
       paths.push(path);
     }

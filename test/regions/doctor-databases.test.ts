@@ -1,11 +1,11 @@
 // What doctor finds wrong with a database and the role in it: every fault is found, and what is printed mends it.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import type { Finding } from '../../src/monitor/finding.ts';
 import { findProblems } from '../../src/monitor/prerequisites.ts';
 import { connect } from '../../src/platform/postgres.ts';
-import { type Clinic, OpenClinic, type Patient, revokeReplicaRole } from '../support/doctor-clinic.ts';
+import { clinicForAll, type Patient, revokeReplicaRole } from '../support/doctor-clinic.ts';
 import { type Fault, faultsIn, T, testMending } from '../support/doctor-faults.ts';
 import { DEFAULT_MAJOR } from '../support/postgres-majors.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -139,22 +139,15 @@ const FAULTS: readonly Fault[] = [
   },
 ];
 
-let open: OpenClinic;
-let clinic: Clinic;
-
-before(async () => {
-  open = await OpenClinic.start({ max_prepared_transactions: '5' });
-  ({ clinic } = open);
-});
-after(async () => await open[Symbol.asyncDispose]());
+const open = clinicForAll({ max_prepared_transactions: '5' });
 
 describe('what is printed mends', () => {
-  testMending(FAULTS, () => clinic);
+  testMending(FAULTS, () => open().clinic);
 });
 
 describe('databases', () => {
   test('with many tables are asked no more often than those with few', async () => {
-    await using patient = await clinic.admit();
+    await using patient = await open().clinic.admit();
     await using client = await connect(patient.url, { applicationName: 'syncline test' });
     let asked = 0;
     const counting = new Proxy(client, {
@@ -182,8 +175,8 @@ describe('databases', () => {
   });
 
   test('with an encoding that is no UTF8 are told, and refused where it says nothing', async () => {
-    await using ascii = await clinic.admit({ encoding: 'SQL_ASCII' });
-    await using latin = await clinic.admit({ encoding: 'LATIN1' });
+    await using ascii = await open().clinic.admit({ encoding: 'SQL_ASCII' });
+    await using latin = await open().clinic.admit({ encoding: 'LATIN1' });
     const of = async (patient: Patient) => (await patient.findings()).find(({ code }) => code === 'SYN-P020')?.severity;
     assert.equal(await of(ascii), 'error');
     assert.equal(await of(latin), 'warning');
@@ -192,7 +185,7 @@ describe('databases', () => {
   // Databases have a collation of ICU, and remember its version, since 15.
   if (DEFAULT_MAJOR >= 15) {
     test('whose collation has another version are told, and mended as printed', async () => {
-      await using patient = await clinic.admit({ icu: 'und' });
+      await using patient = await open().clinic.admit({ icu: 'und' });
       await patient.asSuperuser("update pg_database set datcollversion = '1.1' where datname = '$me'");
       const of = async (): Promise<Finding | undefined> =>
         (await patient.findings()).find(({ code }) => code === 'SYN-P041');
@@ -204,8 +197,8 @@ describe('databases', () => {
   }
 
   test('that a subscription writes into are told, and mended as printed', async () => {
-    await using source = await clinic.admit();
-    await using patient = await clinic.admit();
+    await using source = await open().clinic.admit();
+    await using patient = await open().clinic.admit();
     const slot = `sub_${patient.name}`;
     await source.asOwner(T, 'create publication p for table public.t');
     await source.asSuperuser(`select pg_create_logical_replication_slot('${slot}', 'pgoutput')`);
@@ -235,8 +228,8 @@ describe('databases', () => {
   });
 
   test('whose slot has the name that the region needs are told', async () => {
-    await using one = await clinic.admit();
-    await using two = await clinic.admit();
+    await using one = await open().clinic.admit();
+    await using two = await open().clinic.admit();
     await one.asSuperuser(`select pg_create_logical_replication_slot('syncline_${two.name}', 'pgoutput')`);
     const errors = (await two.findings()).filter(({ severity }) => severity === 'error');
     assert.deepEqual(

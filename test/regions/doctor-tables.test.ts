@@ -1,8 +1,8 @@
 // What doctor finds wrong with tables: every fault is found, and what is printed mends it, or leaves the table out.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
-import { type Clinic, OpenClinic } from '../support/doctor-clinic.ts';
+import { describe, test } from 'node:test';
+import { clinicForAll } from '../support/doctor-clinic.ts';
 import { type Fault, faultsIn, T, testMending } from '../support/doctor-faults.ts';
 import { DEFAULT_MAJOR } from '../support/postgres-majors.ts';
 
@@ -235,22 +235,15 @@ const FAULTS: readonly Fault[] = [
   },
 ];
 
-let open: OpenClinic;
-let clinic: Clinic;
-
-before(async () => {
-  open = await OpenClinic.start({ max_prepared_transactions: '5' });
-  ({ clinic } = open);
-});
-after(async () => await open[Symbol.asyncDispose]());
+const open = clinicForAll({ max_prepared_transactions: '5' });
 
 describe('what is printed mends', () => {
-  testMending(FAULTS, () => clinic);
+  testMending(FAULTS, () => open().clinic);
 });
 
 describe('tables', () => {
   test('that cannot be replicated may be left out instead, as printed', async () => {
-    await using patient = await clinic.admit();
+    await using patient = await open().clinic.admit();
     await patient.asOwner(
       'create table public."No key" (v text)',
       'create unlogged table public.quick (id int primary key)',
@@ -272,7 +265,7 @@ describe('tables', () => {
   });
 
   test('with rows get no key that would differ between regions', async () => {
-    await using patient = await clinic.admit();
+    await using patient = await open().clinic.admit();
     await patient.asOwner('create table public.t (v text)', "insert into public.t values ('x')");
     const [finding] = await patient.findings();
     assert.equal(finding?.code, 'SYN-P012');
@@ -283,7 +276,7 @@ describe('tables', () => {
   });
 
   test('of other servers are told, and take a partitioned table out', async () => {
-    await using patient = await clinic.admit();
+    await using patient = await open().clinic.admit();
     await patient.asSuperuser(
       'create foreign data wrapper w',
       'create server s foreign data wrapper w',
@@ -313,7 +306,7 @@ describe('tables', () => {
   });
 
   test('tell faults of partitions once, where they can be mended', async () => {
-    await using patient = await clinic.admit();
+    await using patient = await open().clinic.admit();
     await patient.asOwner(
       'create table public.parts (id int, at date, v text, unique (id, at) deferrable) partition by range (at)',
       "create table public.old partition of public.parts for values from ('2020-01-01') to ('2021-01-01')",
@@ -324,7 +317,7 @@ describe('tables', () => {
   });
 
   test('with a rule on updates do refuse the statement by which rows are applied', async () => {
-    await using patient = await clinic.admit();
+    await using patient = await open().clinic.admit();
     await patient.asOwner(
       T,
       'create rule silent as on update to public.t do also select 1',

@@ -9,10 +9,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { seededRandom, systemRandom } from '../../src/platform/random.ts';
-import { agentStatus } from '../support/agent-client.ts';
 import { Cluster, type ClusterRegion } from '../support/cluster.ts';
 import { JOURNAL_SCHEMA, Journal, JournalWriters } from '../support/journal.ts';
-import { checkLedger, fatesOf } from '../support/journal-check.ts';
+import { accountForAll, nothingTwice } from '../support/journal-check.ts';
 import { StreamFollower } from '../support/journal-streams.ts';
 
 const KILLS = Number(process.env.SYNCLINE_KILLS ?? 5);
@@ -52,16 +51,9 @@ test(`${KILLS} kills under load lose nothing that was acknowledged, and apply no
     await allReady();
     await journal.moreAcknowledged(COMMITS_BETWEEN_MAX);
   }
-  await cluster.settleConflicts();
-
-  await cluster.equal('select * from contended order by id');
-  await cluster.equal('select * from ledger order by token, row_id');
-  await checkLedger(cluster, journal);
-  const { lost, unlogged, ...fates } = await fatesOf(cluster);
+  const fates = await accountForAll(cluster, journal);
   const unknown = [...journal.attempts.values()].filter(({ outcome }) => outcome === 'unknown').length;
   t.diagnostic(`${journal.acknowledged} acknowledged, ${unknown} in doubt; writes: ${JSON.stringify(fates)}`);
-  assert.deepEqual(lost, [], 'every write is accounted for');
-  assert.deepEqual(unlogged, [], 'every region tells of every loss');
   await cluster.equal('select conflict_id, event_id_a, winner_event_id from syncline.conflict_log order by 1');
   assert.deepEqual(journal.surprises, []);
   for (const region of cluster.regions) await nothingTwice(region);
@@ -80,13 +72,6 @@ async function carryOut({ what, away }: Kill, region: ClusterRegion, journal: Jo
   await journal.moreAcknowledged(away);
   if (what !== 'agent') await region.server.restart();
   if (what !== 'server') region.startAgent();
-}
-
-/** Nobody updates the ledger, so an update of it would be an insert that was applied a second time. */
-async function nothingTwice(region: ClusterRegion): Promise<void> {
-  assert.equal(await region.one("select n_tup_upd from pg_stat_user_tables where relname = 'ledger'"), '0');
-  assert.equal(await region.one('select count(*) from syncline.quarantine'), '0');
-  assert.equal((await agentStatus(region)).ready, true);
 }
 
 function killPlan(count: number, seed: number): Kill[] {

@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 import { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
 import { Cluster, type ClusterRegion } from '../support/cluster.ts';
 import { JOURNAL_SCHEMA, Journal, JournalWriters } from '../support/journal.ts';
-import { checkLedger, fatesOf } from '../support/journal-check.ts';
+import { accountForAll } from '../support/journal-check.ts';
 import { comesBack, placeData } from '../support/older-copy.ts';
 import { DEFAULT_MAJOR } from '../support/postgres-majors.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -217,12 +217,5 @@ let publishedRow = 1;
 async function accountFor(cluster: Cluster, journal: Journal): Promise<void> {
   await cluster.settleConflicts();
   for (const region of cluster.regions) await region.sql(`delete from ledger where token = 'published'`);
-  await cluster.settleConflicts();
-  await cluster.equal('select * from contended order by id');
-  await cluster.equal('select * from ledger order by token, row_id');
-  await checkLedger(cluster, journal);
-  const { lost, unlogged } = await fatesOf(cluster);
-  assert.deepEqual(lost, [], 'every write is accounted for');
-  assert.deepEqual(unlogged, [], 'every region tells of every loss');
-  for (const region of cluster.regions) assert.equal(await region.one('select count(*) from syncline.quarantine'), '0');
+  await accountForAll(cluster, journal);
 }

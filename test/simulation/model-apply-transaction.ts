@@ -4,7 +4,6 @@ import type {
   ConflictEntry,
   ExactVersion,
   Guard,
-  HistoryEntry,
   KeptMerge,
   LookAgain,
   Mark,
@@ -33,8 +32,9 @@ import { invariant } from '../../src/platform/assert.ts';
 import { fail } from '../../src/platform/errors.ts';
 import type { Validity } from '../../src/resolve/known-merges.ts';
 import type { ModelDatabase } from './model-database.ts';
+import { ModelMerges } from './model-merges.ts';
 import { ModelRows, type RemovedAll, type Told, told } from './model-rows.ts';
-import { type KeptMergeRow, type ModelStore, rowName, write } from './model-store.ts';
+import { type ModelStore, rowName, write } from './model-store.ts';
 import { type CommitPause, type Step, sqlError, type Transaction } from './model-transaction.ts';
 import { isValidRow } from './model-validity.ts';
 
@@ -50,6 +50,7 @@ export class ModelApplyTransaction implements ApplyTransaction {
   readonly #pause: CommitPause;
   readonly #generation: number;
   readonly #rows: ModelRows;
+  readonly #merges: ModelMerges;
   #failed = false;
   #last: Promise<void> = Promise.resolve();
 
@@ -61,6 +62,7 @@ export class ModelApplyTransaction implements ApplyTransaction {
     this.#pause = pause;
     this.#generation = database.generation;
     this.#rows = new ModelRows(database, store, model, this.#resumed);
+    this.#merges = new ModelMerges(store, model);
   }
 
   async canonicalKeys(shape: TableShape, pks: readonly Image[]): Promise<RowKey[]> {
@@ -260,57 +262,30 @@ export class ModelApplyTransaction implements ApplyTransaction {
   }
 
   async merges(shape: TableShape, keys: readonly RowKey[]): Promise<Map<RowKey, KeptMerge>> {
-    return await this.#statement('merges', async () => {
-      const found = keys.flatMap((key) => this.#store.merges.get(rowName(shape, key)) ?? []);
-      return new Map(found.map((kept) => [kept.key, kept]));
-    });
+    return await this.#statement('merges', async () => this.#merges.find(shape, keys));
   }
 
   async mergeKeys({ table }: TableShape): Promise<{ key: RowKey; pk: Image }[]> {
-    return await this.#statement('merge keys', async () =>
-      [...this.#store.merges.values()].filter((kept) => kept.table === table && kept.state !== null),
-    );
+    return await this.#statement('merge keys', async () => this.#merges.keys(table));
   }
 
   async addHistory(shape: TableShape, rows: readonly RowHistory[]): Promise<void> {
-    await this.#statement('history', async () => {
-      for (const { key, entries } of rows) {
-        const known = this.#merge(shape, key);
-        const isKnown = (entry: HistoryEntry): boolean =>
-          known.events.some((each) => compareVersions(each.version, entry.version) === 0 && each.index === entry.index);
-        this.#putMerge(shape, { ...known, events: [...known.events, ...entries.filter((entry) => !isKnown(entry))] });
-      }
-    });
+    await this.#statement('history', async () => this.#merges.addHistory(shape, rows));
   }
 
   async putMerges(shape: TableShape, rows: readonly MergeEntry[]): Promise<void> {
-    await this.#statement('merge states', async () => {
-      for (const row of rows) this.#putMerge(shape, { ...this.#merge(shape, row.key), ...row });
-    });
+    await this.#statement('merge states', async () => this.#merges.put(shape, rows));
   }
 
   async dropHistory(
     shape: TableName,
     rows: readonly { readonly key: RowKey; readonly upTo: Version; readonly whole: boolean }[],
   ): Promise<void> {
-    await this.#statement('drop history', async () => {
-      for (const { key, upTo, whole } of rows) {
-        const known = this.#merge(shape, key);
-        const events = known.events.filter(({ version }) => compareVersions(version, upTo) > 0);
-        if (whole) write(this.#store.merges, rowName(shape, key), undefined, this.model);
-        else this.#putMerge(shape, { ...known, events });
-      }
-    });
+    await this.#statement('drop history', async () => this.#merges.dropHistory(shape, rows));
   }
 
   async putShadows(shape: TableShape, cases: readonly ShadowEntry[]): Promise<void> {
-    await this.#statement(`${cases.length} shadows`, async () => {
-      for (const each of cases) {
-        const name = rowName(shape, `${JSON.stringify(each.pk)} ${each.event.event_id}`);
-        invariant(!this.#store.shadows.has(name), 'a conflict is judged once');
-        write(this.#store.shadows, name, each, this.model);
-      }
-    });
+    await this.#statement(`${cases.length} shadows`, async () => this.#merges.putShadows(shape, cases));
   }
 
   async areValid(
@@ -320,15 +295,6 @@ export class ModelApplyTransaction implements ApplyTransaction {
     return await this.#statement('validate', async () =>
       rows.map(({ image, validity }) => isValidRow(image, validity)),
     );
-  }
-
-  #merge({ schema, table, id }: TableName, key: RowKey): KeptMergeRow {
-    const nothing = { schema, table, key, pk: {}, hlc: 0n, state: null, visit_at: null, events: [] };
-    return this.#store.merges.get(rowName({ id }, key)) ?? nothing;
-  }
-
-  #putMerge(shape: TableName, row: KeptMergeRow): void {
-    write(this.#store.merges, rowName(shape, row.key), row, this.model);
   }
 
   async hasForgotten(): Promise<boolean> {

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { after, before } from 'node:test';
 import { parse } from 'yaml';
 import { CHECKS } from '../../src/monitor/check-list.ts';
 import type { Finding } from '../../src/monitor/finding.ts';
@@ -93,6 +94,16 @@ export class OpenClinic implements AsyncDisposable {
     await this.server[Symbol.asyncDispose]();
     await rm(this.folder, { recursive: true, force: true });
   }
+}
+
+/** Opens one before the tests of a file and closes it behind them. */
+export function clinicForAll(settings: Readonly<Record<string, string>> = {}): () => OpenClinic {
+  let open: OpenClinic | undefined;
+  before(async () => {
+    open = await OpenClinic.start(settings);
+  });
+  after(async () => await open?.[Symbol.asyncDispose]());
+  return () => open ?? assert.fail('the clinic is open while tests run');
 }
 
 export class Patient implements AsyncDisposable {

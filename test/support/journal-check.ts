@@ -7,7 +7,9 @@
  *   logged      a conflict log tells that it lost to a write that was made at the same time elsewhere.
  * Everything else is a lost write that nobody heard of.
  */
-import type { Cluster } from './cluster.ts';
+import assert from 'node:assert/strict';
+import { agentStatus } from './agent-client.ts';
+import type { Cluster, ClusterRegion } from './cluster.ts';
 import type { Journal } from './journal.ts';
 
 export type Fates = {
@@ -19,6 +21,28 @@ export type Fates = {
   /** Logged by some regions, and not by these: `region: token row`. */
   readonly unlogged: readonly string[];
 };
+
+/** Settles the regions, compares them, and proves that each write is accounted for; tells what became of how many. */
+export async function accountForAll(
+  cluster: Cluster,
+  journal: Journal,
+): Promise<Pick<Fates, 'standing' | 'overwritten' | 'logged'>> {
+  await cluster.settleConflicts();
+  await cluster.equal('select * from contended order by id');
+  await cluster.equal('select * from ledger order by token, row_id');
+  await checkLedger(cluster, journal);
+  const { lost, unlogged, ...fates } = await fatesOf(cluster);
+  assert.deepEqual(lost, [], 'every write is accounted for');
+  assert.deepEqual(unlogged, [], 'every region tells of every loss');
+  for (const region of cluster.regions) assert.equal(await region.one('select count(*) from syncline.quarantine'), '0');
+  return fates;
+}
+
+/** Nobody updates the ledger, so an update of it would be an insert that was applied a second time. */
+export async function nothingTwice(region: ClusterRegion): Promise<void> {
+  assert.equal(await region.one("select n_tup_upd from pg_stat_user_tables where relname = 'ledger'"), '0');
+  assert.equal((await agentStatus(region)).ready, true);
+}
 
 /** Compares the regions, and the ledger with the journal; throws where they contradict each other. */
 export async function checkLedger(cluster: Cluster, journal: Journal): Promise<void> {

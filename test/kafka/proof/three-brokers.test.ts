@@ -11,7 +11,7 @@ import { agentStatus } from '../../support/agent-client.ts';
 import { Cluster } from '../../support/cluster.ts';
 import { kafkaLog } from '../../support/cluster-log.ts';
 import { JOURNAL_SCHEMA, Journal, JournalWriters } from '../../support/journal.ts';
-import { checkLedger, fatesOf } from '../../support/journal-check.ts';
+import { accountForAll, nothingTwice } from '../../support/journal-check.ts';
 import { StreamFollower } from '../../support/journal-streams.ts';
 import { KafkaQuorum } from '../../support/kafka-quorum.ts';
 import { setTopic } from '../../support/kafka-streams.ts';
@@ -77,16 +77,11 @@ test(`${KILLS} kills of a broker of three lose nothing, and regions go on while 
   }
   t.diagnostic(`everything had passed, without the broker, ${readyAfterMs.join(', ')} ms after its end`);
   assert.equal(moved, KILLS);
-  await cluster.settleConflicts();
-  await cluster.equal('select * from contended order by id');
-  await checkLedger(cluster, journal);
-  const { lost, unlogged, ...fates } = await fatesOf(cluster);
-  assert.deepEqual([lost, unlogged, journal.surprises], [[], [], []]);
+  const fates = await accountForAll(cluster, journal);
+  assert.deepEqual(journal.surprises, []);
   t.diagnostic(`${journal.acknowledged} commits acknowledged; writes: ${JSON.stringify(fates)}`);
   for (const region of cluster.regions) {
-    assert.equal(await region.one(`select n_tup_upd from pg_stat_user_tables where relname = 'ledger'`), '0');
-    assert.equal(await region.one('select count(*) from syncline.quarantine'), '0');
-    assert.equal((await agentStatus(region)).ready, true);
+    await nothingTwice(region);
     assert.equal(region.agent?.exitCode, null);
   }
 });
