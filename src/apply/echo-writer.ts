@@ -57,14 +57,10 @@ export class EchoWriter {
   /** A user's row that was committed after the decision is above it; where its stamp is pushed, only its own echo will show that. */
   async #decide(shape: TableShape, op: RowOp): Promise<void> {
     const decided = commitMicros(op.last);
-    const isOfChain = ({ xid, image }: Tuple): boolean =>
-      op.chain.some(({ event: { after_image }, source }) => {
-        return source.xid === xid || (after_image !== null && haveSameValues(image, after_image));
-      });
     await this.#writer.decide(
       shape,
       op,
-      (current) => current !== null && !isOfChain(current.tuple) && isLocalSince(current.tuple, decided),
+      (current) => current !== null && !isOf(op, current.tuple) && isLocalSince(current.tuple, decided),
     );
   }
 
@@ -78,10 +74,18 @@ export class EchoWriter {
         if (echoTakes(row.current, version)) await this.#writer.transaction.erase(shape, op);
         if (row.parked !== undefined && isAbove(version, row.parked)) await this.#writer.parking.drop(shape, op.key);
         this.#writer.kept.buried(shape, op.key, op.last);
-      } else if (row.parked !== undefined) await this.#besideParked(shape, op, row, row.parked);
-      else if (isPushed(version.hlc, commitMicros(op.last))) await this.#rewrite(shape, op, row);
+      } else if (!this.#isLaterDisplaced(shape, op)) {
+        if (row.parked !== undefined) await this.#besideParked(shape, op, row, row.parked);
+        else if (isPushed(version.hlc, commitMicros(op.last))) await this.#rewrite(shape, op, row);
+      }
       this.#writer.judge.row(shape, op, row);
     }
+  }
+
+  /** Whether a later write of another tool had to make room for a row of this batch: its own echo, which is to come, decides. */
+  #isLaterDisplaced(shape: TableShape, op: RowOp): boolean {
+    const displaced = this.#writer.parking.displaced(shape, op.key);
+    return displaced?.foreign === true && !isOf(op, displaced);
   }
 
   async #besideParked(shape: TableShape, op: RowOp, row: StandingRow, parked: ParkedRow): Promise<void> {
@@ -118,7 +122,7 @@ export class EchoWriter {
       if (row.tombstone !== undefined && isAbove(row.tombstone, version)) return;
       // Within a transaction, a TRUNCATE behind a first rewriting took the tuple that a later change left, or another row
       // of it took its place for the time being.
-      if (this.#rewritten.has(name) || this.#writer.parking.hasDisplaced(shape, op.key))
+      if (this.#rewritten.has(name) || this.#writer.parking.displaced(shape, op.key) !== undefined)
         await this.#writer.rows.place(shape, op, row);
       else this.#writer.kept.putBack(shape, op);
       return;
@@ -146,6 +150,13 @@ export class EchoWriter {
     if (this.#writer.merging.isTracked(shape)) await this.#writer.merging.truncate(shape, link, emptyTable);
     else await emptyTable();
   }
+}
+
+/** Whether one of the op's own events left the row so. */
+function isOf(op: RowOp, { xid, image }: Tuple): boolean {
+  return op.chain.some(({ event: { after_image }, source }) => {
+    return source.xid === xid || (after_image !== null && haveSameValues(image, after_image));
+  });
 }
 
 /** What an operator decided is applied here as everywhere: no tuple has changed by it. */

@@ -14,7 +14,7 @@ import type { Image } from '../change/change-event.ts';
 import type { Position } from '../change/position.ts';
 import { compareVersions, isAbove, VERSION_ZERO, type Version } from '../change/version.ts';
 import { fail } from '../platform/errors.ts';
-import type { ApplyTransaction, ParkedRow, RowKey, TableShape, VersionEntry } from './apply-port.ts';
+import type { ApplyTransaction, ParkedRow, RowKey, TableShape, Tuple, VersionEntry } from './apply-port.ts';
 import type { ParkedChange, ParkedKeys } from './parked-keys.ts';
 import type { KeyedRow, Stand, StandingRow } from './standing-row.ts';
 
@@ -53,7 +53,7 @@ export function parkedId(tableId: string, key: RowKey): string {
 export class Parking {
   readonly #transaction: ApplyTransaction;
   readonly #known: ParkedKeys;
-  readonly #displaced = new Set<string>();
+  readonly #displaced = new Map<string, Tuple>();
   readonly #view: ParkingView;
   /** By table. */
   readonly #changes = new Map<string, ParkedChange>();
@@ -69,9 +69,9 @@ export class Parking {
     return this.#changes.values();
   }
 
-  /** Whether this transaction took a row with that key out of its table to make room. */
-  hasDisplaced(shape: TableShape, key: RowKey): boolean {
-    return this.#displaced.has(`${shape.id} ${key}`);
+  /** The row with that key that this transaction took out of its table to make room. */
+  displaced(shape: TableShape, key: RowKey): Tuple | undefined {
+    return this.#displaced.get(`${shape.id} ${key}`);
   }
 
   isParked(shape: TableShape, key: RowKey): boolean {
@@ -159,7 +159,7 @@ export class Parking {
     const { current, exact, tombstone } = row;
     if (current === null) return;
     await this.#transaction.erase(shape, { key, pk });
-    this.#displaced.add(`${shape.id} ${key}`);
+    this.#displaced.set(`${shape.id} ${key}`, current.tuple);
     // A row that was removed elsewhere, or is parked with a later image, may still be on its way out of the table.
     if (tombstone !== undefined && isAbove(tombstone, version)) return;
     const known = own ?? exact;

@@ -3,14 +3,13 @@
  * standby that lacks the last transactions. What was published before comes back from the log, nothing forks.
  */
 import assert from 'node:assert/strict';
-import { appendFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { RegionLogs } from '../../src/log/region-logs.ts';
 import { loadConfig } from '../../src/platform/config.ts';
-import { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
+import type { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
 import { Cluster, type ClusterRegion } from '../support/cluster.ts';
-import { comesBack, copyOf, placeData } from '../support/older-copy.ts';
+import { comesBack, copyOf } from '../support/older-copy.ts';
+import { standbyFrom, takesPlace } from '../support/standby.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const SCHEMA = 'create table public.t (id int primary key, v text not null, n int not null default 0)';
@@ -73,7 +72,7 @@ describe('a region that comes back as an older copy', () => {
     const [eu, us] = [cluster.region('eu'), cluster.region('us')];
     await eu.sql(`insert into t select id, 'before' from generate_series(1, 10) as id`);
     await cluster.settle();
-    await using standby = await standbyOf(eu);
+    await using standby = await standbyFrom(eu, await copyOf(eu));
     await eu.sql(`insert into t values (11, 'had by the standby', 0)`);
     await caughtUp(eu, standby);
     await standby.stop();
@@ -85,12 +84,7 @@ describe('a region that comes back as an older copy', () => {
     await eu.killAgent();
     await eu.server.stop('immediate');
     await standby.restart();
-    const promoted = await eu.session(standby.url(eu.database));
-    await promoted.query('select pg_promote()');
-    await promoted.end();
-    await standby.stop();
-    await placeData(standby.dataDirectory, eu);
-    await eu.server.restart();
+    await takesPlace(eu, standby);
 
     eu.startAgent();
     await eu.agentReady();
@@ -151,22 +145,6 @@ describe('a region that comes back as an older copy', () => {
     await waitFor(() => eu.agent?.exitCode != null, { what: 'the agent ends' });
   });
 });
-
-/** A hot standby of the region's server, streaming from it. */
-async function standbyOf(region: ClusterRegion): Promise<EmbeddedPostgres> {
-  const copy = await copyOf(region);
-  const standby = await EmbeddedPostgres.start({ version: region.server.version });
-  await standby.stop();
-  await rm(standby.dataDirectory, { recursive: true });
-  await rename(copy, standby.dataDirectory);
-  const url = new URL(region.server.url());
-  const conninfo = `host=127.0.0.1 port=${url.port} user=postgres password=${decodeURIComponent(url.password)}`;
-  await appendFile(join(standby.dataDirectory, 'postgresql.conf'), `primary_conninfo = '${conninfo}'\n`);
-  await writeFile(join(standby.dataDirectory, 'standby.signal'), '');
-  assert.ok((await readdir(standby.dataDirectory)).includes('standby.signal'));
-  await standby.restart();
-  return standby;
-}
 
 async function caughtUp(region: ClusterRegion, standby: EmbeddedPostgres): Promise<void> {
   const end = await region.one('select pg_current_wal_insert_lsn()');

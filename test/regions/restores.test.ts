@@ -4,16 +4,17 @@
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { appendFile, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, mkdtemp, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
+import type { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
 import { Cluster, type ClusterRegion } from '../support/cluster.ts';
 import { JOURNAL_SCHEMA, Journal, JournalWriters } from '../support/journal.ts';
 import { accountForAll } from '../support/journal-check.ts';
-import { comesBack, placeData } from '../support/older-copy.ts';
+import { comesBack } from '../support/older-copy.ts';
 import { DEFAULT_MAJOR } from '../support/postgres-majors.ts';
+import { standbyFrom, takesPlace } from '../support/standby.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const run = promisify(execFile);
@@ -124,7 +125,7 @@ describe('a region that is restored under load', () => {
         await published(eu, us);
         await eu.killAgent();
         await eu.server.stop('immediate');
-        await promote(eu, standby);
+        await takesPlace(eu, standby);
         await using _later = new JournalWriters([eu], journal, { clients: 1, seed: 3 });
         await journal.moreAcknowledged(COMMITS);
         eu.startAgent();
@@ -172,37 +173,13 @@ async function standbyOf(region: ClusterRegion): Promise<EmbeddedPostgres> {
   await region.server.stop();
   await run('cp', ['-Rp', region.server.dataDirectory, copy]);
   await region.server.restart();
-  const standby = await EmbeddedPostgres.start({ version: region.server.version });
-  await standby.stop();
-  await rm(standby.dataDirectory, { recursive: true });
-  await rename(copy, standby.dataDirectory);
-  const url = new URL(region.server.url(region.database));
-  const conninfo = `host=127.0.0.1 port=${url.port} user=postgres password=${decodeURIComponent(url.password)}`;
-  await run('sh', [
-    '-c',
-    `rm -rf "${standby.dataDirectory}"/pg_replslot/* "${standby.dataDirectory}"/postgresql.auto.conf`,
-  ]);
-  await appendFile(
-    join(standby.dataDirectory, 'postgresql.conf'),
-    `primary_conninfo = '${conninfo} dbname=${region.database}'
-primary_slot_name = '${STANDBY_SLOT}'
-hot_standby_feedback = on
-sync_replication_slots = on
-`,
-  );
-  await writeFile(join(standby.dataDirectory, 'standby.signal'), '');
-  await standby.restart();
-  return standby;
-}
-
-/** The standby takes the region's place. */
-async function promote(region: ClusterRegion, standby: EmbeddedPostgres): Promise<void> {
-  const client = await region.session(standby.url(region.database));
-  await client.query('select pg_promote()');
-  await client.end();
-  await standby.stop();
-  await placeData(standby.dataDirectory, region);
-  await region.server.restart();
+  // As with `pg_basebackup`, slots do not come along; nor does what the primary waits for.
+  await run('sh', ['-c', `rm -rf "${copy}"/pg_replslot/* "${copy}"/postgresql.auto.conf`]);
+  return await standbyFrom(region, copy, {
+    primary_slot_name: STANDBY_SLOT,
+    hot_standby_feedback: 'on',
+    sync_replication_slots: 'on',
+  });
 }
 
 /** Waits until the other region has applied all that is committed in this one. */

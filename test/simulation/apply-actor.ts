@@ -49,6 +49,7 @@ export class ApplyActor {
   readonly #ledger: NotesLedger;
   readonly #stability: Stability;
   readonly #port: ModelApplyPort;
+  #turn: Promise<void> = Promise.resolve();
   #lane: Lane;
   #consumers: LinkConsumer[] = [];
   #filledAt = -1;
@@ -100,22 +101,35 @@ export class ApplyActor {
     await this.#open();
     for (;;) {
       await scheduler.step(this.#name, 'apply', () => this.#hasWork);
-      try {
-        await this.#calmDown();
-        if (random.chance(0.1)) await this.prune();
-        if (random.chance(0.1)) await this.#lane.settleConflicts();
-        if (this.#shouldLook) await this.#lookAgain();
-        if (this.#shouldVisit && random.chance(0.5)) await this.#lane.visitMerges();
-        if (this.#lane.isUnsettled && random.chance(0.5)) await this.#lane.settle();
-        await this.#applyOnce(random.pick(this.#consumers));
-      } catch (error) {
-        await this.#recover(error);
-      }
+      await this.#inTurn(async () => {
+        try {
+          await this.#calmDown();
+          if (random.chance(0.1)) await this.#prune();
+          if (random.chance(0.1)) await this.#lane.settleConflicts();
+          if (this.#shouldLook) await this.#lookAgain();
+          if (this.#shouldVisit && random.chance(0.5)) await this.#lane.visitMerges();
+          if (this.#lane.isUnsettled && random.chance(0.5)) await this.#lane.settle();
+          await this.#applyOnce(random.pick(this.#consumers));
+        } catch (error) {
+          await this.#recover(error);
+        }
+      });
     }
   }
 
-  /** What is stable here, and echoed, is needed no more. */
+  /** The lane does one thing at a time. */
+  async #inTurn(work: () => Promise<void>): Promise<void> {
+    const turn = this.#turn.then(work);
+    this.#turn = turn.catch(() => undefined);
+    await turn;
+  }
+
   async prune(): Promise<void> {
+    await this.#inTurn(async () => await this.#prune());
+  }
+
+  /** What is stable here, and echoed, is needed no more. */
+  async #prune(): Promise<void> {
     const { name, slot } = this.#region;
     const echoed = this.#stability.promiseAt(name, this.#lane.mark(name)?.position);
     const watermark = this.#stability.watermark();
@@ -125,7 +139,9 @@ export class ApplyActor {
   }
 
   async settleConflicts(): Promise<void> {
-    await this.#lane.settleConflicts();
+    await this.#inTurn(async () => {
+      await this.#lane.settleConflicts();
+    });
   }
 
   async #recover(error: unknown): Promise<void> {
