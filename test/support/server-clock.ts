@@ -1,13 +1,19 @@
 /**
  * The clock of one embedded server, moved by libfaketime: Debian's package `faketime`, preloaded into the server process.
  *
- * The library reads a file at every look at the clock, so a test sets a running server's clock back or forth; every
- * backend sees it at once. The monotonic clock stays true, which the server's waits and timeouts go by.
+ * The library reads a file, so a test sets a running server's clock back or forth; the monotonic clock stays true, which
+ * the server's waits and timeouts go by. Each process reads the file once a second, so for that long some show the new
+ * time and some the old one, as it is when a clock is stepped under load. It does not read at every look at the clock:
+ * opening a file takes a lock of the C library, and a backend whose alarm goes off inside would wait for itself for ever.
  */
 import { chmod, glob, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fail } from '../../src/platform/errors.ts';
 import { sharedTemporaryFolder } from '../../src/platform/postgres-binaries.ts';
+
+/** What the library knows as whole seconds. */
+const READ_EVERY_SECONDS = 1;
 
 export class ServerClock implements AsyncDisposable {
   readonly #folder: string;
@@ -25,7 +31,7 @@ export class ServerClock implements AsyncDisposable {
     // The server runs as another user than the tests do.
     await chmod(folder, 0o755);
     const clock = new ServerClock(folder, library);
-    await clock.set(offsetSeconds);
+    await clock.#write(offsetSeconds);
     return clock;
   }
 
@@ -34,13 +40,18 @@ export class ServerClock implements AsyncDisposable {
     return {
       LD_PRELOAD: this.#library,
       FAKETIME_TIMESTAMP_FILE: this.#path,
-      FAKETIME_NO_CACHE: '1',
+      FAKETIME_CACHE_DURATION: String(READ_EVERY_SECONDS),
       FAKETIME_DONT_FAKE_MONOTONIC: '1',
     };
   }
 
-  /** Sets the clock to the true time and so many seconds. */
+  /** Sets the clock to the true time and so many seconds; resolves when every process has read it. */
   async set(offsetSeconds: number): Promise<void> {
+    await this.#write(offsetSeconds);
+    await delay(READ_EVERY_SECONDS * 1_100);
+  }
+
+  async #write(offsetSeconds: number): Promise<void> {
     const next = `${this.#path}.next`;
     await writeFile(next, `${offsetSeconds < 0 ? '' : '+'}${offsetSeconds}\n`, { mode: 0o644 });
     // A server that reads a file half written would take it for no offset.
