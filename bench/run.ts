@@ -25,6 +25,20 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     sides: { syncline: 'syncline', peer: 'postgresql' },
     metrics: { apply_transactions_per_s: 'transactions/s' },
   },
+  backlog: {
+    measure: async () => await (await import('./backlog.ts')).measureBacklog(TRANSACTIONS, SECONDS, ROUNDS),
+    sides: { syncline: 'syncline', peer: 'postgresql' },
+    metrics: {
+      caught_up_per_s_in_log: 'transactions/s',
+      caught_up_per_s_in_slot: 'transactions/s',
+      caught_up_per_written: '1',
+    },
+  },
+  giant: {
+    measure: async () => await (await import('./giant.ts')).measureGiant(2.5 * TRANSACTIONS, ROUNDS),
+    sides: { syncline: 'syncline', peer: 'postgresql' },
+    metrics: { rows_per_s: 'rows/s' },
+  },
   fold: {
     measure: async () => (await import('./merging.ts')).measureFold(TRANSACTIONS, ROUNDS),
     sides: { syncline: 'counter', peer: 'last writer wins' },

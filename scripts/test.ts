@@ -19,13 +19,13 @@ const FILE_LIMIT_MS = 900_000;
 
 // The longest come first, so that the processors stay busy until the end.
 const LAYERS: Readonly<Record<string, readonly string[]>> = {
-  regions: ['test/regions/**/*.test.ts'],
+  regions: ['test/regions/**/*.test.ts', 'test/chaos/chaos.test.ts'],
   clocks: ['test/clocks/**/*.test.ts'],
   disks: ['test/disks/**/*.test.ts'],
   kafka: ['test/kafka/*.test.ts'],
   proofs: ['test/kafka/{proof,on-kafka}/*.test.ts'],
   simulation: ['test/simulation/**/*.test.ts'],
-  unit: ['src/**/*.test.ts', 'scripts/**/*.test.ts', 'test/support/**/*.test.ts'],
+  unit: ['src/**/*.test.ts', 'scripts/**/*.test.ts', 'test/{support,chaos}/**/!(chaos).test.ts'],
 };
 
 /** What needs more than Node and npm. */

@@ -20,6 +20,7 @@ import { type AgentRole, DEFAULT_ROLE, makePlainRole, mayNeedGrants, runDoctorsS
 import { logsOf } from './cluster-log.ts';
 import { DEFAULT_MAJOR } from './postgres-majors.ts';
 import { ServerClock } from './server-clock.ts';
+import { TcpProxy } from './tcp-proxy.ts';
 import { waitFor } from './wait-for.ts';
 
 const PROGRAM = resolve(import.meta.dirname, '../../bin/syncline');
@@ -46,6 +47,8 @@ export type ClusterOptions = {
   readonly role?: AgentRole;
   /** Whether agents start with the cluster; else each is started by the test. */
   readonly agents?: boolean;
+  /** Whether agents reach their databases through a proxy, which a test can cut. */
+  readonly isProxied?: boolean;
 };
 
 /** Rows that are looked at once more before all is as it will be. */
@@ -61,6 +64,8 @@ export class ClusterRegion {
   /** The clock of the server, where a test may set it. */
   readonly clock: ServerClock | null;
   readonly role: AgentRole;
+  /** Between the agent and its database. */
+  readonly proxy: TcpProxy | null;
   agent: ChildProcess | null = null;
   #client: PostgresClient | null = null;
 
@@ -72,10 +77,12 @@ export class ClusterRegion {
     port: number,
     clock: ServerClock | null,
     role: AgentRole,
+    proxy: TcpProxy | null = null,
   ) {
     this.name = name;
     this.clock = clock;
     this.role = role;
+    this.proxy = proxy;
     this.server = server;
     this.database = database;
     this.configPath = configPath;
@@ -168,6 +175,7 @@ export class ClusterRegion {
   async end(): Promise<void> {
     await this.killAgent();
     await this.#client?.end();
+    await this.proxy?.[Symbol.asyncDispose]();
     await this.server.stop('immediate');
     await this.clock?.[Symbol.asyncDispose]();
   }
@@ -204,7 +212,9 @@ export class Cluster implements AsyncDisposable {
         const port = ports[place] ?? 0;
         const path = join(directory, `${name}.yaml`);
         const role = options.role ?? DEFAULT_ROLE;
-        const url = role === 'plain' ? await makePlainRole(server, database) : server.url(database);
+        const direct = role === 'plain' ? await makePlainRole(server, database) : server.url(database);
+        const proxy = options.isProxied === true ? await proxyBefore(direct) : null;
+        const url = proxy?.url(direct) ?? direct;
         const peers = names
           .flatMap((peer, other) => {
             if (peer === name) return [];
@@ -223,7 +233,7 @@ ${peers}
 ${options.config ?? ''}
 `,
         );
-        return new ClusterRegion(name, server, database, path, port, clock, role);
+        return new ClusterRegion(name, server, database, path, port, clock, role, proxy);
       }),
     );
     const cluster = new Cluster(regions, directory);
@@ -322,6 +332,11 @@ ${options.config ?? ''}
     await Promise.all(this.regions.map(async (region) => await region.end()));
     await rm(this.#directory, { recursive: true, force: true });
   }
+}
+
+async function proxyBefore(url: string): Promise<TcpProxy> {
+  const { hostname, port } = new URL(url);
+  return await TcpProxy.start({ host: hostname, port: Number(port) });
 }
 
 const everywhere = (names: readonly string[], log: string): Record<string, string> =>

@@ -127,6 +127,6 @@ async function writeOnce(client: PostgresClient, journal: Journal, attempt: Atte
 }
 
 /** A server that is killed, or not up yet: no other error is to be expected. */
-function isLoss(state: string): boolean {
+export function isLoss(state: string): boolean {
   return state === 'SYN-P009' || state.startsWith('08') || state.startsWith('57P');
 }

@@ -1,0 +1,183 @@
+/**
+ * Two regions that replicate both ways, once by Syncline and once by PostgreSQL's own logical replication, on servers of one
+ * version with the same settings and the same data. Each side has servers of its own; the sides are measured in turn.
+ *
+ * PostgreSQL's side has a publication and a subscription in each database, with `origin = none`, so that neither sends back what
+ * it was sent. Syncline's has an agent for each, as users run it, and the embedded log.
+ */
+import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { EmbeddedPostgres } from '../src/platform/embedded-postgres.ts';
+import { connect, type PostgresClient } from '../src/platform/postgres.ts';
+import { setLink } from '../test/support/agent-client.ts';
+import { Cluster } from '../test/support/cluster.ts';
+import { waitFor } from '../test/support/wait-for.ts';
+
+const SETTINGS = { shared_buffers: '256MB', max_wal_size: '8GB' };
+const NAME = { applicationName: 'bench', statementTimeoutMs: 1_200_000 };
+const LIMIT_MS = 1_200_000;
+const LOOK_MS = 5;
+/** Written last in a piece of work: once it is there, all is. */
+const MARKS = 'create table public.marks (n int primary key)';
+
+export type Waits = 'in-log' | 'in-slot';
+
+export interface Pair extends AsyncDisposable {
+  readonly side: string;
+  readonly sourceUrl: string;
+  readonly source: PostgresClient;
+  readonly target: PostgresClient;
+  /** From now on the target takes nothing; what is committed at the source waits, where it is told to or where it can. */
+  pause(where: Waits): Promise<void>;
+  /** Returns when the next thing to do is `resume`: what is to wait in the log is there. */
+  waiting(where: Waits): Promise<void>;
+  resume(where: Waits): Promise<void>;
+  /** The largest resident memory that a replicating process of ours has had so far, in MB; null where there is none. */
+  memoryPeakMb(): Promise<number | null>;
+}
+
+let marks = 0;
+
+/** Writes the next mark at the source; resolves with its number. */
+export async function writeMark({ source }: Pair): Promise<number> {
+  marks += 1;
+  await source.query('insert into public.marks values ($1)', [String(marks)]);
+  return marks;
+}
+
+export async function markSeen({ target }: Pair, mark: number): Promise<void> {
+  for (;;) {
+    const { rows } = await target.query('select from public.marks where n = $1', [String(mark)]);
+    if (rows.length > 0) return;
+    await delay(LOOK_MS);
+  }
+}
+
+/** Milliseconds until what is written at the source by now is visible in the target. */
+export async function untilThere(pair: Pair): Promise<number> {
+  const startedMs = performance.now();
+  await markSeen(pair, await writeMark(pair));
+  return performance.now() - startedMs;
+}
+
+export class SynclinePair implements Pair {
+  readonly side = 'syncline';
+  readonly sourceUrl: string;
+  readonly source: PostgresClient;
+  readonly target: PostgresClient;
+  readonly #cluster: Cluster;
+
+  private constructor(cluster: Cluster, source: PostgresClient, target: PostgresClient) {
+    this.#cluster = cluster;
+    this.sourceUrl = cluster.region('eu').url;
+    this.source = source;
+    this.target = target;
+  }
+
+  static async start(schema: string): Promise<SynclinePair> {
+    const cluster = await Cluster.start({ regions: ['eu', 'us'], schema: `${MARKS}; ${schema}`, settings: SETTINGS });
+    await cluster.settle();
+    const [eu, us] = [cluster.region('eu'), cluster.region('us')];
+    return new SynclinePair(cluster, await connect(eu.url, NAME), await connect(us.url, NAME));
+  }
+
+  async pause(where: Waits): Promise<void> {
+    if (where === 'in-log') await setLink('eu', this.#cluster.region('us'), 'paused');
+    else this.#signal('SIGSTOP');
+  }
+
+  async waiting(where: Waits): Promise<void> {
+    if (where === 'in-slot') return;
+    const { rows } = await this.source.query('select pg_current_wal_lsn() as lsn');
+    const sql = `select confirmed_flush_lsn >= $1::pg_lsn as has from pg_replication_slots where slot_name = 'syncline_eu'`;
+    await waitFor(async () => (await this.source.query(sql, [rows[0]?.lsn ?? '0/0'])).rows[0]?.has === 't', {
+      what: 'all to be in the log',
+      limitMs: LIMIT_MS,
+    });
+  }
+
+  async resume(where: Waits): Promise<void> {
+    if (where === 'in-log') await setLink('eu', this.#cluster.region('us'), 'active');
+    else this.#signal('SIGCONT');
+  }
+
+  async memoryPeakMb(): Promise<number | null> {
+    const peaks = this.#cluster.regions.map(async ({ agent }) => {
+      const status = await readFile(`/proc/${agent?.pid}/status`, 'utf8');
+      return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? Number.NaN) / 1024;
+    });
+    return process.platform === 'linux' ? Math.max(...(await Promise.all(peaks))) : null;
+  }
+
+  /** Both agents, as if the machine had stood still: nobody has to start again. */
+  #signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    for (const { agent } of this.#cluster.regions) agent?.kill(signal);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.source.end();
+    await this.target.end();
+    await this.#cluster[Symbol.asyncDispose]();
+  }
+}
+
+export class NativePair implements Pair {
+  readonly side = 'postgresql';
+  readonly sourceUrl: string;
+  readonly source: PostgresClient;
+  readonly target: PostgresClient;
+  readonly #servers: readonly EmbeddedPostgres[];
+
+  private constructor(
+    servers: readonly EmbeddedPostgres[],
+    sourceUrl: string,
+    source: PostgresClient,
+    target: PostgresClient,
+  ) {
+    this.#servers = servers;
+    this.sourceUrl = sourceUrl;
+    this.source = source;
+    this.target = target;
+  }
+
+  static async start(schema: string): Promise<NativePair> {
+    const servers = await Promise.all([0, 1].map(() => EmbeddedPostgres.start({ version: 18, settings: SETTINGS })));
+    const urls = await Promise.all(servers.map(async (server) => server.url(await server.createDatabase())));
+    const [source, target] = await Promise.all(urls.map(async (url) => await connect(url, NAME)));
+    if (source === undefined || target === undefined) throw new Error('a pair has two ends');
+    for (const client of [source, target]) {
+      await client.query(`${MARKS}; ${schema}`);
+      await client.query('create publication bench for all tables');
+    }
+    for (const [client, other] of [
+      [source, urls[1]],
+      [target, urls[0]],
+    ] as const) {
+      const name = client === source ? 'bench_back' : 'bench';
+      await client.query(
+        `create subscription ${name} connection '${other}' publication bench with (copy_data = false, origin = none)`,
+      );
+    }
+    return new NativePair(servers, urls[0] ?? '', source, target);
+  }
+
+  async pause(): Promise<void> {
+    await this.target.query('alter subscription bench disable');
+  }
+
+  async waiting(): Promise<void> {}
+
+  async resume(): Promise<void> {
+    await this.target.query('alter subscription bench enable');
+  }
+
+  async memoryPeakMb(): Promise<null> {
+    return null;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.source.end();
+    await this.target.end();
+    for (const server of this.#servers) await server.stop('immediate');
+  }
+}

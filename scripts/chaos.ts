@@ -1,0 +1,52 @@
+/**
+ * Chaos by hand: `npm run chaos -- --minutes 60 --seed 1 [--log kafka] [--rounds 20]`. Runs one seed after the other until the
+ * time is over; a seed is told before it begins, and the first that fails ends it all.
+ *
+ * Clocks are stepped where Debian's faketime is installed, and the embedded log's disk runs full where this runs as root on
+ * Linux; on Kafka the broker is killed. What is left out is said.
+ */
+import { glob } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { startKafka } from '../src/platform/embedded-kafka.ts';
+import { systemRandom } from '../src/platform/random.ts';
+import { runChaos } from '../test/chaos/chaos-run.ts';
+import { kafkaLog } from '../test/support/cluster-log.ts';
+import { SmallDisk } from '../test/support/small-disk.ts';
+
+const LOG_DISK_MB = 400;
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '10' },
+    seed: { type: 'string', default: String(systemRandom.below(1_000_000)) },
+    rounds: { type: 'string', default: '20' },
+    log: { type: 'string', default: 'embedded' },
+  },
+});
+const endMs = performance.now() + Number(values.minutes) * 60_000;
+const isKafka = values.log === 'kafka';
+const clocks = await hasFaketime();
+const hasDisk = !isKafka && process.platform === 'linux' && process.getuid?.() === 0;
+if (!clocks) console.log('left out: clocks (faketime is not installed)');
+if (!isKafka && !hasDisk) console.log('left out: full disks (this takes root on Linux)');
+
+let seeds = 0;
+for (let seed = Number(values.seed); performance.now() < endMs; seed += 1) {
+  const startedMs = performance.now();
+  console.log(`seed ${seed}, ${values.rounds} rounds on ${values.log}`);
+  await using logDisk = hasDisk ? await SmallDisk.mount(LOG_DISK_MB) : null;
+  await using broker = isKafka ? await startKafka() : null;
+  const log = broker === null ? null : kafkaLog(broker);
+  const tell = (line: string): void => console.log(`  ${line}`);
+  await runChaos({ seed, rounds: Number(values.rounds), clocks, logDisk, log, broker, tell });
+  seeds += 1;
+  console.log(`  equal, after ${Math.round((performance.now() - startedMs) / 1_000)} s`);
+}
+console.log(`${seeds} seeds, nothing lost and nothing forked`);
+// A broker's sockets may linger.
+process.exit(0);
+
+async function hasFaketime(): Promise<boolean> {
+  for await (const _ of glob('/usr/lib/*/faketime/libfaketime.so.1')) return true;
+  return false;
+}
