@@ -61,7 +61,8 @@ export async function runChaos(options: ChaosOptions): Promise<void> {
     await calm(cluster);
     await journal.moreAcknowledged(COMMITS_AT_END);
   }
-  const fates = await accountForAll(cluster, journal);
+  for (const region of cluster.regions) await region.clock?.set(0);
+  const fates = await accountForAll(cluster, journal, CALM_LIMIT_MS);
   await checkTables(cluster);
   await checkDeltas(cluster, deltas);
   await checkConflicts(cluster);
@@ -126,7 +127,7 @@ async function checkDeltas(cluster: Cluster, journal: Journal): Promise<void> {
 /** The same conflicts with the same winners everywhere. */
 async function checkConflicts(cluster: Cluster): Promise<void> {
   const rows = await cluster.equal(`select conflict_id, event_id_a, event_id_b, table_name, row_pk::text,
-      resolution_strategy, winner_event_id, image_a::text, image_b::text, result::text
+      resolution_strategy, winner_event_id, image_a::text, image_b::text, base_image::text, result_image::text
     from syncline.conflict_log order by 1`);
   assert.ok(rows.length > 0, 'regions had conflicts');
 }

@@ -26,8 +26,9 @@ export type Fates = {
 export async function accountForAll(
   cluster: Cluster,
   journal: Journal,
+  limitMs?: number,
 ): Promise<Pick<Fates, 'standing' | 'overwritten' | 'logged'>> {
-  await cluster.settleConflicts();
+  await cluster.settleConflicts(limitMs);
   await cluster.equal('select * from contended order by id');
   await cluster.equal('select * from ledger order by token, row_id');
   await checkLedger(cluster, journal);
