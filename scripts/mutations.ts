@@ -594,6 +594,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'src/resolve/fold.ts',
     find: 'knowsEverything && !foundAnother(before, state.image)',
     replace: 'knowsEverything',
+    test: 'src/resolve/fold.test.ts',
   },
   {
     name: 'decision-takes-later-rows',

@@ -109,7 +109,7 @@ export class ApplyActor {
           if (this.#shouldLook) await this.#lookAgain();
           if (this.#shouldVisit && random.chance(0.5)) await this.#lane.visitMerges();
           if (this.#lane.isUnsettled && random.chance(0.5)) await this.#lane.settle();
-          await this.#applyOnce(random.pick(this.#consumers));
+          await this.#applyOnce();
         } catch (error) {
           await this.#recover(error);
         }
@@ -265,14 +265,16 @@ export class ApplyActor {
     return this.#region.database.now() < ahead.untilMicros;
   }
 
-  async #applyOnce(consumer: LinkConsumer): Promise<void> {
+  async #applyOnce(): Promise<void> {
     const { random, appends } = this.#world;
-    const { origin } = consumer;
     const { name, database } = this.#region;
     const isDown = (other: string): boolean =>
       this.#world.isPaused(other, name) || this.#ahead.get(other)?.isHeld === true;
     this.#filledAt = appends;
     for (const each of this.#consumers) await this.#fill(each);
+    const filled = this.#consumers.filter(({ waiting }) => waiting > 0);
+    const consumer = random.pick(filled.length > 0 ? filled : this.#consumers);
+    const { origin } = consumer;
     if (this.#world.isPaused(origin, name)) return;
     // A reader that is replaced goes back: what it delivered is delivered again.
     if (random.chance(0.02)) {
@@ -280,7 +282,8 @@ export class ApplyActor {
       this.#filledAt = -1;
       return;
     }
-    const limit = { rows_max: 1 + random.below(8), transactions_max: 1 + random.below(5) };
+    const [rows, transactions] = random.chance(0.3) ? [30, 30] : [8, 5];
+    const limit = { rows_max: 1 + random.below(rows), transactions_max: 1 + random.below(transactions) };
     const nowMs = Number(this.#world.nowMicros() / 1000n);
     consumer.settle(this.#lane.mark(origin)?.position);
     const limits = { waitMicros: LEAD_WAIT_MICROS, holdMicros: this.#world.driftMicros };
@@ -328,6 +331,6 @@ export class ApplyActor {
   async #linger(): Promise<void> {
     const { random, scheduler } = this.#world;
     if (!random.chance(0.1)) return;
-    for (let rest = random.below(10); rest > 0; rest -= 1) await scheduler.step(this.#name, 'apply commit lingers');
+    await scheduler.rest(this.#name, 'apply commit lingers', random.below(10));
   }
 }

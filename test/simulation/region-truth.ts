@@ -30,6 +30,8 @@ export type ParkingTruth = {
   readonly removalOf: (row: string) => (Version & { readonly position: Position }) | undefined;
 };
 
+const MERGED_ROWS = rowName(modelShape('public', MERGED), '');
+
 export class RegionTruth {
   /** By `rowName`, in the order of commits. */
   readonly rows = new Map<string, RowHistoryEntry[]>();
@@ -110,8 +112,11 @@ export class RegionTruth {
     const last = this.#applied.get(origin) ?? null;
     const told = `${this.#region}: ${origin}`;
     if (mark === null) {
-      // Looking again may put back what was applied before, and nothing else.
-      const isNew = [...rows.values()].some((position) => last === null || position > last);
+      // Looking again may put back what was applied before, and nothing else. A row that merges then shows its fold, in which
+      // another region may have the last word.
+      const isNew = [...rows].some(
+        ([row, position]) => !row.startsWith(MERGED_ROWS) && (last === null || position > last),
+      );
       if (isNew) this.#fail({ invariant: 'applied-once', message: `${told} is applied without its mark` });
       return;
     }

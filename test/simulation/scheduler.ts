@@ -11,6 +11,8 @@ type Waiting = {
   readonly what: string;
   readonly resume: () => void;
   readonly when: (() => boolean) | null;
+  /** The step before which it is not this actor's turn. */
+  readonly notBefore: number;
 };
 
 export class Scheduler {
@@ -32,7 +34,15 @@ export class Scheduler {
   /** Resolves when it is this actor's turn, which it is only while `when` holds. */
   async step(actor: string, what: string, when: (() => boolean) | null = null): Promise<void> {
     await new Promise<void>((resume) => {
-      if (!this.#dead.has(actor)) this.#waiting.push({ actor, what, resume, when });
+      if (!this.#dead.has(actor)) this.#waiting.push({ actor, what, resume, when, notBefore: 0 });
+    });
+  }
+
+  /** Resolves when the others have had about so many turns each; at once when nobody else can step. */
+  async rest(actor: string, what: string, turns: number): Promise<void> {
+    await new Promise<void>((resume) => {
+      const notBefore = this.steps + turns * this.#waiting.length;
+      if (!this.#dead.has(actor)) this.#waiting.push({ actor, what, resume, when: null, notBefore });
     });
   }
 
@@ -55,14 +65,25 @@ export class Scheduler {
       // Microtasks first: whoever was resumed runs on to its next step.
       await new Promise<void>((resolve) => process.nextTick(resolve));
       this.beforeStep();
-      const runnable = this.#waiting.filter((waiting) => waiting.when === null || waiting.when());
-      if (runnable.length === 0) return true;
-      const next = this.#random.pick(runnable);
+      const next = this.#next();
+      if (next === null) return true;
       this.#waiting.splice(this.#waiting.indexOf(next), 1);
       this.steps += 1;
       this.note(`${next.actor}: ${next.what}`);
       next.resume();
     }
     return false;
+  }
+
+  /** One whose turn it can be; of those who rest the first to be rested, where all others wait for something. */
+  #next(): Waiting | null {
+    const runnable: Waiting[] = [];
+    let resting: Waiting | null = null;
+    for (const waiting of this.#waiting) {
+      if (waiting.notBefore > this.steps) {
+        if (resting === null || waiting.notBefore < resting.notBefore) resting = waiting;
+      } else if (waiting.when === null || waiting.when()) runnable.push(waiting);
+    }
+    return runnable.length === 0 ? resting : this.#random.pick(runnable);
   }
 }

@@ -37,12 +37,12 @@ export class Workload {
   }
 
   /** A user's session: some transactions, one after the other. */
-  async user(region: Region): Promise<void> {
+  async user(region: Region, transactionsMax: number): Promise<void> {
     const random = this.#random;
     this.#users += 1;
     const actor = `${region.name}/user${this.#users}`;
     const step = async (what: string): Promise<void> => await this.#world.scheduler.step(actor, what);
-    for (let transactions = 1 + random.below(5); transactions > 0; transactions -= 1) {
+    for (let transactions = 1 + random.below(transactionsMax); transactions > 0; transactions -= 1) {
       const session = new ModelSession(region.database, step);
       const statements = 1 + random.below(random.chance(0.1) ? 8 : 3);
       await attempt(session, async () => {
@@ -53,7 +53,7 @@ export class Workload {
         if (parked.length > 0) await this.#decide(session, random.pick(parked));
         else for (let left = statements; left > 0; left -= 1) await this.#statement(session, region.name);
         if (random.chance(0.1)) session.rollback();
-        else await session.commit(async () => await this.#linger(step));
+        else await session.commit(async () => await this.#linger(actor));
       });
     }
   }
@@ -71,15 +71,15 @@ export class Workload {
         if (this.#random.chance(0.2) && this.#versions < VERSIONS_MAX) session.activate(this.#nextVersion());
         await session.commit();
       });
-      for (let rest = this.#random.below(restsMax); rest > 0; rest -= 1) await step('rests');
+      await scheduler.rest(actor, 'rests', this.#random.below(restsMax));
     }
   }
 
   /** Between the commit record and visibility: mostly nothing, sometimes a slow disk or a synchronous standby. */
-  async #linger(step: Step): Promise<void> {
+  async #linger(actor: string): Promise<void> {
     const random = this.#random;
     const steps = random.chance(0.3) ? random.below(60) : random.below(2);
-    for (let rest = steps; rest > 0; rest -= 1) await step('commit lingers');
+    await this.#world.scheduler.rest(actor, 'commit lingers', steps);
   }
 
   /** What another tool takes for the time of a commit: long ago, the time itself more or less, or far ahead. */
