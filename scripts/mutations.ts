@@ -198,8 +198,16 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'echo-takes-whatever-shares-its-time',
     rule: 'an echo does not undo a later write that has the same commit timestamp',
     file: 'src/apply/decide.ts',
-    find: '&& haveSameValues(tuple.image, write.image);',
-    replace: ';',
+    find: '&& haveSameValues(tuple.image, write.image) ?',
+    replace: '?',
+  },
+  {
+    name: 'passing-values-are-enough',
+    rule: 'what a transaction changed again is not what it left, though a later one has the same values',
+    file: 'src/apply/decide.ts',
+    find: "? 'once it is through' : 'no';",
+    replace: "? 'yes' : 'no';",
+    test: 'src/apply/decide.test.ts',
   },
   {
     name: 'second-look-takes-later-rows',

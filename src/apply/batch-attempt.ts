@@ -151,6 +151,7 @@ export class BatchAttempt {
     }
     const normal = sourcesOf(batch.items).filter((source) => source.events.length > 0);
     if (normal.length > 0) await this.#writeSources(batch, normal, true);
+    if (batch.rows instanceof EchoWriter) await batch.rows.finish();
   }
 
   /** `keepsImages` is false where they would be too many. */

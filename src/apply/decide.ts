@@ -91,14 +91,16 @@ export type LocalWrite = {
  *
  * A subtransaction's tuple has an id of its own and shares the commit timestamp (or another tool's origin) alone; so do
  * tuples of later transactions, where a clock stepped back or a tool repeats itself. Such a tuple is taken only where it
- * holds the very same values, so that no user sees a later write undone; the later one's echo then sets its version.
+ * holds the very same values, so that no user sees a later write undone; the later one's echo then sets its version. And only
+ * once the transaction is through: what it changed again afterwards may look like that, and is not what it left.
  */
-export function echoRewrites(current: Current, write: LocalWrite): boolean {
-  if (current === null) return false;
+export function echoRewrites(current: Current, write: LocalWrite): 'yes' | 'once it is through' | 'no' {
+  if (current === null) return 'no';
   const { tuple, version } = current;
-  if (!tuple.local) return compareVersions(write.version, version) > 0;
-  if (tuple.xid === write.xid) return true;
-  return (tuple.foreign || tuple.stampMicros === write.commitMicros) && haveSameValues(tuple.image, write.image);
+  if (!tuple.local) return compareVersions(write.version, version) > 0 ? 'yes' : 'no';
+  if (tuple.xid === write.xid) return 'yes';
+  const mayBeOfIt = tuple.foreign || tuple.stampMicros === write.commitMicros;
+  return mayBeOfIt && haveSameValues(tuple.image, write.image) ? 'once it is through' : 'no';
 }
 
 /** A stamp was pushed where it is not simply the commit time. */

@@ -17,9 +17,12 @@ import { type Hlc, hlcFromMicros } from '../change/hlc.ts';
 import { isAbove, VERSION_ZERO, type Version } from '../change/version.ts';
 import type { ParkedRow, TableShape, Tuple } from './apply-port.ts';
 import type { BatchWriter } from './batch-writer.ts';
-import { echoRewrites, echoTakes, isLocalSince, isPushed } from './decide.ts';
+import { echoRewrites, echoTakes, isLocalSince, isPushed, type LocalWrite } from './decide.ts';
 import type { ChainLink, RowOp, Step } from './net-change.ts';
 import type { StandingRow } from './standing-row.ts';
+
+/** Rows that wait for the end of a batch; of giants with more of them the first are not waited for. */
+const WAITING_MAX = 50_000;
 
 export class EchoWriter {
   readonly #writer: BatchWriter;
@@ -27,6 +30,8 @@ export class EchoWriter {
   readonly #lostBelow: Hlc;
   /** Rows whose tuple this batch has rewritten. */
   readonly #rewritten = new Set<string>();
+  /** By name, rows whose tuple is rewritten unless the batch changes them again. */
+  readonly #waiting = new Map<string, { readonly shape: TableShape; readonly op: RowOp }>();
 
   constructor(writer: BatchWriter, self: string, lostBelow: Hlc) {
     this.#writer = writer;
@@ -41,10 +46,32 @@ export class EchoWriter {
     }
   }
 
+  /** What was to wait until the batch is through. */
+  async finish(): Promise<void> {
+    const byTable = Map.groupBy(this.#waiting.values(), ({ shape }) => shape);
+    this.#waiting.clear();
+    for (const [shape, waiting] of byTable)
+      await this.#rewriteAll(
+        shape,
+        waiting.map(({ op }) => op),
+      );
+  }
+
+  /** Their values stay, so none of them displaces another. */
+  async #rewriteAll(shape: TableShape, ops: readonly RowOp[]): Promise<void> {
+    const standing = await this.#writer.stand(shape, ops);
+    for (const op of ops) {
+      const row = standing.get(op.key);
+      if (row === undefined || row.parked !== undefined) continue;
+      if (echoRewrites(row.current, this.#localWrite(op)) !== 'no') await this.#writer.rows.place(shape, op, row);
+    }
+  }
+
   async #rows(shape: TableShape, ops: readonly RowOp[]): Promise<void> {
     if (this.#writer.merging.isTracked(shape)) return await this.#writer.merge(shape, ops);
     for (const op of ops) {
       this.#writer.judge.events(shape, op);
+      this.#waiting.delete(nameOf(shape, op));
     }
     for (const op of ops) if (isDecision(op)) await this.#decide(shape, op);
     const looked = ops.filter((op) => !isDecision(op) && this.#needsLook(shape, op));
@@ -117,7 +144,7 @@ export class EchoWriter {
    */
   async #rewrite(shape: TableShape, op: RowOp, row: StandingRow): Promise<void> {
     const version: Version = { hlc: op.last.source.hlc, origin: this.#self };
-    const name = `${shape.id} ${op.key}`;
+    const name = nameOf(shape, op);
     if (row.current === null) {
       if (row.tombstone !== undefined && isAbove(row.tombstone, version)) return;
       // Within a transaction, a TRUNCATE behind a first rewriting took the tuple that a later change left, or another row
@@ -127,10 +154,19 @@ export class EchoWriter {
       else this.#writer.kept.putBack(shape, op);
       return;
     }
-    const write = { version, xid: op.last.source.xid, commitMicros: commitMicros(op.last), image: op.image ?? {} };
-    if (!echoRewrites(row.current, write)) return;
+    const rewrites = echoRewrites(row.current, this.#localWrite(op));
+    if (rewrites === 'no') return;
+    if (rewrites === 'once it is through' && this.#waiting.size < WAITING_MAX) {
+      this.#waiting.set(name, { shape, op });
+      return;
+    }
     this.#rewritten.add(name);
     await this.#writer.rows.place(shape, op, row);
+  }
+
+  #localWrite({ last, image }: RowOp): LocalWrite {
+    const version: Version = { hlc: last.source.hlc, origin: this.#self };
+    return { version, xid: last.source.xid, commitMicros: commitMicros(last), image: image ?? {} };
   }
 
   /** An event that was forgotten unsettled may have overwritten it. */
@@ -146,11 +182,14 @@ export class EchoWriter {
 
   async #truncate(shape: TableShape, link: ChainLink): Promise<void> {
     this.#writer.judge.truncate(shape, link);
+    for (const [name, waiting] of this.#waiting) if (waiting.shape.id === shape.id) this.#waiting.delete(name);
     const emptyTable = async (): Promise<void> => await this.#writer.emptyTable(shape, link, echoTakes);
     if (this.#writer.merging.isTracked(shape)) await this.#writer.merging.truncate(shape, link, emptyTable);
     else await emptyTable();
   }
 }
+
+const nameOf = ({ id }: TableShape, { key }: RowOp): string => `${id} ${key}`;
 
 /** Whether one of the op's own events left the row so. */
 function isOf(op: RowOp, { xid, image }: Tuple): boolean {
