@@ -15,7 +15,8 @@ import type { Step } from './model-transaction.ts';
 import type { Region } from './region.ts';
 import type { WorldView } from './world-view.ts';
 
-const LONG_AGO_MICROS = 946_684_800_000_000n;
+/** Not PostgreSQL's own zero, which is how the WAL tells that no time was given. */
+const LONG_AGO_MICROS = 915_148_800_000_000n;
 const FAR_AHEAD_MICROS = 31_536_000_000_000n;
 
 export const TABLES = ['kv', 'other', 'owned', CLAIMS, MERGED] as const;
