@@ -44,7 +44,7 @@ export class ModelApplyPort implements ApplyPort {
   async begin(origin: string, stampMicros: bigint): Promise<ApplyTransaction> {
     await this.#step(`apply begin ${origin}`);
     const model = this.#database.begin({ writer: origin, local: false, stampMicros });
-    model.applies = { origin, mark: null, rows: new Map() };
+    model.applies = { origin, mark: null, rows: new Map(), unparked: new Set() };
     this.#current = new ModelApplyTransaction(this.#database, this.#store, model, this.#step, this.#pause);
     return this.#current;
   }

@@ -166,7 +166,11 @@ export class ModelApplyTransaction implements ApplyTransaction {
 
   async dropParked(shape: TableShape, keys: readonly RowKey[]): Promise<void> {
     await this.#statement('parked no more', async () => {
-      for (const key of keys) write(this.#store.parked, rowName(shape, key), undefined, this.model);
+      for (const key of keys) {
+        const name = rowName(shape, key);
+        if (this.#store.parked.has(name)) this.model.applies?.unparked.add(name);
+        write(this.#store.parked, name, undefined, this.model);
+      }
     });
   }
 

@@ -27,6 +27,8 @@ export type Applies = {
   mark: { readonly from: Position | null; readonly to: Position } | null;
   /** By `rowName`; a TRUNCATE's is that of the table. */
   readonly rows: Map<string, Position>;
+  /** By `rowName`, what was parked and is no more. */
+  readonly unparked: Set<string>;
 };
 
 export function sqlError(code: string, message: string): Error {

@@ -90,7 +90,9 @@ export class RegionTruth {
       const isEcho = applies?.origin === this.#region && (position === null || !this.#isLost(position));
       // The row of a table that merges is brought to its fold by whatever comes.
       if (slot.table.name !== MERGED) {
-        if (isEcho) this.#checkEcho(row, write, position);
+        // Users who empty a table free what is parked there; it shows until that is echoed.
+        const isFreed = applies?.mark === null && applies.unparked.has(row);
+        if (isEcho && !isFreed) this.#checkEcho(row, write, position);
         if (applies !== null && applies.mark === null) this.#checkLook(row, write);
       }
       const history = this.rows.get(row) ?? [];
