@@ -18,9 +18,13 @@ const ARROWS: Readonly<Record<string, readonly RegExp[]>> = {
   capture: [/^src\/(clock|change|platform)\//, LOG_INTERFACE],
   apply: [/^src\/(clock|resolve|change|platform)\//, LOG_INTERFACE],
   merge: [/^src\/(resolve|change|platform)\//],
+  transfer: [/^src\/(apply|clock|change|platform)\//],
   sequences: [/^src\/(change|platform)\//],
   verify: [/^src\/(change|platform)\//],
-  region: [/^src\/(capture|apply|merge|sequences|topology|monitor|resolve|clock|change|platform)\//, LOG_INTERFACE],
+  region: [
+    /^src\/(capture|apply|merge|transfer|sequences|topology|monitor|resolve|clock|change|platform)\//,
+    LOG_INTERFACE,
+  ],
   demo: [/^src\/(platform|verify)\//],
 };
 

@@ -612,4 +612,25 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'return local && !foreign && stampMicros !== null && stampMicros > commitMicros;',
     test: 'src/apply/decide.test.ts',
   },
+  {
+    name: 'claims-always-win',
+    rule: 'a row that a region tells of takes the place of an older version only',
+    file: 'src/apply/decide.ts',
+    find: 'return compareVersions(claim, { hlc: version.hlc, origin: tuple.writer }) > 0;',
+    replace: 'return true;',
+  },
+  {
+    name: 'claims-without-sides',
+    rule: 'of rows from before all history, those of one region win everywhere',
+    file: 'src/apply/decide.ts',
+    find: 'return compareVersions(claim, { hlc: version.hlc, origin: tuple.writer }) > 0;',
+    replace: 'return claim.hlc > version.hlc;',
+  },
+  {
+    name: 'claims-are-new-writes',
+    rule: 'a row that is told keeps its version, and does not beat what was written since',
+    file: 'src/apply/net-change.ts',
+    find: '} else if (event.claim !== undefined) {',
+    replace: "} else if (event.claim?.version === '') {",
+  },
 ];

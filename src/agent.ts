@@ -37,11 +37,13 @@ import { reapplyLoser } from './region/loser-reapply.ts';
 import { OrphanTally } from './region/orphan-tally.ts';
 import { OwnStreamTrim } from './region/own-stream-trim.ts';
 import { RegionMerges } from './region/region-merges.ts';
+import { makeTransfers } from './region/region-transfers.ts';
 import { type RetriedEvent, SetAside } from './region/set-aside.ts';
 import { reportStatus } from './region/status-report.ts';
 import { type Chore, keepUp } from './region/upkeep.ts';
 import { SequenceKeeper } from './sequences/sequence-keeper.ts';
 import { LinkStore } from './topology/link-store.ts';
+import type { TransferKeeper } from './transfer/transfer-keeper.ts';
 
 const RETENTION_PERIOD_MS = 60_000;
 const KEPT_PERIOD_MS = 15_000;
@@ -57,6 +59,7 @@ export class Agent implements AgentControl, AsyncDisposable {
   readonly #orphans: OrphanTally;
   readonly #sessions: ApplySessions;
   readonly #merges: RegionMerges;
+  readonly #transfers: TransferKeeper;
   readonly #apply: ApplyKeeper;
   readonly #setAside: SetAside;
   readonly #capture: CaptureKeeper;
@@ -104,6 +107,16 @@ export class Agent implements AgentControl, AsyncDisposable {
         return from !== null && this.#stability.watermark() > from;
       },
     });
+    this.#transfers = makeTransfers({
+      config,
+      logger,
+      applicationName: lease.applicationName('transfer'),
+      database: control,
+      ledger,
+      stability: this.#stability,
+      isCaptured: () => this.#capture.isStreaming,
+      ownMark: () => this.#apply.applier.mark(region),
+    });
     this.#apply = new ApplyKeeper({
       config,
       logger,
@@ -114,6 +127,7 @@ export class Agent implements AgentControl, AsyncDisposable {
       links: this.#links,
       gates: this.#gates,
       merges: this.#merges,
+      transfers: this.#transfers,
       capture: () => this.#capture,
       onQuarantined: () => this.#setAside.recount(),
     });
@@ -201,7 +215,8 @@ export class Agent implements AgentControl, AsyncDisposable {
       setAside: this.#setAside,
       orphans: this.#orphans,
       log: { bytes: this.#trim.bytes, bytes_max: logs.bytesMax, streams: logs.traffic() },
-      problems: [...(this.#sequences?.problems ?? []), ...this.#merges.keeper.problems],
+      transfers: this.#transfers.progress,
+      problems: [...(this.#sequences?.problems ?? []), ...this.#merges.keeper.problems, ...this.#transfers.problems],
     });
   }
 
@@ -267,6 +282,7 @@ export class Agent implements AgentControl, AsyncDisposable {
       this.#sequences?.run(signal),
       this.#merges.keeper.run(signal),
       this.#merges.shadows.run(signal),
+      this.#transfers.run(signal),
     ]);
   }
 

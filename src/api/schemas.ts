@@ -337,6 +337,20 @@ export const Status = Type.Object({
   conflicts_by_table: Type.Record(Type.String(), Count),
   parked_by_table: Type.Record(Type.String(), Count),
   orphans_by_table: Type.Record(Type.String(), Count),
+  transfers: Type.Array(
+    Type.Object({
+      table: Type.String(),
+      region: Type.String({ description: 'The region that tells its rows' }),
+      state: Type.Enum(['absent', 'refused', 'published', 'sealed', 'ready', 'done']),
+      rows_told: Count,
+      rows_total: nullable(Count),
+      percent: Type.Number({ minimum: 0, maximum: 100 }),
+    }),
+    {
+      description:
+        'Tables that were published after replication had begun, as far as their rows are not told everywhere',
+    },
+  ),
   log: Type.Object({
     bytes: Count,
     bytes_max: nullable(Count),

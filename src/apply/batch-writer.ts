@@ -24,6 +24,7 @@ import {
 } from './apply-port.ts';
 import { BatchJudge } from './batch-judge.ts';
 import { BatchRecord } from './batch-record.ts';
+import { type ClaimWriters, writeClaims } from './claimed-rows.ts';
 import { type Current, eventWins, isParkedAbove } from './decide.ts';
 import type { MergeWriter } from './merge-writer.ts';
 import type { ChainLink, RowOp, Step, TableStep } from './net-change.ts';
@@ -54,6 +55,7 @@ export class BatchWriter {
   readonly #origin: string;
   readonly #isEcho: boolean;
   readonly #guard: Guard;
+  readonly #writers: ClaimWriters;
 
   constructor(
     transaction: ApplyTransaction,
@@ -69,6 +71,7 @@ export class BatchWriter {
     this.#origin = origin;
     this.#isEcho = origin === self;
     this.#guard = guard;
+    this.#writers = { self, origin, members: stability.members };
     this.merging = makeMerging(stand);
     this.judge = new BatchJudge(origin, unsettled, stability, (version) => this.merging.describe(version));
     const record = new BatchRecord(transaction, origin);
@@ -84,7 +87,10 @@ export class BatchWriter {
   async write(steps: readonly Step[]): Promise<void> {
     for (const step of steps) {
       if (step.kind === 'truncate') await this.#truncate(step.shape, step.link);
-      else {
+      else if (step.areClaims === true) {
+        for (const { shape, ops } of step.tables.values())
+          await writeClaims(this, this.#writers, shape, [...ops.values()]);
+      } else {
         // In the order in which the source's transactions came to them: this region's own lock them in the same order,
         // most likely, and any other would let the lane and a busy foreground deadlock again and again.
         const tables = [...step.tables.values()];

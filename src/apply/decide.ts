@@ -57,6 +57,28 @@ export function eventWins(current: Current, tombstone: Tombstone | undefined, ev
 }
 
 /**
+ * Whether a row that a region has held since before all regions published the table takes the place of what is here. `since`
+ * is what every event that is still on its way is above.
+ *
+ * A row of this region is told to the others under the version that it shows, so that counts here too. What was applied here
+ * from another region by then may show a stamp that is too high, if its exact version is forgotten; but the region that wrote
+ * it tells of it as well. So the first that is told takes its place, and from then on exact versions are compared.
+ */
+export function claimTakes(self: string, { current, exact, tombstone }: Standing, claim: Version, since: Hlc): boolean {
+  if (tombstone !== undefined && compareVersions(tombstone, claim) > 0) return false;
+  if (current === null) return true;
+  const { tuple, version } = current;
+  if (!tuple.local && tuple.writer !== self && exact === undefined && version.hlc <= since) return true;
+  return compareVersions(claim, { hlc: version.hlc, origin: tuple.writer }) > 0;
+}
+
+type Standing = {
+  readonly current: Current;
+  readonly exact: ExactVersion | undefined;
+  readonly tombstone: Tombstone | undefined;
+};
+
+/**
  * Whether an event is older than what is parked under its key. Of one version, the later event of a transaction takes the
  * place of the earlier one.
  */

@@ -2,7 +2,7 @@
 import type { ChangeEvent } from '../change/change-event.ts';
 import { eventId } from '../change/event-id.ts';
 import type { Hlc } from '../change/hlc.ts';
-import { isRegistryTable } from '../change/merge-registry.ts';
+import { isMergeTable } from '../change/merge-registry.ts';
 import type { Position } from '../change/position.ts';
 import type { Heartbeat } from '../change/stream-record.ts';
 import type { StreamItem } from '../log/stream-item.ts';
@@ -45,7 +45,7 @@ export function hlcOf(item: LaneItem): Hlc {
 export function touchesRegistry(item: LaneItem): boolean {
   if (item.kind === 'heartbeat') return false;
   if (item.kind === 'giant') return true;
-  return item.source.events.some(({ schema_name, table_name }) => isRegistryTable(schema_name, table_name));
+  return item.source.events.some(({ schema_name, table_name }) => isMergeTable(schema_name, table_name));
 }
 
 /** What the lane is told of an item of a stream. */

@@ -4,10 +4,11 @@
  * Within a batch, changes to one row collapse to the last (net change); its chain of events is kept, because conflicts
  * are judged per event. A change of key is a removal of the old key and an upsert of the new one. A TRUNCATE is a
  * barrier: what comes before it must not be moved behind it. In exact mode nothing collapses: every change is a step of
- * its own, in order; that is how a batch is replayed when its net change runs into a constraint.
+ * its own, in order; that is how a batch is replayed when its net change runs into a constraint. Rows that are only told of
+ * are steps of their own too: what decides about them is another rule.
  */
 import type { ChangeEvent, Image } from '../change/change-event.ts';
-import type { Hlc } from '../change/hlc.ts';
+import { type Hlc, hlcFromText } from '../change/hlc.ts';
 import type { Position, Seen } from '../change/position.ts';
 import { fail } from '../platform/errors.ts';
 import type { RowKey, TableShape } from './apply-port.ts';
@@ -46,7 +47,12 @@ export type RowOp = {
 
 export type TableStep = { readonly shape: TableShape; readonly ops: Map<RowKey, RowOp> };
 export type Step =
-  | { readonly kind: 'rows'; readonly tables: Map<string, TableStep> }
+  | {
+      readonly kind: 'rows';
+      readonly tables: Map<string, TableStep>;
+      /** Set where the rows are only told of: each `source` has the version of its row for a stamp (`claimed-rows.ts`). */
+      readonly areClaims?: true;
+    }
   | { readonly kind: 'truncate'; readonly shape: TableShape; readonly link: ChainLink };
 
 export type KeyOf = (shape: TableShape, pk: Image) => RowKey;
@@ -94,6 +100,7 @@ export function planBatch(
 ): Step[] {
   const steps: Step[] = [];
   let rows: Map<string, TableStep> | null = null;
+  let areClaims = false;
   const add = (
     shape: TableShape,
     kind: RowOp['kind'],
@@ -103,9 +110,11 @@ export function planBatch(
     source: SourceTransaction,
   ): void => {
     const link: ChainLink = { event, source, removes: kind === 'remove' };
-    if (rows === null || exact) {
+    const isClaim = event.claim !== undefined;
+    if (rows === null || exact || isClaim !== areClaims) {
       rows = new Map();
-      steps.push({ kind: 'rows', tables: rows });
+      areClaims = isClaim;
+      steps.push({ kind: 'rows', tables: rows, ...(isClaim ? { areClaims: true } : {}) });
     }
     let step = rows.get(shape.id);
     if (step === undefined) {
@@ -131,6 +140,9 @@ export function planBatch(
       if (event.operation === 'TRUNCATE') {
         steps.push({ kind: 'truncate', shape, link: { event, source, removes: true } });
         rows = null;
+      } else if (event.claim !== undefined) {
+        const told = { ...source, hlc: hlcFromText(event.claim.version) };
+        add(shape, 'upsert', currentKey(shape, event), event.after_image, event, told);
       } else if (event.operation === 'DELETE') {
         add(shape, 'remove', currentKey(shape, event), null, event, source);
       } else {

@@ -49,7 +49,7 @@ export class PassedBatch {
   take(steps: readonly Step[], keepsImages: boolean): void {
     for (const step of steps) {
       if (step.kind === 'truncate') this.#take(step.shape, EVERY_ROW, step.link, keepsImages);
-      else {
+      else if (step.areClaims !== true) {
         for (const { shape, ops } of step.tables.values()) {
           for (const op of ops.values()) for (const link of op.chain) this.#take(shape, op.key, link, keepsImages);
         }

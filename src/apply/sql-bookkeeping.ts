@@ -217,7 +217,8 @@ returning ${PARKED_COLUMNS}`;
 /**
  * $1 the highest stable commit timestamp in µs, $2 how many. Versions of quarantined rows stay, and those that a look still
  * needs: what it decides was put off, so it is not decided by anything that is stable by now. So do those of a batch between
- * whose rows and whose stamp the version of a parked row lies: without them the rows would count as above it.
+ * whose rows and whose stamp the version of a parked row lies: without them the rows would count as above it. And while the
+ * rows of a table are told to others, old versions are compared with what was written meanwhile.
  */
 export const PRUNE_VERSIONS = `
 delete from syncline.row_version where ctid = any (array(
@@ -225,6 +226,7 @@ delete from syncline.row_version where ctid = any (array(
   where r.stamp <= $1::bigint and not exists (
     select from syncline.quarantine q where q.rel = r.rel and q.key = any (r.keys))
     and not exists (select from syncline.look_again l where l.rel = r.rel and (l.key = any (r.keys) or l.key = ''))
+  and not exists (select from syncline.transfer_hold h where h.rel = r.rel and r.stamp > h.above >> 10)
   and not exists (
     select from syncline.parked p where p.rel = r.rel and p.hlc <= (r.stamp << 10) and p.hlc >= any (r.hlcs))
   order by r.stamp limit $2::bigint))`;

@@ -4,7 +4,7 @@
  * The sink decides the pace. `change` is called for every row of the database, so it returns a promise only where the
  * caller has to wait for room; whoever drives a sink awaits what it returns before the next call.
  */
-import type { Image, Operation } from '../change/change-event.ts';
+import type { ChangeEvent, Image, Operation } from '../change/change-event.ts';
 import type { KeyNature } from '../change/key-nature.ts';
 import type { Delays } from '../change/stream-record.ts';
 
@@ -22,6 +22,8 @@ export type RowChange = {
   readonly after: Image | null;
   /** Set where an operator wrote it through the WAL, for a row that is in no table. */
   readonly operator?: true;
+  /** Set where it is a row that is only told of, with its own version: as in the event. */
+  readonly claim?: NonNullable<ChangeEvent['claim']>;
   /** As in the event. */
   readonly merge?: string;
   readonly merge_shadow?: string;
@@ -40,6 +42,8 @@ export type HeartbeatMessage = {
   readonly delays_ms?: Delays;
   /** Whether the agent that wrote it takes in the registry of merge rules. */
   readonly merges?: boolean;
+  /** Whether it knows rows that are told of. */
+  readonly claims?: boolean;
 };
 
 export interface TransactionSink {

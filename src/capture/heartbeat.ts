@@ -32,7 +32,7 @@ export async function keepBeating(options: HeartbeatOptions, signal: AbortSignal
 }
 
 export async function beat(client: PostgresClient, members: readonly string[], delays: Delays): Promise<void> {
-  const content = JSON.stringify({ members, delays_ms: delays, merges: true });
+  const content = JSON.stringify({ members, delays_ms: delays, merges: true, claims: true });
   await client.query('select pg_logical_emit_message(true, $1::text, $2::text)', [HEARTBEAT_PREFIX, content], {
     prepare: true,
   });

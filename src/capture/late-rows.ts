@@ -1,5 +1,5 @@
 /**
- * Rows that a new table holds when it comes into the publication.
+ * Rows that a new table holds when it comes into the publication, where they cannot be told one by one (`late-tables.ts`).
  *
  * A table is published shortly after it was made, and users write to it at once: what they committed in between is in no
  * stream. Such rows are told from those of the baseline by their commit timestamps, which are not below the beginning of

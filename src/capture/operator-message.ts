@@ -10,8 +10,6 @@ import type { Image } from '../change/change-event.ts';
 import type { RowChange } from './decoded-transaction.ts';
 
 export const OPERATOR_PREFIX = 'syncline.operator';
-/** Under this key, the secret stands in `syncline.meta`. */
-export const SECRET_KEY = 'decision_secret';
 
 /** `after` is null where the row is discarded. The key's columns are those of `pk`, in its order. */
 export type OperatorDecision = {
@@ -47,7 +45,7 @@ function isDecision(value: unknown): value is OperatorDecision {
   return columns.length > 0 && columns.every((column) => Object.hasOwn(before, column));
 }
 
-function isImage(value: unknown): value is Image {
+export function isImage(value: unknown): value is Image {
   if (typeof value !== 'object' || value === null) return false;
   return Object.values(value).every((each) => each === null || typeof each === 'string');
 }

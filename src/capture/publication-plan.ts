@@ -16,6 +16,8 @@ export type PublicationSpec = TableFilter & {
   readonly name: string;
   /** Tables of Syncline itself, published whatever the filter says; none unless given. */
   readonly always?: readonly { readonly schema: string; readonly table: string }[];
+  /** The region's name, where it tells the others the rows that a table holds when it comes in (`src/transfer/`). */
+  readonly transfers?: string;
   /** `full` sets REPLICA IDENTITY FULL; `key` leaves the identity as it is. */
   readonly identity: 'full' | 'key';
 };

@@ -5,16 +5,18 @@
  * published, and that must never happen to a table that Syncline cannot replicate anyway.
  *
  * A table is added in one transaction that holds off its writers: what they commit afterwards is in the stream, and
- * nothing can fall in between. What a new table holds by then is sent with it (see `late-rows.ts`); rows that are not are
- * reported. The wait for the lock is short, because everybody else queues behind it; a table that is busy comes in with
+ * nothing can fall in between. What the table holds by then is told to the other regions by and by (`src/transfer/`), or, where
+ * that cannot be and the table is new, sent with it (see `late-rows.ts`); rows that are not are reported. The wait for the lock is short, because everybody else queues behind it; a table that is busy comes in with
  * a later look.
  *
  * A look costs one small query as long as the catalog is as it was.
  */
 import { type Hlc, hlcFromText } from '../change/hlc.ts';
+import { isRegistryTable } from '../change/merge-registry.ts';
 import { fail, sqlStateOf } from '../platform/errors.ts';
 import { type PostgresClient, quoteIdent } from '../platform/postgres.ts';
 import { type HeldRows, resendLateRows } from './late-rows.ts';
+import { sayLeft, sayPublished } from './late-tables.ts';
 import {
   lackingIdentity,
   type PublicationPlan,
@@ -153,6 +155,7 @@ async function carryOut(
   const publication = quoteIdent(spec.name);
   for (const table of plan.drop) {
     await underLock(client, LOCK_TIMEOUT_LONG_MS, async () => {
+      if (spec.transfers !== undefined) await sayLeft(client, spec.transfers, table);
       await client.query(`alter publication ${publication} drop table only ${nameOf(table)}`);
     });
   }
@@ -174,12 +177,23 @@ async function carryOut(
   for (const table of plan.add) {
     await attempt(table, async () => {
       if (spec.identity === 'full') await identify(client, lackingIdentity(table));
-      const held = await add(client, publication, table, spec.identity === 'full' ? began : null);
+      const isTold = began !== null && (await willBeTold(client, spec, table));
+      const held = await add(client, publication, table, { began: spec.identity === 'full' ? began : null, isTold });
       const { schema, table: name, oid } = table;
       done.added.push({ schema, table: name, oid, heldRows: held.unsent, resent: held.resent });
     });
   }
   return done;
+}
+
+/** Says, in the transaction that publishes the table, that its rows are to be told, where they can be. */
+async function willBeTold(
+  client: PostgresClient,
+  { transfers, identity }: PublicationSpec,
+  table: CatalogTable,
+): Promise<boolean> {
+  if (transfers === undefined || identity !== 'full' || isRegistryTable(table.schema, table.table)) return false;
+  return await sayPublished(client, transfers, table);
 }
 
 async function underLock(client: PostgresClient, timeoutMs: number, work: () => Promise<void>): Promise<void> {
@@ -189,17 +203,24 @@ async function underLock(client: PostgresClient, timeoutMs: number, work: () => 
   });
 }
 
-/** `began` is null where nothing of what the table holds is to be sent. */
+type Adding = {
+  /** Null where nothing of what the table holds is to be sent. */
+  readonly began: Hlc | null;
+  /** Whether its rows are told to the others by and by. */
+  readonly isTold: boolean;
+};
+
 async function add(
   client: PostgresClient,
   publication: string,
   table: CatalogTable,
-  began: Hlc | null,
+  { began, isTold }: Adding,
 ): Promise<HeldRows> {
   const relation = `${table.kind === 'p' ? '' : 'only '}${nameOf(table)}`;
   // Writers that are under way end first; partitions are locked with their root.
   await client.query(`lock table ${relation} in share row exclusive mode`);
   await client.query(`alter publication ${publication} add table only ${nameOf(table)}`);
+  if (isTold) return { resent: 0, unsent: false };
   if (began !== null) return await resendLateRows(client, relation, table.oid, began);
   const { rows } = await client.query(`select exists (select from ${relation}) as held`);
   return { resent: 0, unsent: rows[0]?.held === 't' };

@@ -323,13 +323,13 @@ export class Publisher implements TransactionSink {
 
   async #publishHeartbeat(
     open: OpenTransaction,
-    { members, delays_ms = {}, merges = false }: HeartbeatMessage,
+    { members, delays_ms = {}, merges = false, claims = false }: HeartbeatMessage,
   ): Promise<void> {
     const stamped = await this.#stamp(open);
     const { stamper, stability, region, after } = this.#options;
     const ofOwn = stamped.seen[region] ?? null;
     const floor = stability.floorFor(stamped.seen, ofOwn === after ? 'all' : ofOwn);
-    this.#append(stamped.heartbeat({ promise: stamper.promise, floor, members, delays_ms, merges }));
+    this.#append(stamped.heartbeat({ promise: stamper.promise, floor, members, delays_ms, merges, claims }));
     this.#counts.heartbeats += 1;
   }
 

@@ -125,6 +125,7 @@ export class StampedTransaction {
       hlc_timestamp: this.#hlcText,
       region_tags: this.#tags,
       ...(change.operator === true ? { operator: true } : {}),
+      ...(change.claim === undefined ? {} : { claim: change.claim }),
       ...(change.merge === undefined ? {} : { merge: change.merge }),
       ...(change.merge_shadow === undefined ? {} : { merge_shadow: change.merge_shadow }),
       transaction: {
@@ -137,7 +138,7 @@ export class StampedTransaction {
     };
   }
 
-  heartbeat(state: Pick<Heartbeat, 'promise' | 'floor' | 'members' | 'delays_ms' | 'merges'>): LogRecord {
+  heartbeat(state: Pick<Heartbeat, 'promise' | 'floor' | 'members' | 'delays_ms' | 'merges' | 'claims'>): LogRecord {
     return heartbeatRecord(this.#origin.run, {
       event_id: eventId(this.hlc, this.#origin.region, this.position, 0),
       region_id: this.#origin.region,
@@ -152,6 +153,7 @@ export class StampedTransaction {
       members: state.members,
       delays_ms: state.delays_ms,
       merges: state.merges,
+      claims: state.claims,
     });
   }
 }

@@ -14,6 +14,7 @@
 import { isRegistryTable } from '../change/merge-registry.ts';
 import { lsnToText, type Position } from '../change/position.ts';
 import type { Delays } from '../change/stream-record.ts';
+import { SECRET_KEY } from '../change/table-transfer.ts';
 import type { NotesLedger } from '../clock/notes-ledger.ts';
 import type { OwnHistory } from '../clock/own-history.ts';
 import type { Stability } from '../clock/stability.ts';
@@ -30,7 +31,6 @@ import {
   sayKnownBaseline,
 } from './baseline.ts';
 import type { Lease } from './lease.ts';
-import { SECRET_KEY } from './operator-message.ts';
 import { checkCluster, checkLedger, SqlOwnDatabase } from './own-database.ts';
 import type { OwnTrace } from './own-stream.ts';
 import { ensurePublication, type PublicationReport } from './publication.ts';

@@ -18,8 +18,10 @@
 import type { Image } from '../change/change-event.ts';
 import type { KeyNature } from '../change/key-nature.ts';
 import { lsnToText } from '../change/position.ts';
+import { CLAIM_PREFIX } from '../change/table-transfer.ts';
 import { unreachable } from '../platform/assert.ts';
 import { fail } from '../platform/errors.ts';
+import { parseClaimMessage } from './claim-message.ts';
 import type { HeartbeatMessage, RowChange, TransactionSink } from './decoded-transaction.ts';
 import { OPERATOR_PREFIX, parseOperatorMessage } from './operator-message.ts';
 import {
@@ -135,10 +137,11 @@ export class TransactionAssembler {
 
   #logicalMessage({ transactional, prefix, content, ...message }: LogicalMessage): void | Promise<void> {
     if (!transactional || this.#isOurs) return undefined;
-    if (prefix !== HEARTBEAT_PREFIX && prefix !== OPERATOR_PREFIX) return undefined;
+    if (prefix !== HEARTBEAT_PREFIX && prefix !== OPERATOR_PREFIX && prefix !== CLAIM_PREFIX) return undefined;
     if (this.#begin === null) throw outOfPlace(message);
-    if (prefix === OPERATOR_PREFIX) {
-      const change = parseOperatorMessage(content, this.#options.decisionSecret);
+    if (prefix !== HEARTBEAT_PREFIX) {
+      const parse = prefix === OPERATOR_PREFIX ? parseOperatorMessage : parseClaimMessage;
+      const change = parse(content, this.#options.decisionSecret);
       return change === null ? undefined : this.#options.sink.change(change);
     }
     const heartbeat = parseHeartbeatMessage(content);
@@ -253,7 +256,8 @@ function parseHeartbeatMessage(content: Buffer): HeartbeatMessage | null {
   if (typeof delays === 'object' && delays !== null) {
     for (const [region, delay] of Object.entries(delays)) if (typeof delay === 'number') delays_ms[region] = delay;
   }
-  return { members, delays_ms, merges: 'merges' in parsed && parsed.merges === true };
+  const says = (name: string): boolean => name in parsed && Reflect.get(parsed, name) === true;
+  return { members, delays_ms, merges: says('merges'), claims: says('claims') };
 }
 
 function outOfPlace(message: Pick<PgoutputMessage, 'kind'> | CommitMessage): Error {

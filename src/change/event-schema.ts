@@ -104,6 +104,22 @@ const change = Type.Object(
         description: 'Set where an operator decided on a parked row: no table of the origin has changed by it.',
       }),
     ),
+    claim: Type.Optional(
+      Type.Object(
+        {
+          version: hlc(
+            'As `hlc_timestamp`: with region_id the version of the row, which decides in place of the stamp.',
+          ),
+          since: hlc(
+            'Of an event stamped at or below it, every region had applied what it keeps before this was written.',
+          ),
+        },
+        {
+          description:
+            'Set where the event is no change, but a row as the origin has held it since before all regions published the table.',
+        },
+      ),
+    ),
     merge: Type.Optional(
       Type.String({
         description:
@@ -143,6 +159,12 @@ const heartbeat = Type.Object(
       Type.Boolean({
         description:
           'Whether the agent that wrote it takes in the registry of merge rules; what an older one was sent of it, it passed over.',
+      }),
+    ),
+    claims: Type.Optional(
+      Type.Boolean({
+        description:
+          'Whether the agent that wrote it knows `claim` in changes; an older one takes such a row for a new write.',
       }),
     ),
   },

@@ -5,12 +5,18 @@
 export const REGISTRY_SCHEMA = 'syncline';
 export const ACTIVATION_TABLE = 'merge_activation';
 
+const MERGE_TABLES = ['merge_version', 'merge_ack', 'merge_intent', ACTIVATION_TABLE];
+
+/** What goes from region to region of its own: the registry, and what regions say of tables that are published late. */
 export const REGISTRY_TABLES: readonly { readonly schema: string; readonly table: string }[] = [
-  'merge_version',
-  'merge_ack',
-  'merge_intent',
-  ACTIVATION_TABLE,
+  ...MERGE_TABLES,
+  'transfer',
 ].map((table) => ({ schema: REGISTRY_SCHEMA, table }));
+
+/** Of merge rules alone. */
+export function isMergeTable(schema: string, table: string): boolean {
+  return schema === REGISTRY_SCHEMA && MERGE_TABLES.includes(table);
+}
 
 export function isRegistryTable(schema: string, table: string): boolean {
   return schema === REGISTRY_SCHEMA && REGISTRY_TABLES.some((each) => each.table === table);

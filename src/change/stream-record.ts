@@ -25,12 +25,13 @@ export type LogRecord = {
 };
 
 /** A transaction without row changes that a region writes through its own WAL once a second. */
-export type Heartbeat = Omit<HeartbeatRecord, 'hlc' | 'promise' | 'floor' | 'delays_ms' | 'merges'> & {
+export type Heartbeat = Omit<HeartbeatRecord, 'hlc' | 'promise' | 'floor' | 'delays_ms' | 'merges' | 'claims'> & {
   readonly hlc: Hlc;
   readonly promise: Hlc;
   readonly floor: Hlc;
   readonly delays_ms: Delays;
   readonly merges: boolean;
+  readonly claims: boolean;
 };
 
 /** By region, the least time that its heartbeats lately took to be read here, by the difference of two clocks. */
@@ -71,6 +72,7 @@ export function parseHeartbeat(value: string): Heartbeat {
     ...raw,
     delays_ms: raw.delays_ms ?? {},
     merges: raw.merges ?? false,
+    claims: raw.claims ?? false,
     hlc: hlcFromText(raw.hlc),
     promise: hlcFromText(raw.promise),
     floor: hlcFromText(raw.floor),

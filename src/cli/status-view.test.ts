@@ -54,6 +54,7 @@ const STATUS: AgentStatus = {
   conflicts_by_table: {},
   parked_by_table: {},
   orphans_by_table: {},
+  transfers: [],
   log: { bytes: 1_572_864, bytes_max: null, streams: [] },
   problems: [],
 };

@@ -50,6 +50,10 @@ export function renderStatus({ at, status }: Seen, before: Seen | undefined, now
       `${table}: ${count(rows)} ${rows === 1 ? 'row' : 'rows'} found without a parent; see conflicts --strategy orphan`,
     );
   }
+  for (const { table, region, state, rows_told, rows_total, percent } of status.transfers) {
+    const rows = rows_total === null ? '' : `, ${count(rows_told)} of ${count(rows_total)} rows told`;
+    lines.push(`${table}: ${region} is ${state}${rows} (${Math.floor(percent)} %)`);
+  }
   const problems = problemsOf(status);
   if (problems.length > 0) lines.push('', ...problems.flatMap(renderProblem));
   return `${lines.join('\n')}\n`;

@@ -23,6 +23,7 @@ import type { Logger } from '../platform/logger.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
 import { type FunctionCheck, refusalOf } from './merge-definition.ts';
 import {
+  isBeingTold,
   type Registry,
   readDefinitions,
   readGreeted,
@@ -170,6 +171,8 @@ export class MergeKeeper {
     const { database, check } = this.#options;
     const definition = (await readDefinitions(database, [version_id], { withSources: true })).get(version_id);
     if (definition === undefined) return 'this version of Syncline cannot read it';
+    if (await isBeingTold(database, schema_name, table_name))
+      return 'rows of the table are just being told to all regions';
     return await refusalOf(version_id, definition, await readTableFacts(database, schema_name, table_name), check);
   }
 

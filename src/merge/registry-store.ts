@@ -168,6 +168,16 @@ export async function saveActivation(database: Queryable, region: string, intent
   );
 }
 
+/** Whether rows of the table are told to other regions under their own versions, which no history has. */
+export async function isBeingTold(database: Queryable, schema: string, table: string): Promise<boolean> {
+  const { rows } = await database.query(
+    `select exists (select from syncline.transfer where schema_name = $1 and table_name = $2
+       and state in ('published', 'sealed', 'ready')) as found`,
+    [schema, table],
+  );
+  return rows[0]?.found === 't';
+}
+
 /** Writes the region's own rows once more, as they are: for who has passed over them, or lost them. */
 export async function sendAgain(database: Queryable, region: string): Promise<void> {
   await database.query(

@@ -109,6 +109,8 @@ export type AgentStatus = {
   readonly parked_by_table: Readonly<Record<string, number>>;
   /** Rows found since the agent started whose parent was removed elsewhere, by `schema.table`. */
   readonly orphans_by_table: Readonly<Record<string, number>>;
+  /** Tables that were published late, by the region that tells its rows, until all are told everywhere. */
+  readonly transfers: readonly TransferProgress[];
   readonly log: {
     readonly bytes: number;
     readonly bytes_max: number | null;
@@ -116,6 +118,15 @@ export type AgentStatus = {
     readonly streams: readonly StreamTraffic[];
   };
   readonly problems: readonly Problem[];
+};
+
+export type TransferProgress = {
+  readonly table: string;
+  readonly region: string;
+  readonly state: 'absent' | 'refused' | 'published' | 'sealed' | 'ready' | 'done';
+  readonly rows_told: number;
+  readonly rows_total: number | null;
+  readonly percent: number;
 };
 
 /** What operators want of merge rules; `merge/merge-registry.ts` keeps it. */

@@ -86,6 +86,12 @@ export class Metrics {
     for (const [table, count] of Object.entries(status.orphans_by_table)) {
       this.#counter('syncline_orphans_total', 'Rows found whose parent was removed elsewhere.', count, { table });
     }
+    for (const { table, region, percent } of status.transfers) {
+      this.#gauge('syncline_transfer_percent', 'Rows of a table that was published late, told.', percent, {
+        table,
+        region,
+      });
+    }
     const problems = new Map<string, number>();
     for (const { code } of status.problems) problems.set(code, (problems.get(code) ?? 0) + 1);
     for (const [code, count] of problems) this.#gauge('syncline_problems', 'Problems now, by code.', count, { code });

@@ -441,6 +441,13 @@ export const ERRORS = {
     remedy:
       '`syncline verify` tells whether regions differ; remove or write such rows once more. Find out who dropped the slot: a server does so itself beyond max_slot_wal_keep_size.',
   },
+  'SYN-K031': {
+    class: 'operator',
+    cause:
+      'A table was published after replication had begun, and a region cannot send, or take, rows of it one by one: it has a unique index beside its key, its rows merge, or it had left the publication before.',
+    remedy:
+      'What is written since then is replicated. For the rows from before, make the table equal by hand (`syncline verify` tells), or write them again in one region.',
+  },
   'SYN-L001': {
     class: 'protocol',
     cause: 'A stream has a gap: a transaction names a predecessor that was never seen.',

@@ -16,6 +16,7 @@ import type { Config } from '../platform/config.ts';
 import type { Logger } from '../platform/logger.ts';
 import type { RunState } from '../platform/run-loop.ts';
 import { isTableIncluded } from '../platform/table-filter.ts';
+import type { TransferKeeper } from '../transfer/transfer-keeper.ts';
 import type { ApplySessions } from './apply-sessions.ts';
 import type { CaptureKeeper } from './capture-keeper.ts';
 import type { IncomingLinks } from './incoming-links.ts';
@@ -32,6 +33,7 @@ export type ApplyKeeperOptions = {
   readonly links: IncomingLinks;
   readonly gates: BaselineGates;
   readonly merges: RegionMerges;
+  readonly transfers: Pick<TransferKeeper, 'heard'>;
   /** What of the own stream is published, and durable. */
   readonly capture: () => Pick<CaptureKeeper, 'publishedTo' | 'durableLsn'>;
   /** A batch left events in the quarantine. */
@@ -86,6 +88,7 @@ export class ApplyKeeper {
       onHeartbeat: (heartbeat, delayMs) => {
         if (heartbeat.region_id === region) return;
         if (heartbeat.merges) merges.keeper.heard(heartbeat.region_id);
+        if (heartbeat.claims) this.#options.transfers.heard(heartbeat.region_id);
         links.heard(heartbeat.region_id, delayMs, heartbeat.delays_ms);
       },
       onState: (state) => this.#onState(state),

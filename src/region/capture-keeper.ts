@@ -74,7 +74,7 @@ export class CaptureKeeper {
         log,
         ledger,
         stability,
-        publication: { name, ...tables, always: REGISTRY_TABLES, identity: 'full' },
+        publication: { name, ...tables, always: REGISTRY_TABLES, identity: 'full', transfers: region },
         slot: name,
         baseline: config.baseline,
         heartbeatMs: config.capture.heartbeat_ms,

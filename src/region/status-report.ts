@@ -8,14 +8,14 @@ import { type IncomingLinks, quarantineProblem } from './incoming-links.ts';
 import type { OrphanTally } from './orphan-tally.ts';
 import type { SetAside } from './set-aside.ts';
 
-export type ReportedParts = Pick<AgentStatus, 'region' | 'log'> & {
+export type ReportedParts = Pick<AgentStatus, 'region' | 'log' | 'transfers'> & {
   readonly startedAt: Date;
   readonly capture: CaptureKeeper;
   readonly links: IncomingLinks;
   readonly apply: ApplyKeeper;
   readonly setAside: SetAside;
   readonly orphans: OrphanTally;
-  /** Of sequences and merge rules. */
+  /** Of sequences, merge rules and tables that are published late. */
   readonly problems: readonly Problem[];
 };
 
@@ -43,6 +43,7 @@ export function reportStatus(parts: ReportedParts): AgentStatus {
     parked_by_table: setAside.parkedByTable,
     orphans_by_table: orphans.byTable,
     log: parts.log,
+    transfers: parts.transfers,
     problems,
   };
 }

@@ -234,6 +234,8 @@ describe('a region that is upgraded', () => {
       drop table syncline.history, syncline.merge_state;
       drop table syncline.merge_shadow_case, syncline.merge_shadow, syncline.merge_shadow_sample;
       drop function syncline.is_valid_row;
+      drop table syncline.transfer, syncline.transfer_hold;
+      drop function syncline.transfer_refusal;
       alter table syncline.conflict_log drop column merge_version, drop column redacted;
       delete from syncline.meta where key = 'merge_greeted';
       update syncline.meta set value = '5' where key = 'schema_version'`);
@@ -250,6 +252,7 @@ describe('a region that is upgraded', () => {
       'merge_activation',
       'merge_intent',
       'merge_version',
+      'transfer',
     ]);
     const version = await registerMerge(us, { table: 'again', columns: { qty: 'counter' } });
     await untilMerge(cluster.regions, version.version_id, 'active');

@@ -128,12 +128,17 @@ export class ApplyActor {
     await this.#inTurn(async () => await this.#prune());
   }
 
+  /** Everything up to it is applied everywhere, and echoed here. */
+  get stable(): bigint {
+    const echoed = this.#stability.promiseAt(this.#region.name, this.#lane.mark(this.#region.name)?.position);
+    const watermark = this.#stability.watermark();
+    return watermark < echoed ? watermark : echoed;
+  }
+
   /** What is stable here, and echoed, is needed no more. */
   async #prune(): Promise<void> {
-    const { name, slot } = this.#region;
-    const echoed = this.#stability.promiseAt(name, this.#lane.mark(name)?.position);
-    const watermark = this.#stability.watermark();
-    const stable = watermark < echoed ? watermark : echoed;
+    const { slot } = this.#region;
+    const { stable } = this;
     await this.#port.prune(stable, slot.confirmedLsn, 1000);
     await this.#lane.pruneMerges(stable);
   }

@@ -167,7 +167,7 @@ export class ModelApplyPort implements ApplyPort {
 
   async prune(stable: Hlc, confirmedLsn: bigint, _rowsMax: number): Promise<void> {
     await this.#step(`prune ${stable}`);
-    const { versions, tombstones, looks, quarantine, notes } = this.#store;
+    const { versions, tombstones, looks, quarantine, notes, holds } = this.#store;
     const setAside = new Set<string>();
     for (const entry of quarantine.values()) {
       setAside.add(rowName(modelShape(entry.schema_name, entry.table_name), entry.key));
@@ -182,7 +182,10 @@ export class ModelApplyPort implements ApplyPort {
     for (const [xid, { stampMicros, byRow }] of versions) {
       if (hlcFromMicros(stampMicros) > stable || this.#store.straddlesParked({ stampMicros, byRow })) continue;
       const isNeeded = (row: string): boolean => needed.has(row) || wholeTables.some((table) => row.startsWith(table));
-      if (![...byRow.keys()].some(isNeeded)) versions.delete(xid);
+      const isHeld = (row: string): boolean => {
+        return [...holds].some(([id, { above }]) => row.startsWith(`${id} `) && hlcFromMicros(stampMicros) > above);
+      };
+      if (![...byRow.keys()].some((row) => isNeeded(row) || isHeld(row))) versions.delete(xid);
     }
     for (const [row, tombstone] of tombstones) {
       if (tombstone.hlc <= stable && !needed.has(row)) tombstones.delete(row);

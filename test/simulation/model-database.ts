@@ -74,6 +74,8 @@ export class ModelDatabase {
   readonly tables = new Map<string, ModelTable>();
   /** What logical decoding would send: local commits, in WAL order. */
   readonly wal: WalEntry[] = [];
+  /** Tables of which nothing is decoded yet. */
+  readonly unpublished = new Set<string>();
   readonly open = new Set<Transaction>();
   /** Called as a transaction becomes visible, still under its locks. */
   onVisible: (transaction: Transaction, writes: readonly RowWrite[]) => void = () => {};
@@ -126,6 +128,11 @@ export class ModelDatabase {
   get idsInUse(): { readonly xmin: bigint; readonly xmax: bigint } {
     const xmax = this.#xid + 1;
     return { xmin: BigInt(Math.min(xmax, ...[...this.open].map(({ xid }) => xid))), xmax: BigInt(xmax) };
+  }
+
+  /** Of the transactions whose writes everybody sees. */
+  visibleIds(): Set<number> {
+    return new Set([...this.#transactions.values()].filter(({ state }) => state === 'visible').map(({ xid }) => xid));
   }
 
   transactionOf(xid: number): Transaction | undefined {

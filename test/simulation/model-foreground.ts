@@ -1,15 +1,18 @@
 /** A user's session on the model: statements one by one, as an application sends them. */
 import type { RowChange } from '../../src/capture/decoded-transaction.ts';
 import type { Image } from '../../src/change/change-event.ts';
+import { type Hlc, hlcToText } from '../../src/change/hlc.ts';
+import type { RowClaim } from '../../src/transfer/row-claim.ts';
 import type { LockStrength, ModelDatabase, ModelTable, Slot } from './model-database.ts';
 import type { KeptParked } from './model-store.ts';
-import { type CommitPause, type Step, sqlError, type Transaction } from './model-transaction.ts';
+import { type CommitPause, type ModelTuple, type Step, sqlError, type Transaction } from './model-transaction.ts';
 
 export class ModelSession {
   readonly #database: ModelDatabase;
   readonly #step: Step;
   readonly #generation: number;
   #transaction: Transaction | null = null;
+  #ending: Transaction | null = null;
   #foreignMicros = 0n;
 
   constructor(database: ModelDatabase, step: Step) {
@@ -20,6 +23,14 @@ export class ModelSession {
 
   get transaction(): Transaction | null {
     return this.#transaction;
+  }
+
+  /** The client dies: a COMMIT whose record is written is carried out, everything else is rolled back. */
+  abandon(): void {
+    const transaction = this.#transaction ?? this.#ending;
+    if (transaction === null) return;
+    if (transaction.state === 'committing') this.#database.becomeVisible(transaction);
+    else this.#database.abort(transaction);
   }
 
   async insert(table: string, key: string, image: Image): Promise<void> {
@@ -95,6 +106,35 @@ export class ModelSession {
     });
   }
 
+  async lockTable(table: string): Promise<void> {
+    await this.#run('lock table', table, async (transaction, model) => {
+      await this.#database.lockTable(model, transaction, this.#resumed);
+    });
+  }
+
+  /** Tells of a row as it is, under a lock, or writes it anew. */
+  async tellRow(table: string, key: string, since: Hlc, claimOf: (tuple: ModelTuple) => RowClaim): Promise<void> {
+    await this.#run('tell row', table, async (transaction, model) => {
+      const slot = await this.#lockExisting(model, key, transaction, 'write');
+      const tuple = slot === null ? null : this.#database.newest(slot, transaction);
+      const claim = tuple === null ? null : claimOf(tuple);
+      if (slot === null || tuple === null || claim === null) return;
+      const { image } = tuple;
+      if (claim.kind === 'rewrite') {
+        this.#database.put(slot, transaction, image);
+        this.#changed(transaction, { table, operation: 'UPDATE', before: image, after: image });
+        return;
+      }
+      const told = { version: hlcToText(claim.version), since: hlcToText(since) };
+      this.#changed(transaction, { table, operation: 'INSERT', before: null, after: image, claim: told });
+    });
+  }
+
+  /** Does something that is undone with the transaction. */
+  willCommit(work: () => () => void): void {
+    this.#begun().willUndo(work());
+  }
+
   async lockRow(table: string, key: string, strength: 'update' | 'key share'): Promise<void> {
     await this.#run('lock', table, async (transaction, model) => {
       await this.#lockExisting(model, key, transaction, strength === 'update' ? 'key' : 'share');
@@ -135,6 +175,7 @@ export class ModelSession {
     const transaction = this.#transaction;
     this.#transaction = null;
     if (transaction === null) return;
+    this.#ending = transaction;
     await this.#step('commit');
     this.#mustLive(transaction);
     // The commit timestamp is taken before the commit record is in the WAL.
@@ -188,6 +229,7 @@ export class ModelSession {
   }
 
   #changed(transaction: Transaction, change: Omit<RowChange, 'schema' | 'key'>): void {
+    if (this.#database.unpublished.has(change.table)) return;
     transaction.changes.push({ schema: 'public', key: ['id'], ...change });
   }
 

@@ -19,7 +19,7 @@ import type {
   TableShape,
   Tombstone,
 } from '../../src/apply/apply-port.ts';
-import { hlcFromMicros } from '../../src/change/hlc.ts';
+import { type Hlc, hlcFromMicros } from '../../src/change/hlc.ts';
 import { isAbove } from '../../src/change/version.ts';
 import type { NoteRow } from '../../src/clock/note-store.ts';
 import type { OwnHistory } from '../../src/clock/own-history.ts';
@@ -53,6 +53,10 @@ export class ModelStore {
   readonly merges = new Map<string, KeptMergeRow>();
   /** Conflicts that a version in shadow is to be asked about, by row and event. */
   readonly shadows = new Map<string, ShadowEntry>();
+  /** By the id of a table that is being told of: exact versions of tuples stamped above it are kept. */
+  readonly holds = new Map<string, { readonly above: Hlc }>();
+  /** Of the late table, which transactions had ended when it was sealed, and up to which key it is told. */
+  transfer: { readonly sealed: ReadonlySet<number>; readonly told: string } = { sealed: new Set(), told: '' };
   #lookIds = 0;
 
   /**
@@ -135,12 +139,16 @@ export const CLAIMS = 'claims';
 /** The table whose rows merge. */
 export const MERGED = 'merged';
 
+/** The table that is published in mid-run, and the one of what regions say of it. */
+export const LATE = 'late';
+export const SAID = 'said';
+
 /** The columns that are unique, each by itself. */
 export const UNIQUE_COLUMNS = ['u', 'w'] as const;
 
 export function modelShape(schema: string, table: string): TableShape {
-  if (table === MERGED) {
-    const columns = ['id', 'v', 'n', 's', 'm'];
+  if (table === MERGED || table === LATE || table === SAID) {
+    const columns = table === MERGED ? ['id', 'v', 'n', 's', 'm'] : ['id', 'v'];
     const id = `"${schema}"."${table}"`;
     return { id, schema, table, key: ['id'], columns, keyNeedsDatabase: false, hasClaims: false };
   }

@@ -4,6 +4,7 @@
  */
 import { covers } from '../../src/change/position.ts';
 import type { Failure } from './invariants.ts';
+import { LATE } from './model-store.ts';
 import type { Published, PublishedTransaction } from './published.ts';
 import type { Region } from './region.ts';
 import type { Conditions } from './world-view.ts';
@@ -43,10 +44,12 @@ export function checkOrphanLooks(
 function removalsOf({ events }: PublishedTransaction): string[] {
   return events
     .filter(
-      ({ operation, before_image, row_pk }) =>
-        operation === 'DELETE' ||
-        operation === 'TRUNCATE' ||
-        (operation === 'UPDATE' && before_image !== null && before_image.id !== row_pk.id),
+      ({ table_name, operation, before_image, row_pk }) =>
+        // Nothing refers to the table that is published late.
+        table_name !== LATE &&
+        (operation === 'DELETE' ||
+          operation === 'TRUNCATE' ||
+          (operation === 'UPDATE' && before_image !== null && before_image.id !== row_pk.id)),
     )
     .map(({ event_id }) => event_id);
 }

@@ -98,7 +98,7 @@ export function eventsByRow(
       if (floor > stated) statedBy.set(epoch, floor);
       const head = { origin, position, hlc, seen, stated };
       for (const event of events) {
-        if (event.table_name !== table) continue;
+        if (event.table_name !== table || event.claim !== undefined) continue;
         const { before_image: before, after_image: after, operation, event_id } = event;
         const { index } = event.transaction;
         const isPushed = hlc !== hlcFromMicros(isoToMicros(event.committed_at));

@@ -10,6 +10,7 @@ import { ModelStore } from './model-store.ts';
 import { RegionClock } from './region-clock.ts';
 import { RegionTruth } from './region-truth.ts';
 import { ReplicationSlot } from './replication-slot.ts';
+import { TransferActor } from './transfer-actor.ts';
 import type { WorldView } from './world-view.ts';
 
 export type Restoring = {
@@ -18,7 +19,7 @@ export type Restoring = {
   readonly losesSlot: boolean;
 };
 
-type Agent = { readonly apply: ApplyActor; readonly capture: CaptureActor };
+type Agent = { readonly apply: ApplyActor; readonly capture: CaptureActor; readonly transfer: TransferActor | null };
 
 export class Region {
   readonly name: string;
@@ -76,17 +77,22 @@ export class Region {
     const captureName = `${this.name}/capture${this.#agents}`;
     const capture = new CaptureActor(captureName, this, this.#world, ledger, stability);
     const apply = new ApplyActor(`${this.name}/agent${this.#agents}`, this, this.#world, ledger, stability);
-    this.#agent = { apply, capture };
+    const transfer = this.#world.conditions.late
+      ? new TransferActor(`${this.name}/transfer${this.#agents}`, this, this.#world, { ledger, stability, apply })
+      : null;
+    this.#agent = { apply, capture, transfer };
     this.slot.belongsTo(capture);
     void apply.run();
     void capture.run();
+    void transfer?.run();
   }
 
   /** The process dies; its capture may linger for a while, with what it had received. */
   killAgent(lingers: boolean): void {
     if (this.#agent === null) return;
-    const { apply, capture } = this.#agent;
+    const { apply, capture, transfer } = this.#agent;
     this.#agent = null;
+    transfer?.kill();
     this.slot.belongsTo(null);
     apply.kill();
     if (!lingers) capture.kill();
@@ -122,6 +128,7 @@ export class Region {
 
   /** Whether everything committed is published, and everything published was applied here. */
   isSettled(tails: ReadonlyMap<string, Position>): boolean {
+    if (this.#world.conditions.late && !TransferActor.isDone(this, this.#world)) return false;
     if (this.#agent === null || this.store.looks.size > 0 || !this.#agent.apply.isIdle) return false;
     if (!this.#agent.apply.isSettled) return false;
     if ([...this.store.merges.values()].some(({ visit_at }) => visit_at !== null)) return false;

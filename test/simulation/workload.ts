@@ -10,7 +10,7 @@ import { sqlStateOf } from '../../src/platform/errors.ts';
 import type { Random } from '../../src/platform/random.ts';
 import { FIRST_VERSION, VERSIONS } from './merging.ts';
 import { ModelSession } from './model-foreground.ts';
-import { CLAIMS, type KeptParked, MERGED } from './model-store.ts';
+import { CLAIMS, type KeptParked, LATE, MERGED } from './model-store.ts';
 import type { Step } from './model-transaction.ts';
 import type { Region } from './region.ts';
 import type { WorldView } from './world-view.ts';
@@ -22,6 +22,8 @@ const FAR_AHEAD_MICROS = 31_536_000_000_000n;
 export const TABLES = ['kv', 'other', 'owned', CLAIMS, MERGED] as const;
 /** Activations of merge rules of a seed. */
 const VERSIONS_MAX = VERSIONS.length;
+/** How much of the work is on a table that is published in mid-run. */
+const LATE_SHARE = 0.5;
 /** What an application expects of a database: unique violations, deadlocks, lost connections. */
 const EXPECTED_STATES = new Set(['23505', '40P01', '57P02']);
 
@@ -104,6 +106,7 @@ export class Workload {
 
   async #statement(session: ModelSession, region: string): Promise<void> {
     const random = this.#random;
+    if (this.#world.conditions.late && random.chance(LATE_SHARE)) return await this.#lateStatement(session);
     if (random.chance(this.#world.conditions.mergingRate)) return await this.#mergingStatement(session);
     if (random.chance(0.15)) return await this.#ownedStatement(session, region);
     if (random.chance(this.#world.conditions.claimingRate)) return await this.#claimingStatement(session);
@@ -125,6 +128,20 @@ export class Workload {
       if (random.chance(0.5)) session.rollbackTo('s');
     } else if (dice < 95) await session.lockRow(table, key, random.chance(0.5) ? 'update' : 'key share');
     else await session.insert(table, key, row);
+  }
+
+  async #lateStatement(session: ModelSession): Promise<void> {
+    const random = this.#random;
+    const id = String(1 + random.below(4));
+    const v = this.#value();
+    const dice = random.below(100);
+    if (dice < 45) {
+      if ((await session.update(LATE, id, (image) => ({ ...image, v }))) === 0)
+        await session.insert(LATE, id, { id, v });
+    } else if (dice < 65) await session.update(LATE, id, (image) => ({ ...image, v }));
+    else if (dice < 88) await session.delete(LATE, id);
+    else if (dice < 96) await session.changeKey(LATE, id, String(1 + random.below(5)));
+    else await session.truncate(LATE);
   }
 
   async #ownedStatement(session: ModelSession, region: string): Promise<void> {

@@ -32,6 +32,8 @@ export type Conditions = {
   readonly merging: Merging;
   /** Probability that a transaction is another tool's. */
   readonly foreignRate: number;
+  /** Whether a table is published in mid-run, with rows that differ. */
+  readonly late: boolean;
   /** Whether databases come back from copies of their disks. */
   readonly restores: boolean;
 };

@@ -11,7 +11,9 @@ import { chooseBaseline, loadBaseline, withCounters } from './baseline-rows.ts';
 import { checkConflictLogs } from './conflict-invariants.ts';
 import { Faults } from './faults.ts';
 import type { Failure } from './invariants.ts';
+import { checkLateTable } from './late-invariants.ts';
 import { chooseMerging } from './merging.ts';
+import { LATE } from './model-store.ts';
 import { checkOrphanLooks } from './orphan-invariants.ts';
 import { type Published, readPublished } from './published.ts';
 import { Region } from './region.ts';
@@ -19,6 +21,7 @@ import { checkRows } from './row-invariants.ts';
 import { Scheduler } from './scheduler.ts';
 import { checkShadows } from './shadow-invariants.ts';
 import { checkStreams } from './stream-invariants.ts';
+import { loadLateRows, publishLate } from './transfer-actor.ts';
 import { TABLES, Workload } from './workload.ts';
 import type { Conditions, WorldView } from './world-view.ts';
 
@@ -38,6 +41,8 @@ const ROUND_MICROS = 1_000_000n;
 const CAUGHT_UP_MICROS = 120_000_000n;
 /** The share of seeds at whose end agents do not start anew. */
 const RESTART_SPARED_SHARE = 0.8;
+/** Of so many seeds one has a table that is published in mid-run: all others are what they are without it. */
+const LATE_EVERY = 3;
 /** The share of seeds whose clocks are bad; more of them by hand. */
 const BAD_CLOCKS_SHARE = process.env.SYNCLINE_BAD_CLOCKS === '1' ? 1 : 0.3;
 
@@ -78,8 +83,10 @@ export class World implements WorldView {
         { restores: false, isSwift: false },
       ]),
       unsettledMax: random.chance(0.1) ? 1 + random.below(30) : UNSETTLED_EVENTS_MAX,
+      late: false,
       baseline: random.chance(0.3) ? chooseBaseline(random, this.regions) : [],
     };
+    this.conditions = { ...this.conditions, late: !this.conditions.restores && seed % LATE_EVERY === 0 };
     // A counter that users only add to is there from the beginning.
     if (this.conditions.merging.countsOnly)
       this.conditions = { ...this.conditions, baseline: withCounters(this.conditions.baseline) };
@@ -126,8 +133,10 @@ export class World implements WorldView {
     const isShort = this.random.chance(0.4);
     for (const region of this.#regions) {
       for (const table of TABLES) region.database.table(table);
+      if (this.conditions.late) loadLateRows(region.database, this.random);
       loadBaseline(region.database, this.conditions.baseline, this.random);
       region.startAgent();
+      if (this.conditions.late) this.#starts(publishLate(region, this));
       for (let users = 1 + (isShort ? 0 : this.random.below(2)); users > 0; users -= 1)
         this.#starts(this.#workload.user(region, isShort ? 2 : 5));
       const beats = this.conditions.isSwift ? 4 + this.random.below(6) : 1 + this.random.below(isShort ? 2 : 4);
@@ -199,13 +208,14 @@ export class World implements WorldView {
       const wrong = checkRows(this.#regions, published, table, this.conditions);
       if (wrong !== null) return wrong;
     }
-    return null;
+    return this.conditions.late ? checkLateTable(this.#regions, published) : null;
   }
 
   async #checkConflicts(): Promise<Failure | null> {
     const published = await this.published();
+    const tables = this.conditions.late ? [...TABLES, LATE] : TABLES;
     const failure =
-      checkConflictLogs(this.#regions, published, TABLES, this.conditions) ??
+      checkConflictLogs(this.#regions, published, tables, this.conditions) ??
       checkShadows(this.#regions, this.conditions) ??
       checkOrphanLooks(this.#regions, published, this.conditions);
     if (failure !== null || this.random.chance(RESTART_SPARED_SHARE)) return failure;
@@ -215,7 +225,7 @@ export class World implements WorldView {
       region.startAgent();
     }
     const unsettled = await this.#checkForgetting();
-    return unsettled ?? checkConflictLogs(this.#regions, published, TABLES, this.conditions);
+    return unsettled ?? checkConflictLogs(this.#regions, published, tables, this.conditions);
   }
 
   /** What is stable is forgotten within so many rounds; how many it takes is a matter of the schedule. */

@@ -51,8 +51,10 @@ export type ClusterOptions = {
   readonly isProxied?: boolean;
 };
 
-/** Rows that are looked at once more before all is as it will be. */
-const LOOKS = `select (select count(*) from syncline.look_again)
+/** Rows that are looked at once more, and tables whose rows are still to be told, before all is as it will be. */
+const LOOKS = `select (select count(*) from syncline.look_again) + (select count(*) from syncline.transfer_hold)
+  + (select count(*) from syncline.transfer t where state in ('published', 'sealed', 'ready') and not exists (
+       select from syncline.transfer r where (r.schema_name, r.table_name, r.state) = (t.schema_name, t.table_name, 'refused')))
   + (select count(*) from syncline.merge_state where visit_at is not null)`;
 
 export class ClusterRegion {

@@ -52,6 +52,7 @@ export class FakeAgent implements AgentControl {
       conflicts_by_table: { 'public.t': 2 },
       parked_by_table: {},
       orphans_by_table: {},
+      transfers: [],
       log: { bytes: 1_000, bytes_max: 10_000, streams: [] },
       problems: [],
       ...this.state,

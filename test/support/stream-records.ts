@@ -69,6 +69,7 @@ export function heartbeat(run: number, lsn: number, hlc: Hlc = BigInt(lsn)): Log
     seen: {},
     delays_ms: {},
     merges: true,
+    claims: true,
     promise: 0n,
     floor: 0n,
     members: ['eu'],

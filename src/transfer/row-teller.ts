@@ -1,0 +1,211 @@
+/**
+ * Tells the rows of one table, in the order of its key, some at a time.
+ *
+ * A chunk is one short transaction: the rows are locked against changes, looked at, emitted into the WAL, and the place is kept
+ * up to which the table is told. So a row's place in the stream is right against every change of it, whoever makes that, and an
+ * agent that is killed goes on where the last chunk ended. Which rows are read next is asked without a lock; one that goes, or
+ * comes, in between is in the stream by itself.
+ *
+ * It gives way to users: a lock that is not to be had soon ends the chunk, before the server looks for deadlocks.
+ */
+
+import { loadShape } from '../apply/sql-catalog.ts';
+import { canonicalKeysSql, inspectSql, overwriteSql, overwrittenColumns, target } from '../apply/sql-statements.ts';
+import type { SqlTableShape } from '../apply/sql-table-shape.ts';
+import type { Image } from '../change/change-event.ts';
+import { type Hlc, hlcFromMicros, hlcFromText, hlcToText } from '../change/hlc.ts';
+import { rowKey } from '../change/row-key.ts';
+import { CLAIM_PREFIX, type ClaimMessage, SECRET_KEY } from '../change/table-transfer.ts';
+import { arrayText, type PostgresClient, quoteIdent, type TextValue } from '../platform/postgres.ts';
+import { writeAsReplica } from '../platform/replica-role.ts';
+import { claimOf } from './row-claim.ts';
+import type { TableWord } from './transfer-store.ts';
+
+/** Below the time after which a server looks for deadlocks, so that the user is never the victim. */
+const LOCK_TIMEOUT_MS = 100;
+
+export type Told = { readonly rows: number; readonly bytes: number; readonly isEnd: boolean };
+
+type Held = { readonly pk: Image; readonly key: string; readonly image: Image; readonly values: readonly TextValue[] };
+
+/** Tells up to so many rows behind the last one; null where the word or the table is another by now. */
+export async function tellRows(
+  client: PostgresClient,
+  own: TableWord,
+  since: Hlc,
+  rowsMax: number,
+): Promise<Told | null> {
+  const shape = await loadShape(client, own.schema, own.table);
+  if (shape === null) return null;
+  return await client.transaction(async () => {
+    await client.query(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
+    const from = await place(client, own, shape);
+    if (from === undefined) return null;
+    const page = await nextKeys(client, shape, from.told, rowsMax);
+    const last = page.at(-1);
+    if (last === undefined) {
+      await client.query(`${SAY_DONE}`, names(own));
+      return { rows: 0, bytes: 0, isEnd: true };
+    }
+    const bytes = await emit(client, own, shape, await lockRows(client, shape, page), { since, ...from });
+    await client.query('update syncline.transfer_hold set told = $2::json where rel = $1', [
+      shape.id,
+      JSON.stringify(last),
+    ]);
+    await client.query(SAY_TOLD, [...names(own), String(page.length)]);
+    return { rows: page.length, bytes, isEnd: false };
+  });
+}
+
+const IS_OWN = 'schema_name = $1 and table_name = $2 and region = $3 and generation = $4::bigint';
+const SAY_DONE = `update syncline.transfer set state = 'done', updated_at = clock_timestamp() where ${IS_OWN} and state = 'ready'`;
+const SAY_TOLD = `update syncline.transfer set rows_told = rows_told + $5::bigint, updated_at = clock_timestamp() where ${IS_OWN}`;
+
+const names = ({ schema, table, region, generation }: TableWord): string[] => [
+  schema,
+  table,
+  region,
+  String(generation),
+];
+
+type Place = { readonly told: Image | null; readonly sealed: string; readonly secret: string; readonly began: string };
+
+/** Where the table is told up to; undefined where it is not to be told any more. */
+async function place(client: PostgresClient, own: TableWord, shape: SqlTableShape): Promise<Place | undefined> {
+  const { rows } = await client.query(
+    `select h.told::text as told, h.sealed,
+            (select value from syncline.meta where key = $6) as secret,
+            (select value from syncline.meta where key = 'began_snapshot') as began
+       from syncline.transfer_hold h
+      where h.rel = $5 and h.generation = $4::bigint
+        and exists (select from syncline.transfer where ${IS_OWN} and state = 'ready') for update of h`,
+    [...names(own), shape.id, SECRET_KEY],
+  );
+  const [row] = rows;
+  if (row === undefined) return undefined;
+  const told = JSON.parse(row.told ?? 'null') as Image | null;
+  const isOfKey = told !== null && shape.key.every((column) => Object.hasOwn(told, column));
+  return {
+    told: isOfKey ? told : null,
+    sealed: String(row.sealed),
+    secret: row.secret ?? '',
+    began: String(row.began),
+  };
+}
+
+async function nextKeys(
+  client: PostgresClient,
+  shape: SqlTableShape,
+  after: Image | null,
+  limit: number,
+): Promise<Image[]> {
+  const columns = shape.key.map((column) => `t.${quoteIdent(column)}`).join(', ');
+  const typed = shape.key.map((column, place) => `$${place + 1}::${shape.columnOf.get(column)?.type}`).join(', ');
+  const { rows } = await client.queryArrays(
+    `select ${columns} from ${target(shape)} as t
+      ${after === null ? '' : `where (${columns}) > (${typed})`} order by ${columns} limit ${limit}`,
+    after === null ? [] : shape.key.map((column) => after[column] ?? null),
+  );
+  return rows.map((values) => toImage(shape.key, values));
+}
+
+async function lockRows(client: PostgresClient, shape: SqlTableShape, page: readonly Image[]): Promise<Held[]> {
+  const arrays = shape.key.map((column) => arrayText(page.map((pk) => pk[column] ?? null)));
+  const { rows } = await client.queryArrays(inspectSql(shape), arrays);
+  const canonical = shape.keyNeedsDatabase ? (await client.queryArrays(canonicalKeysSql(shape), arrays)).rows : null;
+  return rows.flatMap((values) => {
+    const at = Number(values[0]) - 1;
+    const pk = page[at];
+    if (pk === undefined) return [];
+    const key = canonical === null ? rowKey(shape, pk) : JSON.stringify(canonical[at]);
+    return [{ pk, key, image: toImage(shape.columns, values.slice(5)), values }];
+  });
+}
+
+/** What is to be known of each tuple beside its own columns: $1 xmins, $2 origins, $3 keys, $4 the table, $5 and $6 snapshots. */
+const FACTS = `
+select coalesce(pg_visible_in_snapshot(x.id, $5::pg_snapshot), false) as is_sealed,
+       coalesce(pg_visible_in_snapshot(x.id, $6::pg_snapshot), false) as is_before,
+       (select roname from pg_replication_origin o where o.roident = nullif(i.origin, 0)::oid) as origin,
+       (select max(v.hlcs[array_position(v.keys, i.key collate "C")]) from syncline.row_version v
+         where i.origin > 0 and v.xid = x.id and v.rel = $4) as exact
+  from unnest($1::bigint[], $2::bigint[], $3::text[]) with ordinality as i(xmin, origin, key, n)
+ cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as s
+ cross join lateral (select (s.newest - ((s.newest - i.xmin) & 4294967295))::text::xid8 as id) as x
+ order by i.n`;
+
+type Telling = Place & { readonly since: Hlc };
+
+/** Emits what is this region's to tell; returns how much that was. */
+async function emit(
+  client: PostgresClient,
+  own: TableWord,
+  shape: SqlTableShape,
+  held: readonly Held[],
+  { since, sealed, began, secret }: Telling,
+): Promise<number> {
+  const { rows: oids } = await client.query('select oid from pg_database where datname = current_database()');
+  const prefix = `syncline_${oids[0]?.oid ?? ''}_`;
+  const column = (of: (row: Held) => TextValue | undefined): string => arrayText(held.map((row) => of(row) ?? null));
+  const { rows: facts } = await client.query(FACTS, [
+    column(({ values }) => values[1]),
+    column(({ values }) => values[3]),
+    column(({ key }) => key),
+    shape.id,
+    sealed,
+    began,
+  ]);
+  const messages: string[] = [];
+  for (const [at, row] of held.entries()) {
+    const fact = facts[at];
+    if (fact === undefined) continue;
+    const writer = fact.origin?.startsWith(prefix) === true ? fact.origin.slice(prefix.length) : null;
+    const stamp = typeof row.values[2] === 'string' ? hlcFromMicros(BigInt(row.values[2])) : null;
+    const isBefore = writer === null && fact.is_before === 't';
+    const claim = claimOf(
+      own.region,
+      {
+        local: writer === null,
+        writer: writer ?? own.region,
+        foreign: writer === null && fact.origin !== null,
+        stamp: isBefore ? null : stamp,
+        exact: fact.exact == null ? null : hlcFromText(fact.exact),
+        isSealed: fact.is_sealed === 't',
+      },
+      since,
+    );
+    if (claim?.kind === 'rewrite') await rewrite(client, shape, row);
+    if (claim?.kind !== 'claim') continue;
+    const message: ClaimMessage = {
+      secret,
+      schema: shape.schema,
+      table: shape.table,
+      key: shape.key,
+      after: row.image,
+      version: hlcToText(claim.version),
+      since: hlcToText(since),
+    };
+    messages.push(JSON.stringify(message));
+  }
+  if (messages.length > 0) {
+    await client.query('select pg_logical_emit_message(true, $1::text, m) from unnest($2::text[]) as m', [
+      CLAIM_PREFIX,
+      arrayText(messages),
+    ]);
+  }
+  return messages.reduce((sum, message) => sum + message.length, 0);
+}
+
+/** It is the agent that writes: triggers of users have fired for the row before. */
+async function rewrite(client: PostgresClient, shape: SqlTableShape, { pk, image }: Held): Promise<void> {
+  await writeAsReplica(client, 'transaction');
+  const written = overwrittenColumns(shape, shape.columns).map((column) => image[column] ?? null);
+  await client.query(overwriteSql(shape, shape.columns), [
+    ...shape.key.map((column) => pk[column] ?? null),
+    ...written,
+  ]);
+}
+
+function toImage(columns: readonly string[], values: readonly TextValue[]): Image {
+  return Object.fromEntries(columns.map((column, place) => [column, values[place] ?? null]));
+}

@@ -1,0 +1,292 @@
+/**
+ * Does this region's part for tables that are published after replication has begun: says how far it is, and tells the rows
+ * that it holds, in chunks, while everybody goes on writing.
+ *
+ * What is next follows from what all regions have said (`transfer-steps.ts`); nothing is remembered between two looks but where
+ * the WAL ended when all were heard, so an agent that is killed anywhere goes on where the rows stand. Nothing is said before
+ * every member's agent is known to understand it: an older one would take a row that is told for a new write.
+ *
+ * A region that came back as an older copy of itself lacks what it had kept for what it had said: it begins a new generation.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Hlc } from '../change/hlc.ts';
+import { WINDOW } from '../clock/stamper.ts';
+import { type ErrorCode, isInfrastructure, sqlStateOf } from '../platform/errors.ts';
+import type { Logger } from '../platform/logger.ts';
+import { connect, type PostgresClient } from '../platform/postgres.ts';
+import type { Queryable } from '../platform/standing-connection.ts';
+import { tellRows } from './row-teller.ts';
+import { nextStep, type TransferStep } from './transfer-steps.ts';
+import {
+  countRows,
+  isForgotten,
+  join,
+  letGo,
+  moveOn,
+  readHolds,
+  readTableState,
+  readWords,
+  relOf,
+  seal,
+  sendAgain,
+  type TableWord,
+  walPosition,
+} from './transfer-store.ts';
+
+const PERIOD_MS = 1_000;
+/** While a transfer is under way. */
+const UNDER_WAY_MS = 100;
+/** Locked for some tens of milliseconds. */
+const CHUNK_ROWS_MAX = 2_000;
+/** How long one table is told before the others are looked at. */
+const TURN_MS = 2_000;
+const CHUNK_BYTES = 1024 * 1024;
+/** A lock that was not to be had: somebody else is at work on the rows, or was the first to wait. */
+const YIELDING_STATES = new Set(['55P03', '40P01', '57014']);
+
+export type TransferKeeperOptions = {
+  readonly region: string;
+  readonly members: readonly string[];
+  readonly url: string;
+  readonly applicationName: string;
+  readonly database: Queryable;
+  readonly publication: string;
+  readonly isIncluded: (schema: string, table: string) => boolean;
+  /** Whether what is written now reaches the others. */
+  readonly isCaptured: () => boolean;
+  /** Everything up to it is applied everywhere, and echoed here. */
+  readonly stable: () => Hlc;
+  /** The highest stamp that is known here. */
+  readonly highest: () => Hlc;
+  /** How far the own stream has come back, by its position in the WAL; null while nobody knows. */
+  readonly echoedLsn: () => bigint | null;
+  readonly logger: Logger;
+};
+
+type Problem = { readonly code: ErrorCode; readonly detail: string; readonly table?: string };
+
+/** What is told of a table by one region. */
+export type TransferProgress = {
+  readonly table: string;
+  readonly region: string;
+  readonly state: TableWord['state'];
+  readonly rows_told: number;
+  readonly rows_total: number | null;
+  readonly percent: number;
+};
+
+export class TransferKeeper {
+  readonly #options: TransferKeeperOptions;
+  readonly #knowing: Set<string>;
+  #hasSaidAgain = false;
+  #client: PostgresClient | null = null;
+  #chunkRows = CHUNK_ROWS_MAX;
+  /** By table, where the WAL ended when all were heard to have published it, and in which generation. */
+  readonly #learnt = new Map<string, { readonly generation: number; readonly lsn: bigint }>();
+  #problems: readonly Problem[] = [];
+  #progress: readonly TransferProgress[] = [];
+
+  constructor(options: TransferKeeperOptions) {
+    this.#options = options;
+    this.#knowing = new Set([options.region]);
+  }
+
+  get problems(): readonly Problem[] {
+    return this.#problems;
+  }
+
+  /** Of tables that are not done with. */
+  get progress(): readonly TransferProgress[] {
+    return this.#progress;
+  }
+
+  /** A heartbeat of that region says that its agent understands rows that are told. */
+  heard(region: string): void {
+    this.#knowing.add(region);
+  }
+
+  /** Until the signal. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { isCaptured, logger } = this.#options;
+    while (!signal.aborted) {
+      let restMs = PERIOD_MS;
+      try {
+        if (isCaptured()) restMs = await this.#look(signal);
+      } catch (error) {
+        await this.#close();
+        if (!isInfrastructure(error))
+          logger.warn({ err: error }, 'tables that are published late could not be looked at');
+      }
+      await delay(restMs, undefined, { signal }).catch(() => undefined);
+    }
+    await this.#close();
+  }
+
+  async #look(signal: AbortSignal): Promise<number> {
+    const { database, region, members } = this.#options;
+    const words = await readWords(database);
+    const tables = [...Map.groupBy(words, relOf).values()];
+    this.#progress = tables.flatMap((said) => progressOf(said));
+    const deaf = members.filter((member) => !this.#knowing.has(member));
+    if (words.length === 0 || deaf.length > 0) return PERIOD_MS;
+    if (!this.#hasSaidAgain) await sendAgain(database, region);
+    this.#hasSaidAgain = true;
+    const holds = await readHolds(database);
+    const problems: Problem[] = [];
+    let isUnderWay = false;
+    for (const said of tables) {
+      if (signal.aborted) return 0;
+      const step = nextStep(region, members, said);
+      const [first] = said;
+      const own = said.find((word) => word.region === region);
+      if (own?.is_former === true && own.state === 'absent' && (await this.#isPublished(own)))
+        problems.push(returned(own));
+      if (first === undefined || (step.kind === 'finish' && !holds.has(relOf(first)))) continue;
+      if (step.kind === 'stop') {
+        problems.push(stopped(said));
+        if (!holds.has(relOf(first))) continue;
+      } else isUnderWay = true;
+      await this.#carryOut(step, said, holds.get(relOf(first))?.generation ?? null, signal);
+    }
+    this.#problems = problems;
+    if (!isUnderWay) await this.#close();
+    return isUnderWay ? UNDER_WAY_MS : PERIOD_MS;
+  }
+
+  async #carryOut(
+    step: TransferStep,
+    said: readonly TableWord[],
+    held: number | null,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { database, region, stable, logger } = this.#options;
+    const own = said.find((word) => word.region === region);
+    const [first] = said;
+    if (first === undefined) return;
+    if (step.kind === 'join') return await this.#join(first, step.generation, own);
+    if (own === undefined) return;
+    if (own.state !== 'absent' && own.state !== 'refused' && !(await this.#isPublished(own))) {
+      return await moveOn(database, own, 'absent', true);
+    }
+    // What it had kept is not here: this database is an older copy.
+    if ((own.state === 'sealed' || own.state === 'ready') && held !== own.generation) {
+      return await join(database, own, own.generation + 1, 'published', null);
+    }
+    switch (step.kind) {
+      case 'seal':
+        if (await this.#isEchoed(own)) await seal(await this.#connection(), own, this.#options.highest(), WINDOW);
+        return;
+      case 'get-ready':
+        if (stable() >= step.since && (await isForgotten(database, own, step.since)))
+          await moveOn(database, own, 'ready');
+        return;
+      case 'conclude':
+        return await moveOn(database, own, 'done');
+      case 'tell':
+        return await this.#tell(own, step.since, signal);
+      case 'finish':
+      case 'stop':
+        await letGo(database, own);
+        if (step.kind === 'finish') logger.info({ table: relOf(own) }, 'all regions hold the rows of the table');
+        return;
+      case 'wait':
+    }
+  }
+
+  async #join(table: TableWord, generation: number, own: TableWord | undefined): Promise<void> {
+    const { database, region, publication, isIncluded, logger } = this.#options;
+    const named = { schema: table.schema, table: table.table, region };
+    const { isThere, isPublished, refusal } = await readTableState(database, publication, named);
+    if (isPublished) {
+      const reason = own?.is_former === true ? 'it was published before, and left the publication' : refusal;
+      await join(database, named, generation, reason === null ? 'published' : 'refused', reason);
+      logger.info({ table: relOf(named), generation, refused: reason }, 'another region has published the table');
+    } else if (!isThere || !isIncluded(table.schema, table.table)) {
+      await join(database, named, generation, 'absent', null);
+    }
+  }
+
+  async #isPublished(own: TableWord): Promise<boolean> {
+    const { database, publication } = this.#options;
+    return (await readTableState(database, publication, own)).isPublished;
+  }
+
+  /** Whether all that was captured when the table was published everywhere has come back, pushed stamps put right. */
+  async #isEchoed(own: TableWord): Promise<boolean> {
+    const { database, echoedLsn } = this.#options;
+    const known = this.#learnt.get(relOf(own));
+    const learnt =
+      known?.generation === own.generation ? known : { generation: own.generation, lsn: await walPosition(database) };
+    this.#learnt.set(relOf(own), learnt);
+    const echoed = echoedLsn();
+    return echoed !== null && echoed >= learnt.lsn;
+  }
+
+  /** Tells rows for a while, then other tables have their turn; rests as long as it worked, for the sake of users. */
+  async #tell(own: TableWord, since: Hlc, signal: AbortSignal): Promise<void> {
+    const { database, isCaptured } = this.#options;
+    if (own.rows_total === null) await countRows(database, own);
+    const untilMs = performance.now() + TURN_MS;
+    while (!signal.aborted && isCaptured() && performance.now() < untilMs) {
+      const startedMs = performance.now();
+      try {
+        const told = await tellRows(await this.#connection(), own, since, this.#chunkRows);
+        if (told === null || told.isEnd) return;
+        const fits = told.bytes === 0 ? CHUNK_ROWS_MAX : Math.floor((told.rows * CHUNK_BYTES) / told.bytes);
+        this.#chunkRows = Math.max(1, Math.min(CHUNK_ROWS_MAX, 2 * this.#chunkRows, fits));
+      } catch (error) {
+        if (!YIELDING_STATES.has(sqlStateOf(error) ?? '')) throw error;
+        this.#chunkRows = Math.max(1, this.#chunkRows >> 1);
+      }
+      await delay(performance.now() - startedMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  async #connection(): Promise<PostgresClient> {
+    const { url, applicationName } = this.#options;
+    this.#client ??= await connect(url, { applicationName });
+    return this.#client;
+  }
+
+  async #close(): Promise<void> {
+    const client = this.#client;
+    this.#client = null;
+    await client?.end().catch(() => undefined);
+  }
+}
+
+function stopped(said: readonly TableWord[]): Problem {
+  const generation = Math.max(...said.map((word) => word.generation));
+  const refused = said.filter((word) => word.generation === generation && word.state === 'refused');
+  const [first] = refused;
+  const table = `${first?.schema}.${first?.table}`;
+  const why = refused.map(({ region, reason }) => `${region}: ${reason}`).join('; ');
+  return { code: 'SYN-K031', detail: `rows of ${table} from before it was published are not sent: ${why}`, table };
+}
+
+/** A table that is published once more, or was made anew. */
+function returned({ schema, table, region }: TableWord): Problem {
+  const name = `${schema}.${table}`;
+  const detail = `${name} was published in ${region} before, and left: what other regions hold of it is not sent to ${region}`;
+  return { code: 'SYN-K031', detail, table: name };
+}
+
+/** Of one table; nothing where all are done. */
+function progressOf(said: readonly TableWord[]): TransferProgress[] {
+  const generation = Math.max(...said.map((word) => word.generation));
+  const taking = said.filter((word) => word.generation === generation && word.state !== 'absent');
+  if (taking.every(({ state }) => state === 'done')) return [];
+  return taking.map(({ schema, table, region, state, rows_told, rows_total }) => ({
+    table: `${schema}.${table}`,
+    region,
+    state,
+    rows_told,
+    rows_total,
+    percent:
+      state === 'done'
+        ? 100
+        : rows_total === null || rows_total === 0
+          ? 0
+          : Math.min(100, (100 * rows_told) / rows_total),
+  }));
+}

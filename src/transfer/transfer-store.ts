@@ -1,0 +1,158 @@
+/** What regions say of tables that are published late, and what this region keeps for it, in the database. */
+import { type Hlc, hlcFromText } from '../change/hlc.ts';
+import { lsnFromText } from '../change/position.ts';
+import { type PostgresClient, quoteIdent, type TextRow } from '../platform/postgres.ts';
+import type { Queryable } from '../platform/standing-connection.ts';
+import type { TransferState, TransferWord } from './transfer-steps.ts';
+
+export type TableWord = TransferWord & {
+  readonly schema: string;
+  readonly table: string;
+  readonly reason: string | null;
+  readonly is_former: boolean;
+  readonly rows_total: number | null;
+  readonly rows_told: number;
+};
+
+/** What of a table is kept here; null where nothing is. */
+export type TransferHold = { readonly generation: number };
+
+export async function readWords(database: Queryable): Promise<TableWord[]> {
+  const { rows } = await database.query('select * from syncline.transfer order by schema_name, table_name, region');
+  return rows.map(toWord);
+}
+
+function toWord(row: TextRow): TableWord {
+  return {
+    schema: String(row.schema_name),
+    table: String(row.table_name),
+    region: String(row.region),
+    generation: Number(row.generation),
+    state: String(row.state) as TransferState,
+    sealed_at: row.sealed_at == null ? null : hlcFromText(row.sealed_at),
+    reason: row.reason ?? null,
+    is_former: row.is_former === 't',
+    rows_total: row.rows_total == null ? null : Number(row.rows_total),
+    rows_told: Number(row.rows_told),
+  };
+}
+
+export async function readHolds(database: Queryable): Promise<Map<string, TransferHold>> {
+  const { rows } = await database.query('select rel, generation from syncline.transfer_hold');
+  return new Map(rows.map(({ rel, generation }) => [String(rel), { generation: Number(generation) }]));
+}
+
+export function relOf({ schema, table }: Pick<TableWord, 'schema' | 'table'>): string {
+  return `${quoteIdent(schema)}.${quoteIdent(table)}`;
+}
+
+/** Whether the table is published, is there at all, and why rows of it cannot be told. */
+export type TableState = { readonly isPublished: boolean; readonly isThere: boolean; readonly refusal: string | null };
+
+export async function readTableState(
+  database: Queryable,
+  publication: string,
+  table: Pick<TableWord, 'schema' | 'table'>,
+): Promise<TableState> {
+  const { rows } = await database.query(
+    `select c.oid is not null as is_there,
+            exists (select from pg_publication_rel r join pg_publication p on p.oid = r.prpubid
+                     where p.pubname = $2 and r.prrelid = c.oid) as is_published,
+            syncline.transfer_refusal(c.oid) as refusal
+       from (select to_regclass($1)::oid as oid) as c`,
+    [relOf(table), publication],
+  );
+  const [row] = rows;
+  return { isThere: row?.is_there === 't', isPublished: row?.is_published === 't', refusal: row?.refusal ?? null };
+}
+
+/** Says something of a table in a generation of which this region has said nothing yet. */
+export async function join(
+  database: Queryable,
+  { schema, table, region }: Pick<TableWord, 'schema' | 'table' | 'region'>,
+  generation: number,
+  state: TransferState,
+  reason: string | null,
+): Promise<void> {
+  await database.query(
+    `insert into syncline.transfer as t (schema_name, table_name, region, generation, state, reason)
+     values ($1, $2, $3, $4::bigint, $5, $6)
+         on conflict (schema_name, table_name, region) do update
+        set generation = excluded.generation, state = excluded.state, reason = excluded.reason, sealed_at = null,
+            rows_total = null, rows_told = 0, updated_at = excluded.updated_at
+      where t.generation < excluded.generation`,
+    [schema, table, region, String(generation), state, reason],
+  );
+}
+
+/** From one state into the next, unless it is in another by now. */
+export async function moveOn(
+  database: Queryable,
+  own: TableWord,
+  state: TransferState,
+  isFormer = false,
+): Promise<void> {
+  await database.query(
+    `update syncline.transfer set state = $6, is_former = is_former or $7::boolean, updated_at = clock_timestamp()
+      where schema_name = $1 and table_name = $2 and region = $3 and generation = $4::bigint and state = $5`,
+    [own.schema, own.table, own.region, String(own.generation), own.state, state, String(isFormer)],
+  );
+}
+
+/** Seals the table: what is committed by now, and what is not. `least` is a stamp that the seal is not below. */
+export async function seal(client: PostgresClient, own: TableWord, least: Hlc, window: Hlc): Promise<void> {
+  await client.transaction(async () => {
+    await client.query(
+      `insert into syncline.transfer_hold as h (rel, generation, sealed)
+       values ($1, $2::bigint, pg_current_snapshot()::text)
+           on conflict (rel) do update
+          set generation = excluded.generation, above = 0, sealed = excluded.sealed, told = null`,
+      [relOf(own), String(own.generation)],
+    );
+    await client.query(
+      `update syncline.transfer
+          set state = 'sealed', updated_at = clock_timestamp(), sealed_at = $5::bigint
+              + greatest($6::bigint, (extract(epoch from clock_timestamp()) * 1000000)::bigint << 10)
+        where schema_name = $1 and table_name = $2 and region = $3 and generation = $4::bigint and state = 'published'`,
+      [own.schema, own.table, own.region, String(own.generation), String(window), String(least)],
+    );
+  });
+}
+
+/** Lets go what was kept from before, and tells whether nothing of it is left. */
+export async function isForgotten(database: Queryable, own: TableWord, since: Hlc): Promise<boolean> {
+  const rel = relOf(own);
+  await database.query('update syncline.transfer_hold set above = $2::bigint where rel = $1 and above <> $2::bigint', [
+    rel,
+    String(since),
+  ]);
+  const { rows } = await database.query(
+    `select exists (select from syncline.row_version where rel = $1 and stamp <= $2::bigint >> 10)
+         or exists (select from syncline.tombstone where rel = $1 and hlc <= $2::bigint)
+         or exists (select from syncline.look_again where rel = $1) as left`,
+    [rel, String(since)],
+  );
+  return rows[0]?.left === 'f';
+}
+
+export async function countRows(database: Queryable, own: TableWord): Promise<void> {
+  await database.query(
+    `update syncline.transfer set rows_total = (select count(*) from ${relOf(own)})
+      where schema_name = $1 and table_name = $2 and region = $3 and generation = $4::bigint and rows_total is null`,
+    [own.schema, own.table, own.region, String(own.generation)],
+  );
+}
+
+export async function letGo(database: Queryable, own: TableWord): Promise<void> {
+  await database.query('delete from syncline.transfer_hold where rel = $1', [relOf(own)]);
+}
+
+/** Writes the region's own rows once more: for who has passed over them, or lost them. */
+export async function sendAgain(database: Queryable, region: string): Promise<void> {
+  await database.query('update syncline.transfer set region = region where region = $1', [region]);
+}
+
+export async function walPosition(database: Queryable): Promise<bigint> {
+  const { rows } = await database.query('select pg_current_wal_insert_lsn() as lsn');
+  return lsnFromText(rows[0]?.lsn ?? '0/0');
+}
