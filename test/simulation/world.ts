@@ -42,7 +42,7 @@ const CAUGHT_UP_MICROS = 120_000_000n;
 /** The share of seeds at whose end agents do not start anew. */
 const RESTART_SPARED_SHARE = 0.8;
 /** Of so many seeds one has a table that is published in mid-run: all others are what they are without it. */
-const LATE_EVERY = 3;
+const LATE_EVERY = 7;
 /** The share of seeds whose clocks are bad; more of them by hand. */
 const BAD_CLOCKS_SHARE = process.env.SYNCLINE_BAD_CLOCKS === '1' ? 1 : 0.3;
 
