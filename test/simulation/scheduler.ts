@@ -62,10 +62,14 @@ export class Scheduler {
   /** Lets actors step until none can, or `stepsMax` is reached; false then. */
   async run(stepsMax: number): Promise<boolean> {
     for (let taken = 0; taken < stepsMax; taken += 1) {
-      // Microtasks first: whoever was resumed runs on to its next step.
-      await new Promise<void>((resolve) => process.nextTick(resolve));
+      await everybodyRanOn();
       this.beforeStep();
-      const next = this.#next();
+      let next = this.#next();
+      if (next === null) {
+        // A fault that struck just now may have let somebody go on.
+        await everybodyRanOn();
+        next = this.#next();
+      }
       if (next === null) return true;
       this.#waiting.splice(this.#waiting.indexOf(next), 1);
       this.steps += 1;
@@ -86,4 +90,9 @@ export class Scheduler {
     }
     return runnable.length === 0 ? resting : this.#random.pick(runnable);
   }
+}
+
+/** Microtasks first: whoever was resumed runs on to its next step. */
+async function everybodyRanOn(): Promise<void> {
+  await new Promise<void>((resolve) => process.nextTick(resolve));
 }
