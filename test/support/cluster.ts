@@ -67,6 +67,8 @@ export class ClusterRegion {
   /** Between the agent and its database. */
   readonly proxy: TcpProxy | null;
   agent: ChildProcess | null = null;
+  /** What is started as the agent: this build, unless a test puts another one there. */
+  program = PROGRAM;
   #client: PostgresClient | null = null;
 
   constructor(
@@ -120,7 +122,7 @@ export class ClusterRegion {
   }
 
   startAgent(): ChildProcess {
-    const agent = spawn(PROGRAM, ['agent', '-c', this.configPath], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const agent = spawn(this.program, ['agent', '-c', this.configPath], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.agent = agent;
     agent.stdout.on('data', (chunk: Buffer) => this.#keep(chunk));
     agent.stderr.on('data', (chunk: Buffer) => this.#keep(chunk));
