@@ -5,8 +5,9 @@
 //
 // Three regions begin with agents of the earlier build, which a journal's clients write through without a pause. One region after
 // the other is upgraded, by a kill and by an orderly stop in turn; between two steps, changes must pass from each region to each
-// other one. In the end all are equal and each write is accounted for. Then the way back is walked: an agent of the earlier build is
-// refused where the schema was upgraded, and works on a copy of the database from before, which gets back what it lacks.
+// other one. In the end all are equal and each write is accounted for. Then the ways back are walked: an agent of the earlier build is
+// refused where the schema was upgraded, and works on a copy of the database from before, which gets back what it lacks; and after an
+// uninstall everywhere, all begin anew with it.
 //
 // SYNCLINE_LOG=kafka has the streams in Kafka, as in the tests. It needs the history of git, and takes some minutes.
 
@@ -64,6 +65,7 @@ let copy = '';
 }
 await cluster.startAgents();
 await goBack(first);
+if ((process.env.SYNCLINE_LOG ?? 'embedded') === 'embedded') await beginAnew();
 say('all regions are equal');
 
 /** The agent that is at work keeps its region, and its schema. */
@@ -137,6 +139,21 @@ async function goBack(region: ClusterRegion): Promise<void> {
   await passes('upgraded again');
   await cluster.settle();
   await cluster.equal('select * from ledger order by token, row_id');
+}
+
+/** What uninstall leaves is nothing that an agent of any version could trip over. */
+async function beginAnew(): Promise<void> {
+  for (const region of cluster.regions) assert.equal(await region.stopAgent(), 0);
+  for (const { configPath } of cluster.regions) {
+    const { code, stderr } = await run(['uninstall', '--yes', '--log', '-c', configPath]);
+    assert.equal(code, 0, stderr);
+  }
+  for (const region of cluster.regions) region.program = earlier.program;
+  await cluster.startAgents();
+  await passes('begun anew');
+  await cluster.settle();
+  for (const region of cluster.regions) assert.equal(await versionOf(region), String(from));
+  say('uninstalled everywhere, all regions begin anew with the earlier build');
 }
 
 async function versionOf(region: ClusterRegion): Promise<string | null> {
