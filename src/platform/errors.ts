@@ -343,6 +343,13 @@ export const ERRORS = {
     remedy:
       'Bring back the standby, or take its slot out of synchronized_standby_slots, and reload: capture goes on by itself.',
   },
+  'SYN-P056': {
+    class: 'operator',
+    cause:
+      'The syncline schema was made by a version of Syncline that is too old to be upgraded from; nothing was changed.',
+    remedy:
+      'Run that version on, or begin anew: `syncline uninstall` in all regions, then start this version (docs/upgrades.md).',
+  },
   'SYN-P160': {
     class: 'config',
     cause: 'The conflict logs of two regions withhold different columns.',
