@@ -37,6 +37,7 @@ const [from, to] = [await earlier.schemaVersion(), await schemaVersionHere()];
 say(`from ${earlier.commit.slice(0, 12)}, schema ${from}, to this build, schema ${to}`);
 
 await using cluster = await Cluster.start({ schema: SCHEMA, agents: false });
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void giveUp());
 const [first] = cluster.regions as [ClusterRegion];
 const current = first.program;
 for (const region of cluster.regions) region.program = earlier.program;
@@ -67,6 +68,13 @@ await cluster.startAgents();
 await goBack(first);
 if ((process.env.SYNCLINE_LOG ?? 'embedded') === 'embedded') await beginAnew();
 say('all regions are equal');
+
+/** Leaves neither agents nor a worktree behind. */
+async function giveUp(): Promise<void> {
+  await cluster[Symbol.asyncDispose]().catch(() => undefined);
+  await earlier[Symbol.asyncDispose]();
+  process.exit(1);
+}
 
 /** The agent that is at work keeps its region, and its schema. */
 async function standsBack(region: ClusterRegion): Promise<void> {
