@@ -16,6 +16,8 @@ import { Cluster, type ClusterRegion } from '../support/cluster.ts';
 import { run } from '../support/command.ts';
 import { waitFor } from '../support/wait-for.ts';
 
+/** Agents are started meanwhile. */
+const LIMIT_MS = 120_000;
 const SCHEMA = 'create table item (id int primary key, note text not null)';
 const VERSION = "select value from syncline.meta where key = 'schema_version'";
 const setVersion = (version: number): string =>
@@ -116,7 +118,10 @@ test('a link whose source goes on in a newer format stops there, and goes on onc
 
   for (const region of [eu, ap]) region.startAgent();
   for (const region of [eu, ap]) {
-    await waitFor(async () => (await linkFrom('us', region)).reason?.code === 'SYN-L012', { what: 'the link to stop' });
+    await waitFor(async () => (await linkFrom('us', region)).reason?.code === 'SYN-L012', {
+      what: 'the link to stop',
+      limitMs: LIMIT_MS,
+    });
     const { status, reason } = await linkFrom('us', region);
     assert.equal(status, 'degraded');
     assert.match(reason?.detail ?? '', /format 2; this version reads format 1/);
@@ -125,15 +130,22 @@ test('a link whose source goes on in a newer format stops there, and goes on onc
   await ap.sql(`insert into item values (3, 'meanwhile')`);
   await waitFor(async () => (await eu.one('select note from item where id = 3')) === 'meanwhile', {
     what: 'the other links to go on',
+    limitMs: LIMIT_MS,
   });
   assert.equal((await linkFrom('us', eu)).reason?.code, 'SYN-L012');
   // Nor does it go on after a restart of the same version.
   await eu.killAgent();
   eu.startAgent();
-  await waitFor(async () => (await linkFrom('us', eu)).reason?.code === 'SYN-L012', { what: 'the link to stop again' });
+  await waitFor(async () => (await linkFrom('us', eu)).reason?.code === 'SYN-L012', {
+    what: 'the link to stop again',
+    limitMs: LIMIT_MS,
+  });
   // The source itself, back with the older version, does not go on as if nothing were there.
   us.startAgent();
-  await waitFor(async () => (await agentStatus(us)).capture.problem?.code === 'SYN-L012', { what: 'capture to stop' });
+  await waitFor(async () => (await agentStatus(us)).capture.problem?.code === 'SYN-L012', {
+    what: 'capture to stop',
+    limitMs: LIMIT_MS,
+  });
 
   await stopAgents(cluster);
   // All three know it from here on.
@@ -159,7 +171,7 @@ async function publishAll(region: ClusterRegion): Promise<void> {
   await waitFor(
     async () =>
       (await region.one(`select bool_and(confirmed_flush_lsn >= '${written}') from pg_replication_slots`)) === 't',
-    { what: `${region.name} to publish everything` },
+    { what: `${region.name} to publish everything`, limitMs: LIMIT_MS },
   );
   await region.stopAgent();
 }
