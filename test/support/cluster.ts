@@ -26,7 +26,7 @@ import { waitFor } from './wait-for.ts';
 const PROGRAM = resolve(import.meta.dirname, '../../bin/syncline');
 const SETTLE_LIMIT_MS = 120_000;
 const STOP_LIMIT_MS = 60_000;
-const READY_LIMIT_MS = 60_000;
+const READY_LIMIT_MS = 180_000;
 
 export type ClusterOptions = {
   readonly regions?: readonly string[];
