@@ -59,6 +59,11 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
       settled_transactions_per_s_at_100_percent: 'transactions/s',
     },
   },
+  foreground: {
+    measure: async () => await (await import('./foreground.ts')).measureForeground(SECONDS, ROUNDS),
+    sides: { syncline: 'lane at work', peer: 'lane at rest' },
+    metrics: { transaction_p50_ms: 'ms', transaction_p99_ms: 'ms', transactions_per_s: 'transactions/s' },
+  },
   // Needs Debian's package faketime.
   clocks: {
     measure: async () => await (await import('./clocks.ts')).measureClocks(SECONDS, ROUNDS),

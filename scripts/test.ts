@@ -2,8 +2,8 @@
 //
 // Layers are unit (beside the sources), simulation and regions (real servers, from npm packages
 // alone), clocks (servers whose clocks are moved by Debian's libfaketime), disks (full ones, which
-// takes root on Linux), kafka (real brokers, which need Java and, once, Maven), and proofs (regions
-// on brokers that are killed, and agents that are away for long: minutes each); the last four are
+// takes root on Linux), bounds (sizes that take minutes, and the memory that agents take), kafka (real brokers, which need Java and, once, Maven), and proofs (regions
+// on brokers that are killed, and agents that are away for long: minutes each); the last five are
 // left out unless they are asked for, and fail where they cannot run. SYNCLINE_LAYERS, a comma list, chooses among them; the ones left out are
 // named, so that a green run does not claim more than it ran. Arguments choose files whose path contains one of them.
 // After a failure the counts are repeated at the end, behind the details.
@@ -22,14 +22,15 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   regions: ['test/regions/**/*.test.ts', 'test/chaos/chaos.test.ts'],
   clocks: ['test/clocks/**/*.test.ts'],
   disks: ['test/disks/**/*.test.ts'],
+  bounds: ['test/bounds/**/*.test.ts'],
   kafka: ['test/kafka/*.test.ts'],
   proofs: ['test/kafka/{proof,on-kafka}/*.test.ts'],
   simulation: ['test/simulation/**/*.test.ts'],
   unit: ['src/**/*.test.ts', 'scripts/**/*.test.ts', 'test/{support,chaos}/**/!(chaos).test.ts'],
 };
 
-/** What needs more than Node and npm. */
-const ASKED_FOR = ['clocks', 'disks', 'kafka', 'proofs'];
+/** What needs more than Node and npm, or longer than a build has. */
+const ASKED_FOR = ['clocks', 'disks', 'bounds', 'kafka', 'proofs'];
 
 const all = Object.keys(LAYERS);
 const chosen =

@@ -30,7 +30,7 @@ import { StandingConnection } from './platform/standing-connection.ts';
 import { ApplyKeeper } from './region/apply-keeper.ts';
 import { ApplySessions } from './region/apply-sessions.ts';
 import { CaptureKeeper } from './region/capture-keeper.ts';
-import { prepareDatabase } from './region/database-start.ts';
+import { prepareDatabase, upgradeDatabase } from './region/database-start.ts';
 import { IncomingLinks } from './region/incoming-links.ts';
 import { makeGates } from './region/link-gates.ts';
 import { reapplyLoser } from './region/loser-reapply.ts';
@@ -181,6 +181,7 @@ export class Agent implements AgentControl, AsyncDisposable {
     await using resources = new AsyncDisposableStack();
     const slot = captureName(config.region);
     const lease = resources.use(await Lease.acquire({ url: config.database, region: config.region, slot }));
+    await upgradeDatabase(config, lease, logger);
     const applicationName = lease.applicationName('control');
     const control = resources.use(new StandingConnection(config.database, { applicationName }));
     const links = resources.use(new LinkStore(control, config.region));

@@ -17,6 +17,7 @@ import type { NotesLedger } from '../clock/notes-ledger.ts';
 import type { Stability } from '../clock/stability.ts';
 import { WINDOW } from '../clock/stamper.ts';
 import type { EventLog, StreamReader } from '../log/event-log.ts';
+import { newerRecord } from '../log/stream-item.ts';
 import { READ_AHEAD_IN_TURN, TransactionReader } from '../log/transaction-reader.ts';
 import { Backoff } from '../platform/backoff.ts';
 import { fail, isInfrastructure, isLogRefusal, SynclineError } from '../platform/errors.ts';
@@ -330,6 +331,7 @@ async function checkMark(origin: string, mark: Mark, reader: StreamReader): Prom
   if (bounds.first > expected) return;
   const [record] = await reader.read(expected, { records_max: 1, bytes_max: 1 });
   if (record === undefined || record.offset !== expected) return;
+  if (record.kind === 'newer') throw newerRecord(origin, record);
   const { event_id } = JSON.parse(record.value) as Pick<ChangeEvent, 'event_id'>;
   if (event_id !== mark.event_id) {
     throw fail('SYN-L003', `the stream of ${origin} holds ${event_id} at offset ${expected}, not ${mark.event_id}`, {

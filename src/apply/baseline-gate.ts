@@ -15,6 +15,7 @@
 import { BASELINE_PARTS, compareBaselines, type TableBaseline } from '../change/baseline.ts';
 import { type BaselineRecord, parseBaseline } from '../change/stream-record.ts';
 import type { StreamReader } from '../log/event-log.ts';
+import { newerRecord } from '../log/stream-item.ts';
 import type { ErrorCode } from '../platform/errors.ts';
 
 /** What this region knows of its own baseline. */
@@ -114,6 +115,7 @@ export class BaselineGate {
   /** Reads what the source says until the gate is open or the signal aborts. */
   async watch(signal: AbortSignal): Promise<void> {
     if (isOpen(this.#verdict) || this.#options.isTrusted) return;
+    const { source } = this.#options;
     await using reader = await this.#options.reader();
     let run = -1;
     for (let from = 0; !signal.aborted && !isOpen(this.#verdict); ) {
@@ -123,6 +125,8 @@ export class BaselineGate {
         // What an agent that was replaced still writes does not count.
         if (record.run < run) continue;
         run = record.run;
+        // It may be another baseline.
+        if (record.kind === 'newer') throw newerRecord(source, record);
         if (record.kind === 'baseline') this.#said = parseBaseline(record.value);
       }
       this.#judge();

@@ -227,6 +227,11 @@ const digits = (description: string) => Type.String({ pattern: '^\\d+$', descrip
 
 const headers = Type.Object(
   {
+    format: Type.Optional(
+      digits(
+        'The format of the record, 1 where it is absent. One that is higher than the consumer knows is not to be interpreted.',
+      ),
+    ),
     kind: Type.Enum(['change', 'heartbeat', 'run', 'baseline'], { description: 'What the value is.' }),
     run: digits('The run that wrote it.'),
     position: Type.String({

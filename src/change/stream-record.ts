@@ -12,6 +12,19 @@ export type { BaselineRecord, RunRecord } from './event-schema.ts';
 
 export type RecordKind = RecordHeaders['kind'];
 
+/**
+ * The format in which this version writes records; it reads this one and all below. Each record has the number with its
+ * headers, so that no reader depends on having seen another one. docs/upgrades.md tells what a new number is needed for, and
+ * what may be added without.
+ */
+export const STREAM_FORMAT = 1;
+
+/**
+ * `newer` is what a log gives out for a record that it stores and this version cannot read: one of a higher format, or of a
+ * kind that is unknown here. Its value says which, in words; of its headers only `run` means anything.
+ */
+export type StoredKind = RecordKind | 'newer';
+
 export type LogRecord = {
   readonly kind: RecordKind;
   /** The run of the capture that wrote it; grows with each start. */

@@ -12,8 +12,8 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import type { Position } from '../change/position.ts';
 import { fail } from '../platform/errors.ts';
-import type { ReadLimit, StoredRecord, StreamReader } from './event-log.ts';
-import { isBusy, KINDS, openDatabase, type StreamPaths, storeError } from './stream-file.ts';
+import { newerStored, type ReadLimit, type StoredRecord, type StreamReader } from './event-log.ts';
+import { isBusy, kindOf, openDatabase, type StreamPaths, storeError } from './stream-file.ts';
 import { WakeFile } from './wake-file.ts';
 
 /** One slice: what is read without giving the event loop its turn. */
@@ -181,8 +181,10 @@ function readSlice(statement: StatementSync, bound: number, recordsMax: number):
   let bytes = 0;
   // Leaving the loop resets the statement, and with it ends the snapshot.
   for (const row of statement.iterate(bound, recordsMax) as Iterable<unknown> as Iterable<Row>) {
-    const [offset, kind, run, position, index, last, value] = row;
-    slice.push({ offset, kind: KINDS[kind] ?? 'change', run, position, index, last: last === 1, value });
+    const [offset, number, run, position, index, last, value] = row;
+    const stored = kindOf(number);
+    if (stored.kind === 'newer') slice.push(newerStored(offset, run, stored.what));
+    else slice.push({ offset, kind: stored.kind, run, position, index, last: last === 1, value });
     bytes += value.length;
     if (bytes >= SLICE_BYTES_MAX) break;
   }

@@ -6,7 +6,7 @@ import type { LogRecord } from '../change/stream-record.ts';
 import { invariant } from '../platform/assert.ts';
 import { fail } from '../platform/errors.ts';
 import type { StreamWriter } from './event-log.ts';
-import { KINDS } from './stream-file.ts';
+import { kindNumber } from './stream-file.ts';
 import type { RecordColumns } from './stream-file-writer.ts';
 import type { WriterThread } from './writer-thread.ts';
 
@@ -99,7 +99,7 @@ export class EmbeddedWriter implements StreamWriter {
 function columnsOf(group: readonly Pending[]): RecordColumns {
   const records = group.flatMap((pending) => pending.records);
   return {
-    kinds: Uint8Array.from(records, ({ kind }) => KINDS.indexOf(kind)),
+    kinds: Uint16Array.from(records, ({ kind }) => kindNumber(kind)),
     runs: Float64Array.from(records, ({ run }) => run),
     positions: records.map(({ position }) => position),
     indexes: Float64Array.from(records, ({ index }) => index),

@@ -10,10 +10,18 @@
  * fail with the same error; whoever wants to go on opens another one and looks at the stream's tail first.
  *
  * The newest record is never trimmed: it carries the offset and the run from which the stream goes on.
+ *
+ * A record that this version cannot read is given out in its place, as `newer`, and fails no read: what stands before it is
+ * still to be applied, and whoever reaches it is to stop there.
  */
-import type { LogRecord } from '../change/stream-record.ts';
+import type { LogRecord, StoredKind } from '../change/stream-record.ts';
 
-export type StoredRecord = LogRecord & { readonly offset: number };
+export type StoredRecord = Omit<LogRecord, 'kind'> & { readonly kind: StoredKind; readonly offset: number };
+
+/** What stands for a record that this version cannot read. */
+export function newerStored(offset: number, run: number, what: string): StoredRecord {
+  return { offset, kind: 'newer', run, position: null, index: 0, last: true, value: what };
+}
 
 export interface StreamWriter extends AsyncDisposable {
   /** Appends in order. Resolves with the last record's offset once everything is durable. */

@@ -3,7 +3,6 @@ import { describe, test } from 'node:test';
 import { crc32c, Reader, readRecordsBatch } from '@platformatic/kafka';
 import fc from 'fast-check';
 import { change, heartbeat, runStart } from '../../test/support/stream-records.ts';
-import type { LogRecord } from '../change/stream-record.ts';
 import { BATCH_HEAD_BYTES, RECORD_HEAD_BYTES_MAX, recordBatch, recordBody } from './kafka-batch.ts';
 import { decodePart, encodeRecord } from './kafka-record.ts';
 import type { KafkaCompression } from './kafka-settings.ts';
@@ -59,7 +58,7 @@ describe('a batch of records', () => {
 });
 
 describe('a record of a stream', () => {
-  const read = (bodies: readonly Buffer[], batchBytesMax: number): LogRecord[] => {
+  const read = (bodies: readonly Buffer[], batchBytesMax: number): unknown[] => {
     const assembler = new PartAssembler();
     let offset = 0;
     for (const body of bodies) {
@@ -93,6 +92,7 @@ describe('a record of a stream', () => {
     assert.equal(record?.key?.toString(), 'public.item {"id":"k\\"1"}');
     const headers = Object.fromEntries((record?.headers ?? []).map(([name, text]) => [String(name), String(text)]));
     assert.deepEqual(headers, {
+      format: '1',
       kind: 'change',
       run: '3',
       position: '1000000000000000000:0000000000000009',
@@ -116,10 +116,9 @@ describe('a record of a stream', () => {
         ['last', '1'],
       ]),
       recordBody('key', Buffer.from('{}'), [
-        ['kind', 'other'],
+        ['kind', 'change'],
         ['run', '1'],
         ['index', '0'],
-        ['last', '1'],
       ]),
       recordBody('key', Buffer.from('{}'), [
         ['kind', 'change'],

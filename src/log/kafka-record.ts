@@ -6,8 +6,9 @@
  * and headers; `part` and `parts` count them, and `split` tells those of one value from those of any other.
  */
 import { parsePosition } from '../change/position.ts';
-import type { LogRecord, RecordKind } from '../change/stream-record.ts';
+import { type LogRecord, type RecordKind, STREAM_FORMAT } from '../change/stream-record.ts';
 import { fail, type SynclineError } from '../platform/errors.ts';
+import { newerStored, type StoredRecord } from './event-log.ts';
 import { BATCH_HEAD_BYTES, type Header, RECORD_HEAD_BYTES_MAX, recordBody } from './kafka-batch.ts';
 import type { BatchRecord } from './packed-batch.ts';
 
@@ -16,7 +17,7 @@ const PART_HEAD_BYTES_MAX = 1_024;
 
 /** One Kafka record of a data topic. */
 export type StoredPart = {
-  readonly record: Omit<LogRecord, 'value'> & { readonly offset: number };
+  readonly record: Omit<StoredRecord, 'value'>;
   readonly value: Buffer;
   readonly part: number;
   readonly parts: number;
@@ -27,6 +28,7 @@ export type StoredPart = {
 export function encodeRecord(record: LogRecord, batchBytesMax: number, split: () => string): Buffer[] {
   const { key, labels } = describe(record);
   const headers: Header[] = [
+    ['format', String(STREAM_FORMAT)],
     ['kind', record.kind],
     ['run', String(record.run)],
     ['position', record.position ?? ''],
@@ -86,17 +88,20 @@ function describe({ kind, value }: LogRecord): Described {
 const KINDS: ReadonlySet<string> = new Set<RecordKind>(['change', 'heartbeat', 'run', 'baseline']);
 
 /** The headers by which a reader decides. */
-const DECIDING = ['kind', 'last', 'position', 'split', 'run', 'index', 'part', 'parts'].map((name) =>
+const DECIDING = ['kind', 'last', 'position', 'split', 'run', 'format', 'index', 'part', 'parts'].map((name) =>
   Buffer.from(name),
 );
 
-/** Throws SYN-L006 where the record is none of a stream's. */
+/** Throws SYN-L006 where the record is none of a stream's. What a newer one has beside format, kind and run is left alone. */
 export function decodePart(topic: string, stored: BatchRecord): StoredPart {
   const { offset, value } = stored;
   const [kind = '', last = '', position = '', split = '', ...counts] = stored.texts(DECIDING);
-  const [run = Number.NaN, index = Number.NaN, part = 0, parts = 1] = counts.map(numberOf);
-  const isWhole = KINDS.has(kind) && last !== '' && value !== null;
-  if (!isWhole || ![run, index, part, parts].every(Number.isSafeInteger)) throw undecodable(topic, offset);
+  const [run = Number.NaN, format = 1, index = Number.NaN, part = 0, parts = 1] = counts.map(numberOf);
+  if (kind === '' || ![run, format].every(Number.isSafeInteger)) throw undecodable(topic, offset);
+  if (format > STREAM_FORMAT) return newerPart(offset, run, `format ${format}`);
+  if (!KINDS.has(kind)) return newerPart(offset, run, `the unknown kind ${JSON.stringify(kind)}`);
+  const isWhole = last !== '' && value !== null;
+  if (!isWhole || ![index, part, parts].every(Number.isSafeInteger)) throw undecodable(topic, offset);
   const record = {
     kind: kind as RecordKind,
     run,
@@ -106,6 +111,12 @@ export function decodePart(topic: string, stored: BatchRecord): StoredPart {
     offset,
   };
   return { record, value, part, parts, split };
+}
+
+/** Whole by itself: of what parts of it would look like, this version knows nothing. */
+function newerPart(offset: number, run: number, what: string): StoredPart {
+  const { value, ...record } = newerStored(offset, run, what);
+  return { record, value: Buffer.from(value), part: 0, parts: 1, split: '' };
 }
 
 const numberOf = (text: string | undefined): number | undefined => (text === undefined ? undefined : Number(text));

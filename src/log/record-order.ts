@@ -1,6 +1,7 @@
 // Decides, record by record and from headers alone, what of a stream counts.
 //
 //   an older run      Its writer was replaced and did not know: whatever it still wrote is void.
+//   a newer record    Cannot be read by this version: nothing from there on can be told.
 //   a higher run      A transaction that the run before it left unfinished is void; the new run sends
 //                     it again from its start.
 //   a repeated record An append in doubt was sent again by the same run: the first copy counts.
@@ -14,17 +15,17 @@
 // the transaction behind one that was stored in the wrong order would be lost without a trace.
 
 import type { Position } from '../change/position.ts';
-import type { LogRecord } from '../change/stream-record.ts';
 import { invariant } from '../platform/assert.ts';
 import { fail, type SynclineError } from '../platform/errors.ts';
+import type { StoredRecord } from './event-log.ts';
 
 /** More than the records of any append that a writer sends again. */
 export const REMEMBERED_MAX = 4_096;
 
 /** `first` and `next` are records of a transaction; `first` begins one, and voids what is unfinished. */
-export type Admission = 'void' | 'repeated' | 'run' | 'baseline' | 'heartbeat' | 'first' | 'next';
+export type Admission = 'void' | 'newer' | 'repeated' | 'run' | 'baseline' | 'heartbeat' | 'first' | 'next';
 
-type Header = Omit<LogRecord, 'value'> & { readonly offset: number };
+type Header = Omit<StoredRecord, 'value'>;
 
 export class RecordOrder {
   readonly #stream: string;
@@ -35,7 +36,7 @@ export class RecordOrder {
   #open: { readonly position: Position; next: number } | null = null;
 
   /** `run` is the highest run before the first record, and `before` are the records next to that place. */
-  constructor(stream: string, run: number, before: readonly LogRecord[]) {
+  constructor(stream: string, run: number, before: readonly Pick<StoredRecord, 'run' | 'position' | 'last'>[]) {
     this.#stream = stream;
     this.#run = run;
     for (const record of before) {
@@ -52,6 +53,7 @@ export class RecordOrder {
 
   admit(record: Header): Admission {
     if (record.run < this.#run) return 'void';
+    if (record.kind === 'newer') return 'newer';
     if (record.run > this.#run) {
       this.#run = record.run;
       this.#positions = [];

@@ -14,7 +14,7 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import type { RecordKind } from '../change/stream-record.ts';
+import { type RecordKind, STREAM_FORMAT } from '../change/stream-record.ts';
 import { fail, type SynclineError } from '../platform/errors.ts';
 
 /** "Sync" in ASCII: what `file` and SQLite's tools show as the application of the database. */
@@ -24,8 +24,24 @@ const FORMAT_VERSION = 1;
 /** Twice SQLite's default: some ten records share a page. Yet larger ones make small commits write more. */
 const PAGE_BYTES = 8192;
 
-/** How a kind is stored; the place in this list is the number. */
-export const KINDS: readonly RecordKind[] = ['change', 'heartbeat', 'run', 'baseline'];
+/** The place in this list is the number of a kind, in every format: new ones are added behind. */
+const KINDS: readonly RecordKind[] = ['change', 'heartbeat', 'run', 'baseline'];
+/** A format begins with the number at which the one before it can have no kinds any more. */
+const KINDS_MAX = 256;
+
+/** How kind and format of a record are stored: one number, so that neither of them takes room. */
+export const kindNumber = (kind: RecordKind, format = STREAM_FORMAT): number =>
+  (format - 1) * KINDS_MAX + KINDS.indexOf(kind);
+
+/** What is stored under a number; for what this version cannot read, in words. */
+export function kindOf(
+  number: number,
+): { readonly kind: RecordKind } | { readonly kind: 'newer'; readonly what: string } {
+  const format = Math.floor(number / KINDS_MAX) + 1;
+  const kind = KINDS[number % KINDS_MAX];
+  if (format > STREAM_FORMAT) return { kind: 'newer', what: `format ${format}` };
+  return kind === undefined ? { kind: 'newer', what: `an unknown kind, number ${number % KINDS_MAX}` } : { kind };
+}
 
 export type StreamPaths = {
   readonly folder: string;

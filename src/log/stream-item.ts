@@ -4,7 +4,14 @@
 import type { ChangeEvent } from '../change/change-event.ts';
 import { type Hlc, hlcFromText } from '../change/hlc.ts';
 import type { Position, Seen } from '../change/position.ts';
-import { type Heartbeat, parseChange, parseHeartbeat, parseRun, type RunRecord } from '../change/stream-record.ts';
+import {
+  type Heartbeat,
+  parseChange,
+  parseHeartbeat,
+  parseRun,
+  type RunRecord,
+  STREAM_FORMAT,
+} from '../change/stream-record.ts';
 import { fail } from '../platform/errors.ts';
 import type { StoredRecord } from './event-log.ts';
 
@@ -71,6 +78,12 @@ export function decodeHeartbeat(stream: string, record: StoredRecord): Heartbeat
 
 export function decodeRun(stream: string, record: StoredRecord): RunItem {
   return { kind: 'run', run: decoded(stream, record, () => parseRun(record.value)), offset: record.offset };
+}
+
+/** The reader stops there and passes over nothing; what stands before it was given out. */
+export function newerRecord(stream: string, { offset, run, value }: StoredRecord): Error {
+  const detail = `stream ${stream}, offset ${offset}: a record of ${value}; this version reads format ${STREAM_FORMAT}`;
+  return fail('SYN-L012', detail, { context: { stream, offset, run } });
 }
 
 function decoded<T>(stream: string, record: StoredRecord, decode: () => T): T {

@@ -22,7 +22,7 @@ import { HLC_ZERO, type Hlc, hlcFromText } from '../change/hlc.ts';
 import type { Position } from '../change/position.ts';
 import type { ReadLimit, StoredRecord, StreamReader } from './event-log.ts';
 import { REMEMBERED_MAX } from './record-order.ts';
-import { decodeChange, decodeHeartbeat } from './stream-item.ts';
+import { decodeChange, decodeHeartbeat, newerRecord } from './stream-item.ts';
 
 const READ_STEP: ReadLimit = { records_max: 500, bytes_max: 1024 * 1024 };
 /** How many changed rows are listed: bounds memory and the time that a start takes. */
@@ -113,6 +113,7 @@ class TailScan {
     });
     for (const record of valid.reverse()) {
       this.#taken += 1;
+      if (record.kind === 'newer') throw newerRecord(this.#stream, record);
       if (record.offset >= this.skipTo || record.kind === 'run' || record.kind === 'baseline') continue;
       if (record.kind === 'heartbeat') this.#takeHeartbeat(record);
       else this.#takeChange(record);

@@ -19,6 +19,7 @@ import {
   decodeHead,
   decodeHeartbeat,
   decodeRun,
+  newerRecord,
   type StreamItem,
   type TransactionHead,
 } from './stream-item.ts';
@@ -158,6 +159,8 @@ export class TransactionReader {
       case 'repeated':
       case 'baseline':
         break;
+      case 'newer':
+        throw newerRecord(stream, record);
       case 'run':
         this.#unfinished = null;
         this.#enqueue(decodeRun(stream, record), 1, record.value.length);

@@ -145,7 +145,8 @@ export const ERRORS = {
   'SYN-P015': {
     class: 'operator',
     cause: 'The syncline schema in the database was made by a newer version of Syncline.',
-    remedy: 'Run the newer version; downgrading needs `syncline uninstall` first.',
+    remedy:
+      'Run that version of Syncline, or a later one. To go back, restore a physical copy of the database from before the upgrade, or run `syncline uninstall` in all regions and begin anew (docs/upgrades.md).',
   },
   'SYN-P016': {
     class: 'config',
@@ -342,6 +343,13 @@ export const ERRORS = {
     remedy:
       'Bring back the standby, or take its slot out of synchronized_standby_slots, and reload: capture goes on by itself.',
   },
+  'SYN-P056': {
+    class: 'operator',
+    cause:
+      'The syncline schema was made by a version of Syncline that is too old to be upgraded from; nothing was changed.',
+    remedy:
+      'Run that version on, or begin anew: `syncline uninstall` in all regions, then start this version (docs/upgrades.md).',
+  },
   'SYN-P160': {
     class: 'config',
     cause: 'The conflict logs of two regions withhold different columns.',
@@ -475,8 +483,8 @@ export const ERRORS = {
   },
   'SYN-L006': {
     class: 'protocol',
-    cause: 'A record of the log cannot be decoded: it is damaged or of a newer format.',
-    remedy: 'Update this agent first if regions run different versions; else restore the log.',
+    cause: 'A record of the log cannot be decoded: it is damaged.',
+    remedy: 'Restore the log; nothing beyond that place was applied.',
   },
   'SYN-L007': {
     class: 'infrastructure',
@@ -503,6 +511,13 @@ export const ERRORS = {
     class: 'protocol',
     cause: 'The records of a stream contradict each other: one is missing, or stands before one that it has to follow.',
     remedy: 'Restore the log of that region, or let the region join again; nothing beyond that place was applied.',
+  },
+  'SYN-L012': {
+    class: 'operator',
+    cause:
+      'A stream goes on in a format, or with a kind of record, that this version does not know: its region runs a newer one.',
+    remedy:
+      'Upgrade this region too. Everything before that place is applied, nothing behind it is lost or passed over, and the link goes on from there.',
   },
   'SYN-L060': {
     class: 'infrastructure',

@@ -39,16 +39,17 @@ export async function knownMigrations(): Promise<Migration[]> {
   );
 }
 
-/** Creates or upgrades the schema; SYN-P015 where it is newer than this agent, SYN-P011 without the privilege. */
+/**
+ * Creates or upgrades the schema; SYN-P015 where it is newer than this agent, SYN-P056 where it is too old, SYN-P011 without
+ * the privilege.
+ */
 export async function migrate(client: PostgresClient, migrations?: readonly Migration[]): Promise<MigrationOutcome> {
   const known = migrations ?? (await knownMigrations());
   return await client.transaction(async () => {
     await client.query('select pg_advisory_xact_lock($1)', [LOCK_KEY]);
-    const from = await schemaVersion(client);
-    const to = known.at(-1)?.version ?? 0;
-    if (from > to) {
-      throw fail('SYN-P015', `the schema has version ${from}, this agent knows ${to}`, { context: { from, to } });
-    }
+    const from = await checkVersion(client, known);
+    if (from > 0) await checkBeginning(client);
+    const to = newest(known);
     try {
       if (from === 0) await client.query('create schema if not exists syncline');
       for (const { version, sql } of known) if (version > from) await client.query(sql);
@@ -68,6 +69,27 @@ export async function migrate(client: PostgresClient, migrations?: readonly Migr
     return { from, to };
   });
 }
+
+/** The version of the schema, 0 where there is none; SYN-P015 where it is newer than this agent. */
+export async function checkVersion(client: PostgresClient, migrations?: readonly Migration[]): Promise<number> {
+  const version = await schemaVersion(client);
+  const known = newest(migrations ?? (await knownMigrations()));
+  if (version <= known) return version;
+  const detail = `the schema syncline has version ${version}, and this version of Syncline knows ${known}`;
+  throw fail('SYN-P015', detail, { context: { version, known } });
+}
+
+/**
+ * What was there when a region's stream began is in no stream, and only the snapshot that came with its slot tells which rows
+ * those are. A version that did not keep it cannot be followed by one that goes by it, and nobody can tell it afterwards.
+ */
+async function checkBeginning(client: PostgresClient): Promise<void> {
+  const { rows } = await client.query("select key from syncline.meta where key in ('began', 'began_snapshot')");
+  if (rows.length !== 1) return;
+  throw fail('SYN-P056', 'its stream was begun by a version that kept no snapshot of what was there before');
+}
+
+const newest = (migrations: readonly Migration[]): number => migrations.at(-1)?.version ?? 0;
 
 /** The version of the schema in the database; 0 where there is none. */
 export async function schemaVersion(client: PostgresClient): Promise<number> {

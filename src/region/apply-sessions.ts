@@ -43,6 +43,8 @@ export class ApplySessions {
 
   async open(): Promise<ApplySession> {
     const { database, region, apply, conflicts } = this.#config;
+    // Whoever was stopped and lost the lease meanwhile may find another agent's lane at work, and its schema upgraded.
+    await this.#lease.assertHeld();
     const applicationName = this.#lease.applicationName('apply');
     const client = await connect(database, { applicationName: this.#lease.applicationName('notes') });
     try {

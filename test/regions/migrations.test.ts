@@ -61,6 +61,18 @@ for (const version of CONTRACT_MAJORS) {
       assert.equal(await schemaVersion(client), 999);
     });
 
+    test('one that was begun before snapshots were kept is left alone', async () => {
+      const { client } = await database();
+      await using _ = client;
+      const known = await knownMigrations();
+      await migrate(client, known.slice(0, 2));
+      await client.query("insert into syncline.meta (key, value) values ('began', '1700000000000000000')");
+      await assert.rejects(migrate(client), { code: 'SYN-P056' });
+      assert.equal(await schemaVersion(client), 2);
+      await client.query("insert into syncline.meta (key, value) values ('began_snapshot', '7:7:')");
+      assert.deepEqual(await migrate(client), { from: 2, to: known.length });
+    });
+
     test('a role that may not create the schema is told so', async () => {
       const { url, client } = await database();
       await using _ = client;

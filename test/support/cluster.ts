@@ -26,7 +26,7 @@ import { waitFor } from './wait-for.ts';
 const PROGRAM = resolve(import.meta.dirname, '../../bin/syncline');
 const SETTLE_LIMIT_MS = 120_000;
 const STOP_LIMIT_MS = 60_000;
-const READY_LIMIT_MS = 60_000;
+const READY_LIMIT_MS = 180_000;
 
 export type ClusterOptions = {
   readonly regions?: readonly string[];
@@ -69,6 +69,8 @@ export class ClusterRegion {
   /** Between the agent and its database. */
   readonly proxy: TcpProxy | null;
   agent: ChildProcess | null = null;
+  /** What is started as the agent: this build, unless a test puts another one there. */
+  program = PROGRAM;
   #client: PostgresClient | null = null;
 
   constructor(
@@ -122,7 +124,7 @@ export class ClusterRegion {
   }
 
   startAgent(): ChildProcess {
-    const agent = spawn(PROGRAM, ['agent', '-c', this.configPath], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const agent = spawn(this.program, ['agent', '-c', this.configPath], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.agent = agent;
     agent.stdout.on('data', (chunk: Buffer) => this.#keep(chunk));
     agent.stderr.on('data', (chunk: Buffer) => this.#keep(chunk));

@@ -17,8 +17,9 @@ export function start(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
   limitMs = LIMIT_MS,
+  program = PROGRAM,
 ): Running {
-  const child = spawn(PROGRAM, args, {
+  const child = spawn(program, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: limitMs,
     killSignal: 'SIGKILL',
@@ -35,6 +36,10 @@ export function start(
 }
 
 /** Runs a command to its end. */
-export async function run(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Outcome> {
-  return await start(args, env).outcome;
+export async function run(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  program = PROGRAM,
+): Promise<Outcome> {
+  return await start(args, env, LIMIT_MS, program).outcome;
 }

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { LogRecord } from '../../src/change/stream-record.ts';
-import type { EventLog, ReadLimit, StoredRecord } from '../../src/log/event-log.ts';
+import type { EventLog, ReadLimit } from '../../src/log/event-log.ts';
 import { SynclineError } from '../../src/platform/errors.ts';
 import { change, heartbeat, runStart, transaction } from './stream-records.ts';
 
@@ -270,9 +270,11 @@ const commands = fc.oneof(
   fc.record({ kind: fc.constant('acknowledge' as const), consumer: fc.constantFrom('a', 'b'), offset: offsets }),
 );
 
+type Kept = LogRecord & { readonly offset: number };
+
 /** A log whose offsets are dense, which those of a log that is empty at first are in every implementation here. */
 class ModelStream {
-  records: StoredRecord[] = [];
+  records: Kept[] = [];
   highestRun = -1;
   #next = 0;
 
@@ -280,7 +282,7 @@ class ModelStream {
     return this.#next - 1;
   }
 
-  append(sizes: readonly number[], run: number): StoredRecord[] {
+  append(sizes: readonly number[], run: number): Kept[] {
     const stored = sizes.map((size, at) => ({
       ...change(run, this.#next + at + 1, 0, 0, { note: 'x'.repeat(size) }),
       offset: this.#next + at,
@@ -291,7 +293,7 @@ class ModelStream {
     return stored;
   }
 
-  settle(stored: readonly StoredRecord[], last: number): void {
+  settle(stored: readonly Kept[], last: number): void {
     assert.equal(last, stored.at(-1)?.offset);
   }
 
@@ -299,21 +301,21 @@ class ModelStream {
     this.records = this.records.filter((record) => record.offset >= offset || record.offset === this.last);
   }
 
-  read(from: number, limit: ReadLimit): StoredRecord[] {
+  read(from: number, limit: ReadLimit): Kept[] {
     return within(
       this.records.filter(({ offset }) => offset >= from),
       limit,
     );
   }
 
-  back(before: number, limit: ReadLimit): StoredRecord[] {
+  back(before: number, limit: ReadLimit): Kept[] {
     const below = this.records.filter(({ offset }) => offset < before);
     return within(below.toReversed(), limit).reverse();
   }
 }
 
-function within(records: readonly StoredRecord[], limit: ReadLimit): StoredRecord[] {
-  const taken: StoredRecord[] = [];
+function within(records: readonly Kept[], limit: ReadLimit): Kept[] {
+  const taken: Kept[] = [];
   let bytes = 0;
   for (const record of records) {
     bytes += record.value.length;
@@ -323,6 +325,6 @@ function within(records: readonly StoredRecord[], limit: ReadLimit): StoredRecor
   return taken;
 }
 
-function withoutOffset({ offset: _, ...record }: StoredRecord): LogRecord {
+function withoutOffset<T extends { readonly offset: number }>({ offset: _, ...record }: T): Omit<T, 'offset'> {
   return record;
 }

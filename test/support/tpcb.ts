@@ -1,20 +1,22 @@
 /**
- * A TPC-B of our own, after pgbench's: its tables at scale 1, and its transaction from several clients of every region
- * at once. One branch and ten tellers are all that there is, so regions overwrite each other's rows all the time.
+ * A TPC-B of our own, after pgbench's: its tables, and its transaction from several clients of every region
+ * at once. At scale 1, one branch and ten tellers are all that there is, so regions overwrite each other's rows all the time.
  *
  * Its history has a key, which the original has not: rows without one cannot be told apart. A client sends each
  * statement on its own and waits for the answer, as pgbench does, so that its locks span several round trips.
  */
+import type { PostgresClient } from '../../src/platform/postgres.ts';
 import { type Random, seededRandom } from '../../src/platform/random.ts';
 import type { ClusterRegion } from './cluster.ts';
 
 const ACCOUNTS = 100_000;
-const TELLERS = 10;
+const TELLERS_OF_BRANCH = 10;
 const DELTA_MAX = 5_000;
 
 export const TPCB_TABLES = ['pgbench_accounts', 'pgbench_branches', 'pgbench_tellers', 'pgbench_history'] as const;
 
-export const TPCB_SCHEMA = `
+/** The scale is how many branches there are; there are as many accounts at any scale. */
+export const tpcbSchema = (scale: number): string => `
 create table pgbench_branches (bid int primary key, bbalance int not null, filler char(88)) with (fillfactor = 100);
 create table pgbench_tellers (tid int primary key, bid int not null, tbalance int not null, filler char(84))
   with (fillfactor = 100);
@@ -22,10 +24,12 @@ create table pgbench_accounts (aid int primary key, bid int not null, abalance i
   with (fillfactor = 100);
 create table pgbench_history (region text, id bigint generated always as identity, tid int not null, bid int not null,
   aid int not null, delta int not null, mtime timestamp not null, filler char(22), primary key (region, id));
-insert into pgbench_branches select 1, 0;
-insert into pgbench_tellers select tid, 1, 0 from generate_series(1, ${TELLERS}) as tid;
-insert into pgbench_accounts select aid, 1, 0, '' from generate_series(1, ${ACCOUNTS}) as aid;
+insert into pgbench_branches select bid, 0 from generate_series(1, ${scale}) as bid;
+insert into pgbench_tellers select tid, 1 + tid % ${scale}, 0 from generate_series(1, ${scale * TELLERS_OF_BRANCH}) as tid;
+insert into pgbench_accounts select aid, 1 + aid % ${scale}, 0, '' from generate_series(1, ${ACCOUNTS}) as aid;
 `;
+
+export const TPCB_SCHEMA = tpcbSchema(1);
 
 export type TpcbFigures = {
   readonly region: string;
@@ -35,10 +39,17 @@ export type TpcbFigures = {
   readonly failures: Readonly<Record<string, number>>;
 };
 
+type TpcbLoad = {
+  readonly clients: number;
+  readonly seconds: number;
+  readonly seed: number;
+  readonly scale?: number;
+};
+
 /** Runs the transaction from some clients of one region until the time is over. */
 export async function runTpcb(
   region: ClusterRegion,
-  { clients, seconds, seed }: { readonly clients: number; readonly seconds: number; readonly seed: number },
+  { clients, seconds, seed, scale = 1 }: TpcbLoad,
 ): Promise<TpcbFigures> {
   const startedMs = performance.now();
   const endMs = startedMs + seconds * 1_000;
@@ -48,11 +59,7 @@ export async function runTpcb(
     await using session = await region.session();
     while (performance.now() < endMs) {
       try {
-        await session.transaction(async () => {
-          for (const [sql, values] of statements(region.name, random)) {
-            await session.query(sql, values, { prepare: true });
-          }
-        });
+        await transactOnce(session, region.name, random, scale);
         transactions += 1;
       } catch (error) {
         const state = error instanceof Error && 'code' in error ? String(error.code) : String(error);
@@ -65,19 +72,26 @@ export async function runTpcb(
   return { region: region.name, transactions, tps, failures };
 }
 
-function statements(region: string, random: Random): [string, string[]][] {
+export async function transactOnce(session: PostgresClient, region: string, random: Random, scale = 1): Promise<void> {
+  await session.transaction(async () => {
+    for (const [sql, values] of statements(region, random, scale)) await session.query(sql, values, { prepare: true });
+  });
+}
+
+function statements(region: string, random: Random, scale: number): [string, string[]][] {
   const aid = String(1 + random.below(ACCOUNTS));
-  const tid = String(1 + random.below(TELLERS));
+  const tid = String(1 + random.below(scale * TELLERS_OF_BRANCH));
+  const bid = String(1 + random.below(scale));
   const delta = String(random.below(2 * DELTA_MAX + 1) - DELTA_MAX);
   return [
     ['update pgbench_accounts set abalance = abalance + $1 where aid = $2', [delta, aid]],
     ['select abalance from pgbench_accounts where aid = $1', [aid]],
     ['update pgbench_tellers set tbalance = tbalance + $1 where tid = $2', [delta, tid]],
-    ['update pgbench_branches set bbalance = bbalance + $1 where bid = 1', [delta]],
+    ['update pgbench_branches set bbalance = bbalance + $1 where bid = $2', [delta, bid]],
     [
       `insert into pgbench_history (region, tid, bid, aid, delta, mtime)
-       values ($1, $2, 1, $3, $4, current_timestamp)`,
-      [region, tid, aid, delta],
+       values ($1, $2, $3, $4, $5, current_timestamp)`,
+      [region, tid, bid, aid, delta],
     ],
   ];
 }
