@@ -62,7 +62,7 @@ export class BatchPlanner {
     const shapes = await this.#shapes(sources);
     for (const source of sources) {
       for (const event of source.events) {
-        if (shapes.get(tableName(event)) !== null || !this.#isReplicated(event)) continue;
+        if (shapes.get(tableName(event)) !== null || isToldAgain(event) || !this.#isReplicated(event)) continue;
         const missing = fail('SYN-A003', `this region has no table ${tableName(event)}`);
         if (!exact) throw missing;
         if (this.#options.onError === 'stop') throw new EventFailure(event, missing);
@@ -105,6 +105,7 @@ export class BatchPlanner {
       for (const event of events) {
         if (!this.#isReplicated(event)) continue;
         const shape = shapes.get(tableName(event)) ?? null;
+        if (shape === null && isToldAgain(event)) continue;
         const poison = poisoned.get(event.event_id) ?? (shape === null ? MISSING_TABLE : undefined);
         if (poison === undefined) continue;
         const hasRow = shape !== null && event.operation !== 'TRUNCATE';
@@ -117,6 +118,11 @@ export class BatchPlanner {
   #isReplicated({ schema_name, table_name }: ChangeEvent): boolean {
     return this.#options.isReplicated(schema_name, table_name);
   }
+}
+
+/** Rows are told among those who have the table; whoever gets it later is told them all then. */
+function isToldAgain({ claim }: ChangeEvent): boolean {
+  return claim !== undefined;
 }
 
 function tableName({ schema_name, table_name }: ChangeEvent): string {
