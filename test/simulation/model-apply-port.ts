@@ -6,6 +6,7 @@ import {
   type ConflictHorizon,
   type ConflictName,
   EVERY_ROW,
+  type ExactVersion,
   type Mark,
   type MergeKey,
   type OwnCommit,
@@ -179,13 +180,21 @@ export class ModelApplyPort implements ApplyPort {
       needed.add(rowName(shape, key)).add(rowName(shape, EVERY_ROW));
       if (key === EVERY_ROW) wholeTables.push(rowName(shape, EVERY_ROW));
     }
+    const isNeeded = (row: string): boolean => needed.has(row) || wholeTables.some((table) => row.startsWith(table));
     for (const [xid, { stampMicros, byRow }] of versions) {
-      if (hlcFromMicros(stampMicros) > stable || this.#store.straddlesParked({ stampMicros, byRow })) continue;
-      const isNeeded = (row: string): boolean => needed.has(row) || wholeTables.some((table) => row.startsWith(table));
+      if (hlcFromMicros(stampMicros) > stable) continue;
       const isHeld = (row: string): boolean => {
         return [...holds].some(([id, { above }]) => row.startsWith(`${id} `) && hlcFromMicros(stampMicros) > above);
       };
-      if (![...byRow.keys()].some((row) => isNeeded(row) || isHeld(row))) versions.delete(xid);
+      const kept = new Map<string, ExactVersion>();
+      // What a batch wrote in one table is kept or forgotten together.
+      for (const ofTable of Map.groupBy(byRow, ([row]) => row.slice(0, row.indexOf(' '))).values()) {
+        const straddles = this.#store.straddlesParked({ stampMicros, byRow: new Map(ofTable) });
+        if (!straddles && !ofTable.some(([row]) => isNeeded(row) || isHeld(row))) continue;
+        for (const [row, exact] of ofTable) kept.set(row, exact);
+      }
+      if (kept.size === 0) versions.delete(xid);
+      else versions.set(xid, { stampMicros, byRow: kept });
     }
     for (const [row, tombstone] of tombstones) {
       if (tombstone.hlc <= stable && !needed.has(row)) tombstones.delete(row);
