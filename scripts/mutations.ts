@@ -396,8 +396,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'versions-beside-parked-rows-are-forgotten',
     rule: 'exact versions of a batch stay while the version of a parked row lies between them and its stamp',
     file: 'test/simulation/model-apply-port.ts',
-    find: ' || this.#store.straddlesParked({ stampMicros, byRow })',
-    replace: '',
+    find: 'if (!straddles && !ofTable.some',
+    replace: 'if (!ofTable.some',
     test: 'test/simulation/model-contract.test.ts',
   },
   {
