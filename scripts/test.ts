@@ -1,7 +1,7 @@
 // Runs the tests in one run of node:test, so that its own summary at the end counts them all.
 //
-// Layers are unit (beside the sources), simulation and regions (real servers, from npm packages
-// alone), clocks (servers whose clocks are moved by Debian's libfaketime), disks (full ones, which
+// Layers are unit (beside the sources), simulation, regions and restores (real servers, from npm packages
+// alone; the latter brings databases back under load, minutes in all), clocks (servers whose clocks are moved by Debian's libfaketime), disks (full ones, which
 // takes root on Linux), bounds (sizes that take minutes, and the memory that agents take), kafka (real brokers, which need Java and, once, Maven), and proofs (regions
 // on brokers that are killed, and agents that are away for long: minutes each); the last five are
 // left out unless they are asked for, and fail where they cannot run. SYNCLINE_LAYERS, a comma list, chooses among them; the ones left out are
@@ -20,6 +20,7 @@ const FILE_LIMIT_MS = 900_000;
 // The longest come first, so that the processors stay busy until the end.
 const LAYERS: Readonly<Record<string, readonly string[]>> = {
   regions: ['test/regions/**/*.test.ts', 'test/chaos/chaos.test.ts'],
+  restores: ['test/restores/**/*.test.ts'],
   clocks: ['test/clocks/**/*.test.ts'],
   disks: ['test/disks/**/*.test.ts'],
   bounds: ['test/bounds/**/*.test.ts'],
