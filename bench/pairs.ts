@@ -5,11 +5,11 @@
  * PostgreSQL's side has a publication and a subscription in each database, with `origin = none`, so that neither sends back what
  * it was sent. Syncline's has an agent for each, as users run it, and the embedded log.
  */
-import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { EmbeddedPostgres } from '../src/platform/embedded-postgres.ts';
 import { connect, type PostgresClient } from '../src/platform/postgres.ts';
 import { setLink } from '../test/support/agent-client.ts';
+import { peakMegabytes } from '../test/support/agent-memory.ts';
 import { Cluster } from '../test/support/cluster.ts';
 import { waitFor } from '../test/support/wait-for.ts';
 
@@ -101,12 +101,8 @@ export class SynclinePair implements Pair {
     else this.#signal('SIGCONT');
   }
 
-  async memoryPeakMb(): Promise<number | null> {
-    const peaks = this.#cluster.regions.map(async ({ agent }) => {
-      const status = await readFile(`/proc/${agent?.pid}/status`, 'utf8');
-      return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? Number.NaN) / 1024;
-    });
-    return process.platform === 'linux' ? Math.max(...(await Promise.all(peaks))) : null;
+  async memoryPeakMb(): Promise<number> {
+    return Math.max(...(await Promise.all(this.#cluster.regions.map(peakMegabytes))));
   }
 
   /** Both agents, as if the machine had stood still: nobody has to start again. */

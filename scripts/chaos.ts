@@ -5,12 +5,12 @@
  * Clocks are stepped where Debian's faketime is installed, and the embedded log's disk runs full where this runs as root on
  * Linux; on Kafka the broker is killed. What is left out is said.
  */
-import { glob } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { startKafka } from '../src/platform/embedded-kafka.ts';
 import { systemRandom } from '../src/platform/random.ts';
 import { runChaos } from '../test/chaos/chaos-run.ts';
 import { kafkaLog } from '../test/support/cluster-log.ts';
+import { faketimeLibrary } from '../test/support/server-clock.ts';
 import { SmallDisk } from '../test/support/small-disk.ts';
 
 const LOG_DISK_MB = 400;
@@ -25,7 +25,7 @@ const { values } = parseArgs({
 });
 const endMs = performance.now() + Number(values.minutes) * 60_000;
 const isKafka = values.log === 'kafka';
-const clocks = await hasFaketime();
+const clocks = (await faketimeLibrary()) !== null;
 const hasDisk = !isKafka && process.platform === 'linux' && process.getuid?.() === 0;
 if (!clocks) console.log('left out: clocks (faketime is not installed)');
 if (!isKafka && !hasDisk) console.log('left out: full disks (this takes root on Linux)');
@@ -45,8 +45,3 @@ for (let seed = Number(values.seed); performance.now() < endMs; seed += 1) {
 console.log(`${seeds} seeds, nothing lost and nothing forked`);
 // A broker's sockets may linger.
 process.exit(0);
-
-async function hasFaketime(): Promise<boolean> {
-  for await (const _ of glob('/usr/lib/*/faketime/libfaketime.so.1')) return true;
-  return false;
-}

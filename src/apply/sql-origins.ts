@@ -9,6 +9,7 @@
 import { microsToIso } from '../change/change-event.ts';
 import { type Hlc, hlcMicros } from '../change/hlc.ts';
 import { fail, sqlStateOf } from '../platform/errors.ts';
+import { originPrefix } from '../platform/own-origins.ts';
 import { arrayText, type PostgresClient, type TextValue } from '../platform/postgres.ts';
 import type { Guard, Tuple } from './apply-port.ts';
 
@@ -29,7 +30,7 @@ export class SqlOrigins {
   constructor(client: PostgresClient, region: string, databaseOid: string) {
     this.#client = client;
     this.#region = region;
-    this.#prefix = `syncline_${databaseOid}_`;
+    this.#prefix = originPrefix(databaseOid);
   }
 
   /** Reads which origins of ours exist. */

@@ -11,9 +11,9 @@
  * is written. One with very many rows would keep its writers waiting for too long. Both are told to the operator.
  */
 import { type Hlc, hlcMicros } from '../change/hlc.ts';
+import { ownOriginPrefix } from '../platform/own-origins.ts';
 import { type PostgresClient, quoteIdent } from '../platform/postgres.ts';
 import { writeAsReplica } from '../platform/replica-role.ts';
-import { ownOriginPrefix } from './slot.ts';
 
 /** Written in about a second. */
 const LATE_ROWS_MAX = 100_000;

@@ -21,6 +21,7 @@ import type { Stability } from '../clock/stability.ts';
 import type { EventLog, StreamReader, StreamWriter } from '../log/event-log.ts';
 import { invariant } from '../platform/assert.ts';
 import { fail, SynclineError } from '../platform/errors.ts';
+import { ownOriginPrefix } from '../platform/own-origins.ts';
 import { connect, type PostgresClient, quoteLiteral } from '../platform/postgres.ts';
 import { readActiveMerges } from './active-merges.ts';
 import {
@@ -40,15 +41,7 @@ import { ReplicationConnection } from './replication-connection.ts';
 import type { ReplicationStream } from './replication-stream.ts';
 import { readResumePoint } from './resume-point.ts';
 import { type StartedRun, startRun } from './run-start.ts';
-import {
-  dropSlot,
-  ensureSlot,
-  ownOriginPrefix,
-  readHistory,
-  readSlot,
-  type SlotFacts,
-  type SlotHistory,
-} from './slot.ts';
+import { dropSlot, ensureSlot, readHistory, readSlot, type SlotFacts, type SlotHistory } from './slot.ts';
 import { SlotAcker } from './slot-acker.ts';
 import { readTable } from './table-catalog.ts';
 import { TransactionAssembler } from './transaction-assembler.ts';

@@ -170,9 +170,3 @@ export async function serverMicros(client: PostgresClient): Promise<bigint> {
   const { rows } = await client.query('select (extract(epoch from clock_timestamp()) * 1000000)::bigint as micros');
   return BigInt(rows[0]?.micros ?? '');
 }
-
-/** Replication origins of this database whose transactions were applied by Syncline begin so. */
-export async function ownOriginPrefix(client: PostgresClient): Promise<string> {
-  const { rows } = await client.query('select oid from pg_database where datname = current_database()');
-  return `syncline_${rows[0]?.oid ?? ''}_`;
-}

@@ -16,10 +16,11 @@ import type { Image } from '../change/change-event.ts';
 import { type Hlc, hlcFromMicros, hlcFromText, hlcToText } from '../change/hlc.ts';
 import { rowKey } from '../change/row-key.ts';
 import { CLAIM_PREFIX, type ClaimMessage, SECRET_KEY } from '../change/table-transfer.ts';
+import { ownOriginPrefix } from '../platform/own-origins.ts';
 import { arrayText, type PostgresClient, quoteIdent, type TextValue } from '../platform/postgres.ts';
 import { writeAsReplica } from '../platform/replica-role.ts';
 import { claimOf } from './row-claim.ts';
-import type { TableWord } from './transfer-store.ts';
+import { IS_OWN, ownValues, type TableWord } from './transfer-store.ts';
 
 /** Below the time after which a server looks for deadlocks, so that the user is never the victim. */
 const LOCK_TIMEOUT_MS = 100;
@@ -44,7 +45,7 @@ export async function tellRows(
     const page = await nextKeys(client, shape, from.told, rowsMax);
     const last = page.at(-1);
     if (last === undefined) {
-      await client.query(`${SAY_DONE}`, names(own));
+      await client.query(`${SAY_DONE}`, ownValues(own));
       return { rows: 0, bytes: 0, isEnd: true };
     }
     const bytes = await emit(client, own, shape, await lockRows(client, shape, page), { since, ...from });
@@ -52,21 +53,13 @@ export async function tellRows(
       shape.id,
       JSON.stringify(last),
     ]);
-    await client.query(SAY_TOLD, [...names(own), String(page.length)]);
+    await client.query(SAY_TOLD, [...ownValues(own), String(page.length)]);
     return { rows: page.length, bytes, isEnd: false };
   });
 }
 
-const IS_OWN = 'schema_name = $1 and table_name = $2 and region = $3 and generation = $4::bigint';
 const SAY_DONE = `update syncline.transfer set state = 'done', updated_at = clock_timestamp() where ${IS_OWN} and state = 'ready'`;
 const SAY_TOLD = `update syncline.transfer set rows_told = rows_told + $5::bigint, updated_at = clock_timestamp() where ${IS_OWN}`;
-
-const names = ({ schema, table, region, generation }: TableWord): string[] => [
-  schema,
-  table,
-  region,
-  String(generation),
-];
 
 type Place = { readonly told: Image | null; readonly sealed: string; readonly secret: string; readonly began: string };
 
@@ -79,7 +72,7 @@ async function place(client: PostgresClient, own: TableWord, shape: SqlTableShap
        from syncline.transfer_hold h
       where h.rel = $5 and h.generation = $4::bigint
         and exists (select from syncline.transfer where ${IS_OWN} and state = 'ready') for update of h`,
-    [...names(own), shape.id, SECRET_KEY],
+    [...ownValues(own), shape.id, SECRET_KEY],
   );
   const [row] = rows;
   if (row === undefined) return undefined;
@@ -144,8 +137,7 @@ async function emit(
   held: readonly Held[],
   { since, sealed, began, secret }: Telling,
 ): Promise<number> {
-  const { rows: oids } = await client.query('select oid from pg_database where datname = current_database()');
-  const prefix = `syncline_${oids[0]?.oid ?? ''}_`;
+  const prefix = await ownOriginPrefix(client);
   const column = (of: (row: Held) => TextValue | undefined): string => arrayText(held.map((row) => of(row) ?? null));
   const { rows: facts } = await client.query(FACTS, [
     column(({ values }) => values[1]),

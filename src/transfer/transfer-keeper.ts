@@ -114,6 +114,7 @@ export class TransferKeeper {
         if (isCaptured()) restMs = await this.#look(signal);
       } catch (error) {
         await this.#close();
+        // Apply and capture tell of a database that is away; the transfer goes on where it stands.
         if (!isInfrastructure(error))
           logger.warn({ err: error }, 'tables that are published late could not be looked at');
       }

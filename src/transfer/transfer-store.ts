@@ -14,6 +14,13 @@ export type TableWord = TransferWord & {
   readonly rows_told: number;
 };
 
+/** What this region has said of a table, by `ownValues`. */
+export const IS_OWN = 'schema_name = $1 and table_name = $2 and region = $3 and generation = $4::bigint';
+
+export function ownValues({ schema, table, region, generation }: TableWord): string[] {
+  return [schema, table, region, String(generation)];
+}
+
 /** What of a table is kept here; null where nothing is. */
 export type TransferHold = { readonly generation: number };
 
@@ -94,8 +101,8 @@ export async function moveOn(
 ): Promise<void> {
   await database.query(
     `update syncline.transfer set state = $6, is_former = is_former or $7::boolean, updated_at = clock_timestamp()
-      where schema_name = $1 and table_name = $2 and region = $3 and generation = $4::bigint and state = $5`,
-    [own.schema, own.table, own.region, String(own.generation), own.state, state, String(isFormer)],
+      where ${IS_OWN} and state = $5`,
+    [...ownValues(own), own.state, state, String(isFormer)],
   );
 }
 
@@ -113,8 +120,8 @@ export async function seal(client: PostgresClient, own: TableWord, least: Hlc, w
       `update syncline.transfer
           set state = 'sealed', updated_at = clock_timestamp(), sealed_at = $5::bigint
               + greatest($6::bigint, (extract(epoch from clock_timestamp()) * 1000000)::bigint << 10)
-        where schema_name = $1 and table_name = $2 and region = $3 and generation = $4::bigint and state = 'published'`,
-      [own.schema, own.table, own.region, String(own.generation), String(window), String(least)],
+        where ${IS_OWN} and state = 'published'`,
+      [...ownValues(own), String(window), String(least)],
     );
   });
 }
@@ -138,8 +145,8 @@ export async function isForgotten(database: Queryable, own: TableWord, since: Hl
 export async function countRows(database: Queryable, own: TableWord): Promise<void> {
   await database.query(
     `update syncline.transfer set rows_total = (select count(*) from ${relOf(own)})
-      where schema_name = $1 and table_name = $2 and region = $3 and generation = $4::bigint and rows_total is null`,
-    [own.schema, own.table, own.region, String(own.generation)],
+      where ${IS_OWN} and rows_total is null`,
+    ownValues(own),
   );
 }
 

@@ -5,12 +5,11 @@
  * Each transaction that changes a counter or a set says so in `deltas`, which is only ever inserted into. So once regions
  * are settled, sums and members follow from it, and it follows from what clients were acknowledged.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import { sqlStateOf } from '../../src/platform/errors.ts';
 import type { PostgresClient } from '../../src/platform/postgres.ts';
 import { type Random, seededRandom } from '../../src/platform/random.ts';
 import type { Cluster, ClusterRegion } from '../support/cluster.ts';
-import { isLoss, type Journal } from '../support/journal.ts';
+import { type Journal, workUntil } from '../support/journal.ts';
 import { registerMerge, untilMerge } from '../support/merge-client.ts';
 
 const COUNTERS = 4;
@@ -21,8 +20,6 @@ const VALUES = 5;
 const ITEMS = 30;
 /** A set grows with every member, and each event carries all of them. */
 const MEMBERS_OF_CLIENT_MAX = 150;
-const THINKING_MS_MAX = 30;
-const RECONNECT_MS = 50;
 
 export const CHAOS_SCHEMA = `
 create table counters (id int primary key, amount bigint not null);
@@ -95,23 +92,7 @@ class ChaosClient {
   }
 
   async run(stop: AbortSignal): Promise<void> {
-    let client: PostgresClient | null = null;
-    while (!stop.aborted) {
-      try {
-        client ??= await this.#region.session();
-        await this.#transact(client);
-        await delay(this.#random.below(THINKING_MS_MAX));
-      } catch (error) {
-        const state = sqlStateOf(error) ?? (error instanceof Error && 'code' in error ? String(error.code) : 'none');
-        if (!isLoss(state)) {
-          this.#journal.surprises.push({ region: this.#region.name, state, message: String(error) });
-        }
-        client?.destroy();
-        client = null;
-        await delay(RECONNECT_MS);
-      }
-    }
-    await client?.end();
+    await workUntil(stop, this.#region, this.#journal, this.#random, async (client) => await this.#transact(client));
   }
 
   async #transact(client: PostgresClient): Promise<void> {

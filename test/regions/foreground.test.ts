@@ -11,8 +11,8 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 import type { PostgresClient } from '../../src/platform/postgres.ts';
-import { agentStatus } from '../support/agent-client.ts';
 import { Cluster, type ClusterRegion } from '../support/cluster.ts';
+import { endsWell, twoTables } from '../support/two-tables.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const ROWS = 40;
@@ -38,22 +38,13 @@ let us: ClusterRegion;
 before(async () => {
   cluster = await Cluster.start({
     regions: ['eu', 'us'],
-    schema: `create table item (id int primary key, v text); create table other (id int primary key, v text);
-      insert into item select n, 'start' from generate_series(1, ${ROWS}) as n;
-      insert into other select n, 'start' from generate_series(1, ${ROWS}) as n`,
+    schema: twoTables(ROWS),
   });
   [eu, us] = cluster.regions as [ClusterRegion, ClusterRegion];
 });
 after(async () => await cluster?.[Symbol.asyncDispose]());
 
-afterEach(async () => {
-  await cluster.settle();
-  for (const table of ['item', 'other']) await cluster.equal(`select * from ${table} order by id`);
-  for (const region of cluster.regions) {
-    assert.equal((await agentStatus(region)).apply.restarts, 0);
-    assert.equal(await region.one('select count(*) from syncline.quarantine'), '0');
-  }
-});
+afterEach(async () => await endsWell(cluster));
 
 async function arrives(table: string, id: number, value: string): Promise<void> {
   const sql = `select v from ${table} where id = ${id}`;

@@ -70,13 +70,13 @@ export class JournalWriters implements AsyncDisposable {
     this.#clients = regions.flatMap((region, place) =>
       Array.from({ length: options.clients }, async (_, number) => {
         const seed = options.seed * 1_000 + place * 100 + number;
-        await writeUntil(
-          this.#stop.signal,
-          region,
-          journal,
-          `${region.name}-${options.seed}-${number}`,
-          seededRandom(seed),
-        );
+        const name = `${region.name}-${options.seed}-${number}`;
+        const random = seededRandom(seed);
+        let written = 0;
+        await workUntil(this.#stop.signal, region, journal, random, async (client) => {
+          written += 1;
+          await writeOnce(client, journal, journal.begin(`${name}-${written}`, region.name), random);
+        });
       }),
     );
   }
@@ -87,18 +87,19 @@ export class JournalWriters implements AsyncDisposable {
   }
 }
 
-async function writeUntil(
+/** A client that does its work again and again, and connects anew where a server was lost; what else fails is a surprise. */
+export async function workUntil(
   stop: AbortSignal,
   region: ClusterRegion,
   journal: Journal,
-  name: string,
   random: Random,
+  work: (client: PostgresClient) => Promise<void>,
 ): Promise<void> {
   let client: PostgresClient | null = null;
-  for (let number = 1; !stop.aborted; number += 1) {
+  while (!stop.aborted) {
     try {
       client ??= await region.session();
-      await writeOnce(client, journal, journal.begin(`${name}-${number}`, region.name), random);
+      await work(client);
       await delay(random.below(THINKING_MS_MAX));
     } catch (error) {
       const state = error instanceof Error && 'code' in error ? String(error.code) : 'none';
