@@ -18,12 +18,14 @@ const LOG_DISK_MB = 400;
 const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '10' },
-    seed: { type: 'string', default: String(systemRandom.below(1_000_000)) },
+    seed: { type: 'string', default: String(1 + systemRandom.below(1_000_000)) },
     rounds: { type: 'string', default: '20' },
     log: { type: 'string', default: 'embedded' },
   },
 });
-const endMs = performance.now() + Number(values.minutes) * 60_000;
+const [minutes, firstSeed, rounds] = [amount('minutes'), amount('seed'), amount('rounds')];
+if (values.log !== 'embedded' && values.log !== 'kafka') refuse(`--log is ${values.log}; there are embedded and kafka`);
+const endMs = performance.now() + minutes * 60_000;
 const isKafka = values.log === 'kafka';
 const clocks = (await faketimeLibrary()) !== null;
 const hasDisk = !isKafka && process.platform === 'linux' && process.getuid?.() === 0;
@@ -31,17 +33,29 @@ if (!clocks) console.log('left out: clocks (faketime is not installed)');
 if (!isKafka && !hasDisk) console.log('left out: full disks (this takes root on Linux)');
 
 let seeds = 0;
-for (let seed = Number(values.seed); performance.now() < endMs; seed += 1) {
+for (let seed = firstSeed; performance.now() < endMs; seed += 1) {
   const startedMs = performance.now();
-  console.log(`seed ${seed}, ${values.rounds} rounds on ${values.log}`);
+  console.log(`seed ${seed}, ${rounds} rounds on ${values.log}`);
   await using logDisk = hasDisk ? await SmallDisk.mount(LOG_DISK_MB) : null;
   await using broker = isKafka ? await startKafka() : null;
   const log = broker === null ? null : kafkaLog(broker);
   const tell = (line: string): void => console.log(`  ${line}`);
-  await runChaos({ seed, rounds: Number(values.rounds), clocks, logDisk, log, broker, tell });
+  await runChaos({ seed, rounds, clocks, logDisk, log, broker, tell });
   seeds += 1;
   console.log(`  equal, after ${Math.round((performance.now() - startedMs) / 1_000)} s`);
 }
 console.log(`${seeds} seeds, nothing lost and nothing forked`);
 // A broker's sockets may linger.
 process.exit(0);
+
+/** Anything else would be a plan without faults, which proves nothing. */
+function amount(name: 'minutes' | 'seed' | 'rounds'): number {
+  const text = values[name];
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  return refuse(`--${name} is ${text}; it has to be a whole number above 0`);
+}
+
+function refuse(why: string): never {
+  console.error(why);
+  process.exit(2);
+}
