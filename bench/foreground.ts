@@ -16,7 +16,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { seededRandom } from '../src/platform/random.ts';
 import { agentStatus, setLink } from '../test/support/agent-client.ts';
 import { Cluster, type ClusterRegion } from '../test/support/cluster.ts';
-import { runTpcb, tpcbSchema, transactOnce } from '../test/support/tpcb.ts';
+import { allRows, runTpcb, tpcbSchema, transactOnce } from '../test/support/tpcb.ts';
+import { quantile } from './quantile.ts';
 import type { Measured } from './run.ts';
 
 const CLIENTS = 8;
@@ -90,7 +91,7 @@ async function atRate(region: ClusterRegion, { clients, perSecond, seconds, seed
       const restMs = dueMs - performance.now();
       if (restMs > 0) await delay(restMs);
       try {
-        await transactOnce(session, region.name, random, SCALE);
+        await transactOnce(session, region.name, random, allRows(SCALE));
         tookMs.push(performance.now() - dueMs);
       } catch (error) {
         failures.push(`${region.name}: ${error instanceof Error ? error.message : String(error)}`);
@@ -103,8 +104,4 @@ async function atRate(region: ClusterRegion, { clients, perSecond, seconds, seed
 
 async function applied(region: ClusterRegion): Promise<number> {
   return (await agentStatus(region)).links.reduce((sum, { events_applied }) => sum + events_applied, 0);
-}
-
-function quantile(ascending: readonly number[], share: number): number {
-  return ascending[Math.min(ascending.length - 1, Math.floor(ascending.length * share))] ?? Number.NaN;
 }

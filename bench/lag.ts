@@ -11,6 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type KafkaBroker, startKafka } from '../src/platform/embedded-kafka.ts';
 import type { PostgresClient } from '../src/platform/postgres.ts';
 import { Cluster } from '../test/support/cluster.ts';
+import { quantile } from './quantile.ts';
 import type { Measured } from './run.ts';
 
 const RATES = [500, 2_000];
@@ -132,8 +133,4 @@ class Side implements AsyncDisposable {
     await Promise.all([this.#watcher, ...this.#writers].map(async (session) => await session.end()));
     await this.#cluster[Symbol.asyncDispose]();
   }
-}
-
-function quantile(ascending: readonly number[], share: number): number {
-  return ascending[Math.min(ascending.length - 1, Math.floor(ascending.length * share))] ?? Number.NaN;
 }

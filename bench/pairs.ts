@@ -3,17 +3,19 @@
  * version with the same settings and the same data. Each side has servers of its own; the sides are measured in turn.
  *
  * PostgreSQL's side has a publication and a subscription in each database, with `origin = none`, so that neither sends back what
- * it was sent. Syncline's has an agent for each, as users run it, and the embedded log.
+ * it was sent. Syncline's has an agent for each, as users run it, and the embedded log unless it is told another one. The
+ * regions can be far from each other: PostgreSQL's subscriptions are made through proxies then, whose delay a benchmark sets.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { EmbeddedPostgres } from '../src/platform/embedded-postgres.ts';
 import { connect, type PostgresClient } from '../src/platform/postgres.ts';
 import { setLink } from '../test/support/agent-client.ts';
 import { peakMegabytes } from '../test/support/agent-memory.ts';
-import { Cluster } from '../test/support/cluster.ts';
+import { Cluster, type ClusterOptions, type ClusterRegion } from '../test/support/cluster.ts';
+import { TcpProxy } from '../test/support/tcp-proxy.ts';
 import { waitFor } from '../test/support/wait-for.ts';
 
-const SETTINGS = { shared_buffers: '256MB', max_wal_size: '8GB' };
+export const PAIR_SETTINGS = { shared_buffers: '256MB', max_wal_size: '8GB' };
 const NAME = { applicationName: 'bench', statementTimeoutMs: 1_200_000 };
 const LIMIT_MS = 1_200_000;
 const LOOK_MS = 5;
@@ -25,8 +27,11 @@ export type Waits = 'in-log' | 'in-slot';
 export interface Pair extends AsyncDisposable {
   readonly side: string;
   readonly sourceUrl: string;
+  readonly targetUrl: string;
   readonly source: PostgresClient;
   readonly target: PostgresClient;
+  /** Those with an agent of ours. */
+  readonly regions: readonly ClusterRegion[];
   /** From now on the target takes nothing; what is committed at the source waits, where it is told to or where it can. */
   pause(where: Waits): Promise<void>;
   /** Returns when the next thing to do is `resume`: what is to wait in the log is there. */
@@ -39,13 +44,13 @@ export interface Pair extends AsyncDisposable {
 let marks = 0;
 
 /** Writes the next mark at the source; resolves with its number. */
-export async function writeMark({ source }: Pair): Promise<number> {
+export async function writeMark({ source }: Pick<Pair, 'source'>): Promise<number> {
   marks += 1;
   await source.query('insert into public.marks values ($1)', [String(marks)]);
   return marks;
 }
 
-export async function markSeen({ target }: Pair, mark: number): Promise<void> {
+export async function markSeen({ target }: Pick<Pair, 'target'>, mark: number): Promise<void> {
   for (;;) {
     const { rows } = await target.query('select from public.marks where n = $1', [String(mark)]);
     if (rows.length > 0) return;
@@ -60,25 +65,54 @@ export async function untilThere(pair: Pair): Promise<number> {
   return performance.now() - startedMs;
 }
 
+/** Until what is written anywhere by now is everywhere. */
+export async function untilBothThere({ source, target }: Pair): Promise<void> {
+  const ways = [
+    { source, target },
+    { source: target, target: source },
+  ];
+  const marks = await Promise.all(ways.map(writeMark));
+  await Promise.all(ways.map(async (way, place) => await markSeen(way, marks[place] ?? 0)));
+}
+
+export type PairOptions = Pick<ClusterOptions, 'logs' | 'logsFromAfar'> & { readonly side?: string };
+
 export class SynclinePair implements Pair {
-  readonly side = 'syncline';
+  readonly side: string;
   readonly sourceUrl: string;
+  readonly targetUrl: string;
   readonly source: PostgresClient;
   readonly target: PostgresClient;
   readonly #cluster: Cluster;
 
-  private constructor(cluster: Cluster, source: PostgresClient, target: PostgresClient) {
+  private constructor(side: string, cluster: Cluster, source: PostgresClient, target: PostgresClient) {
+    this.side = side;
     this.#cluster = cluster;
     this.sourceUrl = cluster.region('eu').url;
+    this.targetUrl = cluster.region('us').url;
     this.source = source;
     this.target = target;
   }
 
-  static async start(schema: string): Promise<SynclinePair> {
-    const cluster = await Cluster.start({ regions: ['eu', 'us'], schema: `${MARKS}; ${schema}`, settings: SETTINGS });
+  static async start(schema: string, { side = 'syncline', ...logs }: PairOptions = {}): Promise<SynclinePair> {
+    const cluster = await Cluster.start({
+      regions: ['eu', 'us'],
+      schema: `${MARKS}; ${schema}`,
+      settings: PAIR_SETTINGS,
+      ...logs,
+    });
     await cluster.settle();
     const [eu, us] = [cluster.region('eu'), cluster.region('us')];
-    return new SynclinePair(cluster, await connect(eu.url, NAME), await connect(us.url, NAME));
+    return new SynclinePair(side, cluster, await connect(eu.url, NAME), await connect(us.url, NAME));
+  }
+
+  get regions(): readonly ClusterRegion[] {
+    return this.#cluster.regions;
+  }
+
+  /** Also what is looked at once more, after all has arrived. */
+  async settle(): Promise<void> {
+    await this.#cluster.settle(LIMIT_MS);
   }
 
   async pause(where: Waits): Promise<void> {
@@ -119,42 +153,59 @@ export class SynclinePair implements Pair {
 
 export class NativePair implements Pair {
   readonly side = 'postgresql';
+  readonly regions = [];
   readonly sourceUrl: string;
+  readonly targetUrl: string;
   readonly source: PostgresClient;
   readonly target: PostgresClient;
   readonly #servers: readonly EmbeddedPostgres[];
+  /** Before each server, for the other one. */
+  readonly #proxies: readonly TcpProxy[];
 
   private constructor(
     servers: readonly EmbeddedPostgres[],
-    sourceUrl: string,
+    proxies: readonly TcpProxy[],
+    urls: readonly string[],
     source: PostgresClient,
     target: PostgresClient,
   ) {
     this.#servers = servers;
-    this.sourceUrl = sourceUrl;
+    this.#proxies = proxies;
+    [this.sourceUrl = '', this.targetUrl = ''] = urls;
     this.source = source;
     this.target = target;
   }
 
-  static async start(schema: string): Promise<NativePair> {
-    const servers = await Promise.all([0, 1].map(() => EmbeddedPostgres.start({ version: 18, settings: SETTINGS })));
+  static async start(schema: string, { isFar = false } = {}): Promise<NativePair> {
+    const servers = await Promise.all(
+      [0, 1].map(() => EmbeddedPostgres.start({ version: 18, settings: PAIR_SETTINGS })),
+    );
     const urls = await Promise.all(servers.map(async (server) => server.url(await server.createDatabase())));
     const [source, target] = await Promise.all(urls.map(async (url) => await connect(url, NAME)));
     if (source === undefined || target === undefined) throw new Error('a pair has two ends');
+    const proxies = isFar
+      ? await Promise.all(servers.map(async ({ host, port }) => TcpProxy.start({ host, port })))
+      : [];
+    const fromAfar = urls.map((url, place) => proxies[place]?.url(url) ?? url);
     for (const client of [source, target]) {
-      await client.query(`${MARKS}; ${schema}`);
+      await client.query(`set search_path = public, pg_catalog; ${MARKS}; ${schema}; reset search_path`);
       await client.query('create publication bench for all tables');
     }
     for (const [client, other] of [
-      [source, urls[1]],
-      [target, urls[0]],
+      [source, fromAfar[1]],
+      [target, fromAfar[0]],
     ] as const) {
       const name = client === source ? 'bench_back' : 'bench';
       await client.query(
         `create subscription ${name} connection '${other}' publication bench with (copy_data = false, origin = none)`,
       );
     }
-    return new NativePair(servers, urls[0] ?? '', source, target);
+    return new NativePair(servers, proxies, urls, source, target);
+  }
+
+  /** How long every byte is under way between the regions, one way. */
+  set delayMs(delayMs: number) {
+    for (const proxy of this.#proxies) proxy.latencyMs = delayMs;
   }
 
   async pause(): Promise<void> {
@@ -174,6 +225,7 @@ export class NativePair implements Pair {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.source.end();
     await this.target.end();
+    for (const proxy of this.#proxies) await proxy[Symbol.asyncDispose]();
     for (const server of this.#servers) await server.stop('immediate');
   }
 }

@@ -11,13 +11,25 @@ export type Measured = { readonly side: string; readonly metric: string; readonl
 type Benchmark = {
   readonly measure: () => Promise<Measured[]>;
   readonly sides: { readonly syncline: string | readonly string[]; readonly peer: string };
-  /** What the summary compares, with its unit. */
+  /** What the summary compares, with its unit; a side that has none of them is told without. */
   readonly metrics: Readonly<Record<string, string>>;
 };
+
+/** What one metric of one side came to, over the rounds. */
+type Spread = { readonly median: number; readonly min: number; readonly max: number };
 
 const TRANSACTIONS = Number(process.env.BENCH_TRANSACTIONS ?? 200_000);
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
 const SECONDS = Number(process.env.BENCH_SECONDS ?? 10);
+
+const PEAKS = { agent_memory_peak_mb_eu: 'MB', agent_memory_peak_mb_us: 'MB' };
+
+function lagsAt(places: readonly string[]): Record<string, string> {
+  const metrics = places.flatMap((place) =>
+    ['lag_p50_ms', 'lag_p95_ms', 'lag_p99_ms', 'lag_max_ms'].map((metric) => [`${metric}_${place}`, 'ms'] as const),
+  );
+  return { ...Object.fromEntries(metrics), ...PEAKS };
+}
 
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   apply: {
@@ -64,13 +76,69 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
     sides: { syncline: 'lane at work', peer: 'lane at rest' },
     metrics: { transaction_p50_ms: 'ms', transaction_p99_ms: 'ms', transactions_per_s: 'transactions/s' },
   },
+  writes: {
+    measure: async () => await (await import('./writes.ts')).measureWrites(SECONDS, ROUNDS),
+    sides: { syncline: 'syncline', peer: 'postgresql' },
+    metrics: {
+      transactions_per_s_running: 'transactions/s',
+      transactions_per_s_paused: 'transactions/s',
+      running_to_without: '1',
+      paused_to_without: '1',
+      ...PEAKS,
+    },
+  },
+  mixed: {
+    measure: async () => await (await import('./mixed.ts')).measureMixed(SECONDS, ROUNDS),
+    sides: { syncline: 'syncline', peer: 'postgresql' },
+    metrics: {
+      sustained_transactions_per_s: 'transactions/s',
+      transactions_per_s: 'transactions/s',
+      catch_up_s: 's',
+      failed_transactions: 'transactions',
+      unequal_rows: 'rows',
+      ...PEAKS,
+    },
+  },
+  regions: {
+    measure: async () => await (await import('./regions.ts')).measureRegions(TRANSACTIONS / 10, SECONDS, ROUNDS),
+    sides: { syncline: ['3 regions', '4 regions', '6 regions'], peer: '2 regions' },
+    metrics: {
+      cpu_ms_per_received_event: 'ms',
+      processors_of_region: 'processors',
+      processors_of_region_at_rest: 'processors',
+      received_events_per_s_of_region: 'events/s',
+      applied_events_per_s: 'events/s',
+      cpu_ms_per_event_caught_up: 'ms',
+      agent_memory_peak_mb: 'MB',
+    },
+  },
+  memory: {
+    measure: async () => await (await import('./memory.ts')).measureMemory(SECONDS, ROUNDS),
+    sides: { syncline: 'agents', peer: 'none' },
+    metrics: { idle_mb: 'MB', peak_mb_eu: 'MB', peak_mb_us: 'MB' },
+  },
   // Needs Debian's package faketime.
   clocks: {
     measure: async () => await (await import('./clocks.ts')).measureClocks(SECONDS, ROUNDS),
     sides: { syncline: 'skew of 5 s', peer: 'no skew' },
     metrics: { slow_region_transactions_per_s: 'transactions/s', applied_transactions_per_s: 'transactions/s' },
   },
-  // Needs Java, and once Maven.
+  // These need Java, and once Maven.
+  heartbeat: {
+    measure: async () => await (await import('./heartbeat.ts')).measureHeartbeat(SECONDS, ROUNDS),
+    sides: { syncline: ['embedded', 'kafka'], peer: 'postgresql' },
+    metrics: lagsAt(['at_0_per_s', 'at_500_per_s', 'at_2000_per_s']),
+  },
+  wan: {
+    measure: async () => await (await import('./heartbeat.ts')).measureFromAfar(SECONDS, ROUNDS),
+    sides: { syncline: 'kafka', peer: 'postgresql' },
+    metrics: lagsAt([
+      'at_40_ms_and_0_per_s',
+      'at_40_ms_and_500_per_s',
+      'at_150_ms_and_0_per_s',
+      'at_150_ms_and_500_per_s',
+    ]),
+  },
   lag: {
     measure: async () => await (await import('./lag.ts')).measureLag(SECONDS, ROUNDS),
     sides: { syncline: 'kafka', peer: 'embedded' },
@@ -97,12 +165,15 @@ async function runBenchmark(name: string, { measure, sides, metrics }: Benchmark
   const compared = [sides.syncline].flat();
   const summary = compared.flatMap((side) =>
     Object.entries(metrics).map(([metric, unit]) => {
-      const [syncline, peer] = [median(runs, side, metric), median(runs, sides.peer, metric)];
-      console.log(
-        `${name}, ${metric}: ${side} ${rounded(syncline)}, ${sides.peer} ${rounded(peer)}, ratio ${(syncline / peer).toFixed(2)}`,
-      );
+      const [ours, peer] = [spread(runs, side, metric), spread(runs, sides.peer, metric)];
+      const ratio = ours === null || peer === null ? null : ours.median / peer.median;
+      const told = [`${side} ${tell(ours)}`];
+      if (peer !== null) told.push(`${sides.peer} ${tell(peer)}`, `ratio ${ratio?.toFixed(2)}`);
+      console.log(`${name}, ${metric}: ${told.join(', ')}`);
       // Where several sides have one peer, it is told which.
-      return { ...(compared.length > 1 ? { side } : {}), metric, unit, syncline, peer, ratio: syncline / peer };
+      const named = { ...(compared.length > 1 ? { side } : {}), metric, unit };
+      const spreads = { syncline_spread: rangeOf(ours), peer_spread: rangeOf(peer) };
+      return { ...named, syncline: ours?.median ?? null, peer: peer?.median ?? null, ratio, ...spreads };
     }),
   );
   const machine = { cpus: cpus().length, model: cpus()[0]?.model ?? 'unknown', memory_bytes: totalmem() };
@@ -112,13 +183,25 @@ async function runBenchmark(name: string, { measure, sides, metrics }: Benchmark
   await writeFile(join(directory, `${name}.json`), `${JSON.stringify(result, null, 2)}\n`);
 }
 
-/** What is small keeps a digit behind the point. */
+/** What is small keeps two digits that count. */
 function rounded(value: number): string {
+  if (value < 10) return String(Number(value.toPrecision(2)));
   return value < 100 ? value.toFixed(1) : String(Math.round(value));
 }
 
-function median(runs: readonly Measured[], side: string, metric: string): number {
+/** Null where the side has no such metric. */
+function spread(runs: readonly Measured[], side: string, metric: string): Spread | null {
   const values = runs.filter((run) => run.side === side && run.metric === metric).map((run) => run.value);
   values.sort((a, b) => a - b);
-  return values[values.length >> 1] ?? Number.NaN;
+  const [min, median, max] = [values[0], values[values.length >> 1], values.at(-1)];
+  return min === undefined || median === undefined || max === undefined ? null : { median, min, max };
+}
+
+function rangeOf(spread: Spread | null): readonly [number, number] | null {
+  return spread === null ? null : [spread.min, spread.max];
+}
+
+function tell(spread: Spread | null): string {
+  if (spread === null) return 'not measured';
+  return `${rounded(spread.median)} (${rounded(spread.min)}..${rounded(spread.max)})`;
 }

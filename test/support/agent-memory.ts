@@ -9,11 +9,20 @@ const KILOBYTE = 1024;
 const MEGABYTE = KILOBYTE * KILOBYTE;
 
 /** The agent's highest resident size in MB; where no kernel keeps that, the present one. */
-export async function peakMegabytes({ name, agent }: ClusterRegion): Promise<number> {
+export async function peakMegabytes(region: ClusterRegion): Promise<number> {
+  return await megabytesOf(region, /^VmHWM:\s+(\d+) kB$/m);
+}
+
+/** The agent's present resident size in MB. */
+export async function residentMegabytes(region: ClusterRegion): Promise<number> {
+  return await megabytesOf(region, /^VmRSS:\s+(\d+) kB$/m);
+}
+
+async function megabytesOf({ name, agent }: ClusterRegion, line: RegExp): Promise<number> {
   if (agent?.pid === undefined) throw new Error(`${name} has no agent`);
   const status = await readFile(`/proc/${agent.pid}/status`, 'utf8').catch(() => '');
-  const peak = /^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1];
-  const kilobytes = peak ?? (await promisify(execFile)('ps', ['-o', 'rss=', '-p', String(agent.pid)])).stdout.trim();
+  const told = line.exec(status)?.[1];
+  const kilobytes = told ?? (await promisify(execFile)('ps', ['-o', 'rss=', '-p', String(agent.pid)])).stdout.trim();
   return (Number(kilobytes) * KILOBYTE) / MEGABYTE;
 }
 

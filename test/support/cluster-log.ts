@@ -32,7 +32,7 @@ export function kafkaLog({ brokers: addresses }: Pick<KafkaCluster, 'brokers'>, 
   return `{ type: kafka, brokers: ${JSON.stringify(addresses)}, topic_prefix: ${topicPrefix} }`;
 }
 
-const randomPrefix = (): string => `test-${randomBytes(6).toString('hex')}.`;
+export const randomPrefix = (): string => `test-${randomBytes(6).toString('hex')}.`;
 
 function brokerOf(name: string, environment: NodeJS.ProcessEnv): Promise<KafkaCluster> {
   const known = brokers.get(name);

@@ -41,6 +41,8 @@ export type ClusterOptions = {
   readonly log?: string;
   /** The same by region. */
   readonly logs?: Readonly<Record<string, string>>;
+  /** How agents of other regions reach a region's log, where not as its own agent does. */
+  readonly logsFromAfar?: Readonly<Record<string, string>>;
   /** Added to each agent's configuration file: YAML lines at the top level. */
   readonly config?: string;
   /** Whom agents connect as, where a test names it. */
@@ -222,7 +224,8 @@ export class Cluster implements AsyncDisposable {
         const peers = names
           .flatMap((peer, other) => {
             if (peer === name) return [];
-            const ofPeer = logs[peer] === logs[name] ? '' : `, log: ${logs[peer]}`;
+            const log = options.logsFromAfar?.[peer] ?? logs[peer];
+            const ofPeer = log === logs[name] ? '' : `, log: ${log}`;
             return [`  - { region: ${peer}, api: "http://127.0.0.1:${ports[other]}"${ofPeer} }`];
           })
           .join('\n');
@@ -265,15 +268,15 @@ ${options.config ?? ''}
     await Promise.all(this.regions.map(async (region) => await region.agentReady()));
   }
 
-  /** Waits until every region has applied, of every region, all that is committed now. */
-  async settle(limitMs = SETTLE_LIMIT_MS): Promise<void> {
+  /** Waits until every region, or those alone that are named, has applied, of every region, all that is committed now. */
+  async settle(limitMs = SETTLE_LIMIT_MS, targets = this.regions): Promise<void> {
     const ends = new Map<string, Position>();
     for (const region of this.regions) {
       const epoch = (await region.one(`select value from syncline.meta where key = 'epoch'`)) ?? '';
       const lsn = lsnFromText((await region.one('select pg_current_wal_insert_lsn()')) ?? '0/0');
       ends.set(region.name, makePosition(epoch, lsn));
     }
-    for (const region of this.regions) {
+    for (const region of targets) {
       await waitFor(
         async () => {
           const marks = await region.sql('select origin, position from syncline.applied');
@@ -285,7 +288,7 @@ ${options.config ?? ''}
         { what: `${region.name} to apply everything; its agent printed:\n${region.output.slice(-4_000)}`, limitMs },
       );
     }
-    for (const region of this.regions) {
+    for (const region of targets) {
       await waitFor(async () => (await region.one(LOOKS)) === '0', {
         what: `${region.name} to look again`,
         limitMs,

@@ -31,6 +31,16 @@ insert into pgbench_accounts select aid, 1 + aid % ${scale}, 0, '' from generate
 
 export const TPCB_SCHEMA = tpcbSchema(1);
 
+/** Whose rows a transaction takes, where regions are not to meet on all of them. */
+export type TpcbPart = {
+  readonly scale: number;
+  /** Which of so many regions this is, from 0. */
+  readonly place: number;
+  readonly of: number;
+  /** The share of transactions that takes rows which all regions take, instead of rows of its own. */
+  readonly sharedPercent: number;
+};
+
 export type TpcbFigures = {
   readonly region: string;
   readonly transactions: number;
@@ -59,7 +69,7 @@ export async function runTpcb(
     await using session = await region.session();
     while (performance.now() < endMs) {
       try {
-        await transactOnce(session, region.name, random, scale);
+        await transactOnce(session, region.name, random, allRows(scale));
         transactions += 1;
       } catch (error) {
         const state = error instanceof Error && 'code' in error ? String(error.code) : String(error);
@@ -72,16 +82,24 @@ export async function runTpcb(
   return { region: region.name, transactions, tps, failures };
 }
 
-export async function transactOnce(session: PostgresClient, region: string, random: Random, scale = 1): Promise<void> {
+export const allRows = (scale: number): TpcbPart => ({ scale, place: 0, of: 1, sharedPercent: 0 });
+
+export async function transactOnce(
+  session: PostgresClient,
+  region: string,
+  random: Random,
+  part: TpcbPart,
+): Promise<void> {
   await session.transaction(async () => {
-    for (const [sql, values] of statements(region, random, scale)) await session.query(sql, values, { prepare: true });
+    for (const [sql, values] of statements(region, random, part)) await session.query(sql, values, { prepare: true });
   });
 }
 
-function statements(region: string, random: Random, scale: number): [string, string[]][] {
-  const aid = String(1 + random.below(ACCOUNTS));
-  const tid = String(1 + random.below(scale * TELLERS_OF_BRANCH));
-  const bid = String(1 + random.below(scale));
+function statements(region: string, random: Random, part: TpcbPart): [string, string[]][] {
+  const rowOf = rowsOf(random, part);
+  const aid = rowOf(ACCOUNTS);
+  const tid = rowOf(part.scale * TELLERS_OF_BRANCH);
+  const bid = rowOf(part.scale);
   const delta = String(random.below(2 * DELTA_MAX + 1) - DELTA_MAX);
   return [
     ['update pgbench_accounts set abalance = abalance + $1 where aid = $2', [delta, aid]],
@@ -94,4 +112,11 @@ function statements(region: string, random: Random, scale: number): [string, str
       [region, tid, bid, aid, delta],
     ],
   ];
+}
+
+/** One of so many rows: of those that are the region's own, or of those that all take, for a whole transaction. */
+function rowsOf(random: Random, { place, of, sharedPercent }: TpcbPart): (count: number) => string {
+  if (of === 1) return (count) => String(1 + random.below(count));
+  const share = random.below(100) < sharedPercent ? of : place;
+  return (count) => String(1 + share + (of + 1) * random.below(Math.floor(count / (of + 1))));
 }
