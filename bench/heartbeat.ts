@@ -14,7 +14,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type KafkaBroker, startKafka } from '../src/platform/embedded-kafka.ts';
 import { kafkaLog } from '../test/support/cluster-log.ts';
-import { FarKafka } from '../test/support/far-kafka.ts';
+import { ProxiedKafka } from '../test/support/proxied-kafka.ts';
 import { ACCOUNTS_SCHEMA, startLoad } from './load.ts';
 import { peaks } from './memory.ts';
 import { NativePair, type Pair, SynclinePair, untilThere } from './pairs.ts';
@@ -33,6 +33,8 @@ const RATES_FROM_AFAR = [0, 500];
 const DELAYS_MS = [40, 150];
 const SCHEMA = `${ACCOUNTS_SCHEMA}; create table public.heartbeat (n bigint primary key)`;
 const REGIONS = ['eu', 'us'];
+/** Who reaches a broker from afar. */
+const OTHER_REGION = 'the other region';
 
 export async function measureHeartbeat(seconds: number, rounds: number): Promise<Measured[]> {
   await using stack = new AsyncDisposableStack();
@@ -52,15 +54,17 @@ export async function measureHeartbeat(seconds: number, rounds: number): Promise
 
 export async function measureFromAfar(seconds: number, rounds: number): Promise<Measured[]> {
   await using stack = new AsyncDisposableStack();
-  const brokers: [string, FarKafka][] = [];
-  for (const region of REGIONS) brokers.push([region, stack.use(await FarKafka.start())]);
-  const logs = Object.fromEntries(brokers.map(([region, { near }]) => [region, near]));
-  const logsFromAfar = Object.fromEntries(brokers.map(([region, { fromAfar }]) => [region, fromAfar]));
-  const ours = stack.use(await SynclinePair.start(SCHEMA, { side: 'kafka', logs, logsFromAfar }));
+  const brokers = new Map<string, ProxiedKafka>();
+  for (const region of REGIONS) {
+    brokers.set(region, stack.use(await ProxiedKafka.start([OTHER_REGION], { isLongLived: true })));
+  }
+  const logs = Object.fromEntries([...brokers].map(([region, broker]) => [region, broker.log()]));
+  const logOfPeer = (_region: string, peer: string): string => brokers.get(peer)?.log(OTHER_REGION) ?? '';
+  const ours = stack.use(await SynclinePair.start(SCHEMA, { side: 'kafka', logs, logOfPeer }));
   const peer = stack.use(await NativePair.start(SCHEMA, { isFar: true }));
   const runs: Measured[] = [];
   for (const delayMs of DELAYS_MS) {
-    for (const [, { proxy }] of brokers) proxy.latencyMs = delayMs;
+    for (const broker of brokers.values()) broker.proxyOf(OTHER_REGION).latencyMs = delayMs;
     peer.delayMs = delayMs;
     for (const rate of RATES_FROM_AFAR) {
       await measureAt([ours, peer], rate, `at_${delayMs}_ms_and_${rate}_per_s`, seconds, rounds, runs);

@@ -75,7 +75,7 @@ export async function untilBothThere({ source, target }: Pair): Promise<void> {
   await Promise.all(ways.map(async (way, place) => await markSeen(way, marks[place] ?? 0)));
 }
 
-export type PairOptions = Pick<ClusterOptions, 'logs' | 'logsFromAfar'> & { readonly side?: string };
+export type PairOptions = Pick<ClusterOptions, 'logs' | 'logOfPeer'> & { readonly side?: string };
 
 export class SynclinePair implements Pair {
   readonly side: string;

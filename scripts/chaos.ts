@@ -3,13 +3,13 @@
  * time is over; a seed is told before it begins, and the first that fails ends it all.
  *
  * Clocks are stepped where Debian's faketime is installed, and the embedded log's disk runs full where this runs as root on
- * Linux; on Kafka the broker is killed. What is left out is said.
+ * Linux; on Kafka the broker is killed and paused, and the
+ * network before it fails. What is left out is said.
  */
 import { parseArgs } from 'node:util';
-import { startKafka } from '../src/platform/embedded-kafka.ts';
 import { systemRandom } from '../src/platform/random.ts';
-import { runChaos } from '../test/chaos/chaos-run.ts';
-import { kafkaLog } from '../test/support/cluster-log.ts';
+import { REGIONS, runChaos } from '../test/chaos/chaos-run.ts';
+import { ProxiedKafka } from '../test/support/proxied-kafka.ts';
 import { faketimeLibrary } from '../test/support/server-clock.ts';
 import { SmallDisk } from '../test/support/small-disk.ts';
 
@@ -37,10 +37,9 @@ for (let seed = firstSeed; performance.now() < endMs; seed += 1) {
   const startedMs = performance.now();
   console.log(`seed ${seed}, ${rounds} rounds on ${values.log}`);
   await using logDisk = hasDisk ? await SmallDisk.mount(LOG_DISK_MB) : null;
-  await using broker = isKafka ? await startKafka() : null;
-  const log = broker === null ? null : kafkaLog(broker);
+  await using kafka = isKafka ? await ProxiedKafka.start(REGIONS) : null;
   const tell = (line: string): void => console.log(`  ${line}`);
-  await runChaos({ seed, rounds, clocks, logDisk, log, broker, tell });
+  await runChaos({ seed, rounds, clocks, logDisk, kafka, tell });
   seeds += 1;
   console.log(`  equal, after ${Math.round((performance.now() - startedMs) / 1_000)} s`);
 }

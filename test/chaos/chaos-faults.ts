@@ -1,7 +1,10 @@
 /** Carries out what a plan says: each fault begins, lasts for so many commits, and is over when `strike` resolves. */
+import { sqlStateOf } from '../../src/platform/errors.ts';
 import { setLink } from '../support/agent-client.ts';
 import type { Cluster, ClusterRegion } from '../support/cluster.ts';
 import { isLoss, type Journal } from '../support/journal.ts';
+import { pauseServer } from '../support/paused-server.ts';
+import type { ProxiedKafka } from '../support/proxied-kafka.ts';
 import type { SmallDisk } from '../support/small-disk.ts';
 import type { TcpProxy } from '../support/tcp-proxy.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -9,23 +12,31 @@ import type { Fault } from './chaos-plan.ts';
 
 const SLOW_MS = [20, 80, 300];
 const CLOCK_STEPS_SECONDS = [-3, -0.5, -0.05, 0.05, 0.5, 3];
+/** Items that long transactions remove, of those that all clients change. */
+const LONG_ITEMS = 5;
 const BULK_ROWS = 20_000;
 const BULK_LOADS_KEPT = 2;
 const LINK_LIMIT_MS = 120_000;
-
-export type Broker = { kill(): Promise<void>; restart(): Promise<void> };
+/** One pause in so many is this many times as long, which makes it one of seconds. */
+const LONG_PAUSE_OF = 2;
+const LONG_PAUSE_TIMES = 6;
 
 export type Struck = {
   readonly cluster: Cluster;
   readonly journal: Journal;
+  /** Of the transactions that write `deltas`. */
+  readonly deltas: Journal;
   readonly logDisk: SmallDisk | null;
-  readonly broker: Broker | null;
+  readonly kafka: ProxiedKafka | null;
 };
 
 export async function strike(fault: Fault, struck: Struck): Promise<void> {
-  const { cluster, journal, logDisk, broker } = struck;
+  const { cluster, journal, deltas, logDisk, kafka } = struck;
   const region = cluster.region(fault.region);
   const lasts = async (): Promise<void> => await journal.moreAcknowledged(fault.commits);
+  const isLong = fault.dice % LONG_PAUSE_OF === 0;
+  const pauseLasts = async (): Promise<void> =>
+    await journal.moreAcknowledged(fault.commits * (isLong ? LONG_PAUSE_TIMES : 1));
   switch (fault.kind) {
     case 'agent-killed':
       await region.killAgent();
@@ -49,35 +60,32 @@ export async function strike(fault: Fault, struck: Struck): Promise<void> {
       return await region.server.restart();
     case 'agent-paused':
       region.agent?.kill('SIGSTOP');
-      await lasts();
+      await pauseLasts();
       region.agent?.kill('SIGCONT');
       return;
+    case 'server-paused': {
+      const resume = await pauseServer(region.server);
+      await pauseLasts();
+      return resume();
+    }
     case 'backends-terminated':
       return await withoutLoss(async () => {
         await region.sql(`select pg_terminate_backend(pid) from pg_stat_activity
           where application_name like 'syncline/%' and pid <> pg_backend_pid()`);
       });
     case 'network-cut':
-      return proxyOf(region).cut();
     case 'network-silent':
-      proxyOf(region).blackHole();
-      await lasts();
-      return await proxyOf(region).heal();
     case 'network-refused':
-      await proxyOf(region).refuse();
-      await lasts();
-      return await proxyOf(region).heal();
     case 'network-slow':
-      proxyOf(region).latencyMs = pick(SLOW_MS, fault);
-      await lasts();
-      proxyOf(region).latencyMs = 0;
-      return;
+      return await strikeNetwork(fault, fault.kind, proxyOf(region), lasts);
     case 'link-paused':
       await untilLink(fault, region, 'paused');
       await lasts();
       return await untilLink(fault, region, 'active');
     case 'row-held':
       return await holding(region, 'select from contended where id = 1 for update', lasts);
+    case 'long-transaction':
+      return await transactLong(region, deltas, fault, lasts);
     case 'table-locked':
       return await holding(region, 'lock table items in access exclusive mode', lasts);
     case 'table-rewritten':
@@ -95,9 +103,53 @@ export async function strike(fault: Fault, struck: Struck): Promise<void> {
       await lasts();
       return await logDisk?.clear();
     case 'broker-killed':
-      await broker?.kill();
+      await kafka?.broker.kill();
       await lasts();
-      return await broker?.restart();
+      return await kafka?.broker.restart();
+    case 'broker-paused':
+      kafka?.broker.pause();
+      await pauseLasts();
+      return kafka?.broker.resume();
+    case 'log-network-cut':
+    case 'log-network-silent':
+    case 'log-network-refused':
+    case 'log-network-slow':
+      if (kafka === null) return;
+      return await strikeNetwork(fault, OF_LOG_NETWORK[fault.kind], kafka.proxyOf(region.name), lasts);
+  }
+}
+
+type NetworkKind = 'network-cut' | 'network-silent' | 'network-refused' | 'network-slow';
+
+const OF_LOG_NETWORK = {
+  'log-network-cut': 'network-cut',
+  'log-network-silent': 'network-silent',
+  'log-network-refused': 'network-refused',
+  'log-network-slow': 'network-slow',
+} as const;
+
+/** Between an agent and its database, or its log. */
+async function strikeNetwork(
+  fault: Fault,
+  kind: NetworkKind,
+  proxy: TcpProxy,
+  lasts: () => Promise<void>,
+): Promise<void> {
+  switch (kind) {
+    case 'network-cut':
+      return proxy.cut();
+    case 'network-silent':
+      proxy.blackHole();
+      await lasts();
+      return await proxy.heal();
+    case 'network-refused':
+      await proxy.refuse();
+      await lasts();
+      return await proxy.heal();
+    case 'network-slow':
+      proxy.latencyMs = pick(SLOW_MS, fault);
+      await lasts();
+      proxy.latencyMs = 0;
   }
 }
 
@@ -131,6 +183,38 @@ async function holding(region: ClusterRegion, statement: string, lasts: () => Pr
     session?.destroy();
   }
 }
+
+/**
+ * A transaction that writes at once and commits at last: whatever others do meanwhile is later in time, and earlier in the WAL.
+ * Its snapshot, its locks and its age are there for as long.
+ */
+async function transactLong(
+  region: ClusterRegion,
+  deltas: Journal,
+  { dice }: Fault,
+  lasts: () => Promise<void>,
+): Promise<void> {
+  const session = await region.session().catch(() => null);
+  if (session === null) return;
+  longTransactions += 1;
+  const attempt = deltas.begin(`long ${region.name} ${longTransactions}`, region.name);
+  try {
+    await session.query('begin isolation level repeatable read');
+    await session.query('insert into deltas (token) values ($1)', [attempt.token]);
+    await session.query('delete from items where id = $1', [String(1 + (dice % LONG_ITEMS))]);
+    await lasts();
+    attempt.outcome = 'unknown';
+    await session.commit();
+    deltas.acknowledge(attempt);
+  } catch (error) {
+    // It may also be refused, for what others have written since it began.
+    if (!isLossOf(error) && sqlStateOf(error) !== '40001') throw error;
+  } finally {
+    session.destroy();
+  }
+}
+
+let longTransactions = 0;
 
 /** Many rows in one transaction; loads of before go, so that tables stay small. */
 async function loadBulk(region: ClusterRegion, dice: number): Promise<void> {

@@ -13,6 +13,7 @@ export const FAULT_KINDS = [
   'both-killed',
   'server-stopped-immediately',
   'agent-paused',
+  'server-paused',
   'backends-terminated',
   'network-cut',
   'network-silent',
@@ -20,12 +21,18 @@ export const FAULT_KINDS = [
   'network-slow',
   'link-paused',
   'row-held',
+  'long-transaction',
   'table-locked',
   'table-rewritten',
   'bulk-load',
   'clock-stepped',
   'log-disk-full',
   'broker-killed',
+  'broker-paused',
+  'log-network-cut',
+  'log-network-silent',
+  'log-network-refused',
+  'log-network-slow',
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
@@ -53,8 +60,17 @@ export type Abilities = { readonly clocks: boolean; readonly fullLogDisk: boolea
 
 const COMMITS_BEFORE_MAX = 100;
 const COMMITS_WHILE_MAX = 150;
-/** Both are of all regions at once, so only one of them at a time makes a plain story. */
-const OF_THE_LOG: readonly FaultKind[] = ['log-disk-full', 'broker-killed'];
+/** They are of all regions at once, so only one of them at a time makes a plain story. */
+const OF_THE_LOG: readonly FaultKind[] = ['log-disk-full', 'broker-killed', 'broker-paused'];
+/** What takes a broker of our own, and proxies before it. */
+export const OF_BROKERS: readonly FaultKind[] = [
+  'broker-killed',
+  'broker-paused',
+  'log-network-cut',
+  'log-network-silent',
+  'log-network-refused',
+  'log-network-slow',
+];
 
 export function chaosPlan(seed: number, rounds: number, regions: readonly string[], abilities: Abilities): Round[] {
   const random = seededRandom(seed);
@@ -80,7 +96,7 @@ function kindsOf({ clocks, fullLogDisk, broker }: Abilities): FaultKind[] {
   const missing = new Set<FaultKind>();
   if (!clocks) missing.add('clock-stepped');
   if (!fullLogDisk) missing.add('log-disk-full');
-  if (!broker) missing.add('broker-killed');
+  if (!broker) for (const kind of OF_BROKERS) missing.add(kind);
   return FAULT_KINDS.filter((kind) => !missing.has(kind));
 }
 

@@ -5,49 +5,55 @@
 import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { RegionLogs } from '../../src/log/region-logs.ts';
+import { loadConfig } from '../../src/platform/config.ts';
 import { agentStatus } from '../support/agent-client.ts';
-import { Cluster } from '../support/cluster.ts';
+import { Cluster, type ClusterOptions, type ClusterRegion } from '../support/cluster.ts';
 import { JOURNAL_SCHEMA, Journal, JournalWriters } from '../support/journal.ts';
 import { accountForAll, nothingTwice } from '../support/journal-check.ts';
 import { StreamFollower } from '../support/journal-streams.ts';
+import type { ProxiedKafka } from '../support/proxied-kafka.ts';
 import { megabytes, retainedBytes } from '../support/slot-retention.ts';
 import type { SmallDisk } from '../support/small-disk.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { type Broker, strike } from './chaos-faults.ts';
+import { strike } from './chaos-faults.ts';
 import { chaosPlan, type Round, tellFault } from './chaos-plan.ts';
 import { CHAOS_SCHEMA, CHAOS_TABLES, ChaosClients, registerRules } from './chaos-workload.ts';
 import { OrderSampler } from './order-sampler.ts';
 
-const REGIONS = ['eu', 'us', 'ap'];
+export const REGIONS = ['eu', 'us', 'ap'];
 const JOURNAL_CLIENTS = 2;
 const CHAOS_CLIENTS = 2;
 const COMMITS_AT_END = 60;
 const CALM_LIMIT_MS = 300_000;
 /** What a slot keeps when all is published: the records of an idle server. */
 const RETAINED_AT_REST_MAX = 4 * 1024 ** 2;
+/** Records of an idle region are its heartbeats. */
+const RECORDS_AT_REST_MAX = 1_000;
+const KEPT = ['applied_at', 'row_version', 'tombstone', 'look_again', 'history', 'merge_state', 'merge_intent'];
+const KEPT_AT_REST_MAX = 1_000;
 
 export type ChaosOptions = {
   readonly seed: number;
   readonly rounds: number;
   readonly clocks: boolean;
   readonly logDisk: SmallDisk | null;
-  /** Where streams live, as YAML, where it is not the embedded log of the test's folder. */
-  readonly log: string | null;
-  readonly broker: Broker | null;
+  /** Where streams live, unless in an embedded log; each region's agent reaches it through a proxy of its own. */
+  readonly kafka: ProxiedKafka | null;
   readonly tell: (line: string) => void;
 };
 
 export async function runChaos(options: ChaosOptions): Promise<void> {
-  const { seed, rounds, clocks, logDisk, broker, tell } = options;
-  const abilities = { clocks, fullLogDisk: logDisk !== null, broker: broker !== null };
+  const { seed, rounds, clocks, logDisk, kafka, tell } = options;
+  const abilities = { clocks, fullLogDisk: logDisk !== null, broker: kafka !== null };
   const plan = chaosPlan(seed, rounds, REGIONS, abilities);
-  const log = await whereStreamsLive(options);
+  const logs = await whereStreamsLive(options);
   await using cluster = await Cluster.start({
     regions: REGIONS,
     schema: `${JOURNAL_SCHEMA}${CHAOS_SCHEMA}`,
     isProxied: true,
     ...(clocks ? { clocks: Object.fromEntries(REGIONS.map((region) => [region, 0])) } : {}),
-    ...(log === null ? {} : { log }),
+    ...logs,
   });
   await registerRules(cluster);
   const journal = new Journal();
@@ -57,7 +63,7 @@ export async function runChaos(options: ChaosOptions): Promise<void> {
   {
     await using _writers = new JournalWriters(cluster.regions, journal, { clients: JOURNAL_CLIENTS, seed });
     await using _clients = new ChaosClients(cluster.regions, deltas, { clients: CHAOS_CLIENTS, seed });
-    for (const round of plan) await carryOut(round, { cluster, journal, logDisk, broker }, tell);
+    for (const round of plan) await carryOut(round, { cluster, journal, deltas, logDisk, kafka }, tell);
     await calm(cluster);
     await journal.moreAcknowledged(COMMITS_AT_END);
   }
@@ -71,6 +77,8 @@ export async function runChaos(options: ChaosOptions): Promise<void> {
   // Where clocks step, stamps are pushed, and echoes update the rows that users inserted.
   if (!clocks) for (const region of cluster.regions) await nothingTwice(region);
   const retained = await checkRest(cluster);
+  await checkBookkeeping(cluster);
+  if (logDisk !== null) for (const region of cluster.regions) await checkTrimmed(region);
   for (const region of cluster.regions) assert.equal(await region.stopAgent(), 0);
   assert.deepEqual(await follower.end(cluster), []);
   const commits = journal.acknowledged + deltas.acknowledged;
@@ -78,11 +86,15 @@ export async function runChaos(options: ChaosOptions): Promise<void> {
   tell(`contended writes: ${JSON.stringify(fates)}`);
 }
 
-async function whereStreamsLive({ log, logDisk }: ChaosOptions): Promise<string | null> {
-  if (logDisk === null) return log;
+async function whereStreamsLive({ kafka, logDisk }: ChaosOptions): Promise<Partial<ClusterOptions>> {
+  if (kafka !== null) {
+    const logs = Object.fromEntries(REGIONS.map((region) => [region, kafka.log(region)]));
+    return { logs, logOfPeer: (region) => kafka.log(region) };
+  }
+  if (logDisk === null) return {};
   const path = join(logDisk.path, 'log');
   await mkdir(path);
-  return `{ type: embedded, path: ${path} }`;
+  return { log: `{ type: embedded, path: ${path}, keep_hours: 0 }` };
 }
 
 async function carryOut(
@@ -157,4 +169,26 @@ async function checkRest(cluster: Cluster): Promise<number> {
     }
   }
   return most;
+}
+
+/** What is kept of rows while something concurrent can still arrive goes, once nothing can. */
+async function checkBookkeeping({ regions }: Cluster): Promise<void> {
+  const sql = `select ${KEPT.map((table) => `(select count(*) from syncline.${table})`).join(' + ')}`;
+  for (const region of regions) {
+    await waitFor(async () => Number(await region.one(sql)) < KEPT_AT_REST_MAX, {
+      what: `${region.name} to forget what is stable`,
+      limitMs: CALM_LIMIT_MS,
+    });
+  }
+}
+
+/** A stream of which nothing is kept that all have read is short, once they have. */
+async function checkTrimmed({ name, configPath }: ClusterRegion): Promise<void> {
+  await using log = await RegionLogs.open(await loadConfig(configPath), () => undefined);
+  await using reader = await log.of(name).reader(name);
+  const isShort = async (): Promise<boolean> => {
+    const bounds = await reader.bounds();
+    return bounds !== null && bounds.last - bounds.first < RECORDS_AT_REST_MAX;
+  };
+  await waitFor(isShort, { what: `the stream of ${name} to be trimmed`, limitMs: CALM_LIMIT_MS });
 }

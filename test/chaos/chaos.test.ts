@@ -12,8 +12,7 @@ test(`${ROUNDS} rounds of faults, whatever comes together, lose and fork nothing
     rounds: ROUNDS,
     clocks: false,
     logDisk: null,
-    log: null,
-    broker: null,
+    kafka: null,
     tell: (line) => t.diagnostic(line),
   });
 });

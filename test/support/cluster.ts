@@ -41,8 +41,8 @@ export type ClusterOptions = {
   readonly log?: string;
   /** The same by region. */
   readonly logs?: Readonly<Record<string, string>>;
-  /** How agents of other regions reach a region's log, where not as its own agent does. */
-  readonly logsFromAfar?: Readonly<Record<string, string>>;
+  /** How the agent of a region reaches the log of a peer, where not as that one's own agent does. */
+  readonly logOfPeer?: (region: string, peer: string) => string;
   /** Added to each agent's configuration file: YAML lines at the top level. */
   readonly config?: string;
   /** Whom agents connect as, where a test names it. */
@@ -224,7 +224,7 @@ export class Cluster implements AsyncDisposable {
         const peers = names
           .flatMap((peer, other) => {
             if (peer === name) return [];
-            const log = options.logsFromAfar?.[peer] ?? logs[peer];
+            const log = options.logOfPeer?.(name, peer) ?? logs[peer];
             const ofPeer = log === logs[name] ? '' : `, log: ${log}`;
             return [`  - { region: ${peer}, api: "http://127.0.0.1:${ports[other]}"${ofPeer} }`];
           })

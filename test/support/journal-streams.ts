@@ -2,9 +2,11 @@
  * Follows the streams of a cluster beside its agents and keeps what went past: what was published, once or twice, and
  * where the streams end. It reads on while agents run, because what all of them have acknowledged is trimmed.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { RegionLogs } from '../../src/log/region-logs.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
 import { loadConfig } from '../../src/platform/config.ts';
+import { isInfrastructure } from '../../src/platform/errors.ts';
 import type { Cluster } from './cluster.ts';
 import { waitFor } from './wait-for.ts';
 
@@ -93,7 +95,13 @@ export class StreamFollower implements AsyncDisposable {
 
   async #follow(followed: Followed): Promise<void> {
     while (!this.#stop.signal.aborted) {
-      if (await followed.reader.fill(WAIT_MS, this.#stop.signal)) take(followed);
+      try {
+        if (await followed.reader.fill(WAIT_MS, this.#stop.signal)) take(followed);
+      } catch (error) {
+        // The log may be away, as planned.
+        if (!isInfrastructure(error)) throw error;
+        await delay(WAIT_MS);
+      }
     }
   }
 }

@@ -18,6 +18,7 @@ const ROWS_OF_TRANSACTION_MAX = 2;
 /** A client thinks for up to so long, so that agents get their share of the processors. */
 const THINKING_MS_MAX = 25;
 const RECONNECT_MS = 50;
+const COMMITS_LIMIT_MS = 300_000;
 
 export const JOURNAL_SCHEMA = `
 create table contended (id int primary key, token text not null);
@@ -58,7 +59,7 @@ export class Journal {
   /** Waits until so many commits more than now were acknowledged, in whichever region. */
   async moreAcknowledged(count: number): Promise<void> {
     const wanted = this.#acknowledged + count;
-    await waitFor(() => this.#acknowledged >= wanted, { what: `${count} more commits`, limitMs: 120_000 });
+    await waitFor(() => this.#acknowledged >= wanted, { what: `${count} more commits`, limitMs: COMMITS_LIMIT_MS });
   }
 }
 
