@@ -16,6 +16,8 @@ export const ACCOUNTS_SCHEMA = `
 create table public.accounts (aid int primary key, bid int, abalance int, filler char(84));
 insert into public.accounts select i, 1 + i % 10, 0, '' from generate_series(1, ${ACCOUNTS}) as i;`;
 
+const COMPLAINT_MAX = 4_000;
+
 export type Load = {
   readonly url: string;
   readonly clients: number;
@@ -36,14 +38,15 @@ export type LoadFigures = {
 
 /** Resolves once all clients are connected, with what resolves at the load's end. */
 export async function startLoad(load: Load): Promise<{ readonly done: Promise<LoadFigures> }> {
-  const child = fork(join(import.meta.dirname, 'load-process.ts'));
-  const ended = once(child, 'exit');
+  const child = fork(join(import.meta.dirname, 'load-process.ts'), { stdio: ['ignore', 'inherit', 'pipe', 'ipc'] });
+  let complaint = '';
+  child.stderr?.on('data', (chunk: Buffer) => {
+    complaint = `${complaint}${chunk.toString()}`.slice(-COMPLAINT_MAX);
+  });
+  const ended = once(child, 'close');
   const message = async (): Promise<unknown> => {
-    const [told] = await Promise.race([
-      once(child, 'message'),
-      ended.then(([code]) => [new Error(`ended by ${code}`)]),
-    ]);
-    if (told instanceof Error) throw new Error(`the load on ${load.url.replace(/.*@/, '')} ${told.message}`);
+    const [told] = await Promise.race([once(child, 'message'), ended.then(() => [null])]);
+    if (told === null) throw new Error(`the load on ${load.url.replace(/.*@/, '')} ended: ${complaint}`);
     return told;
   };
   child.send(load);
