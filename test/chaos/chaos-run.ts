@@ -105,7 +105,13 @@ async function carryOut(
   if (isAmidWork) await calm(struck.cluster);
   await struck.journal.moreAcknowledged(before);
   tell(faults.map(tellFault).join(' + '));
-  await Promise.all(faults.map(async (fault) => await strike(fault, struck)));
+  const startedMs = performance.now();
+  await Promise.all(
+    faults.map(async (fault) => {
+      const seen = await strike(fault, struck);
+      tell(`  ${fault.region}, ${((performance.now() - startedMs) / 1_000).toFixed(1)} s: ${seen}`);
+    }),
+  );
 }
 
 /** Waits until all agents are at work; one that was hit may take its lease's time. */

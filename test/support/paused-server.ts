@@ -5,15 +5,18 @@
 import type { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
 import { childrenOf } from '../../src/platform/processes.ts';
 
-/** Resolves, once all of it stands still, with what lets it go on. */
-export async function pauseServer({ pid }: EmbeddedPostgres): Promise<() => void> {
+export type PausedServer = { readonly processes: number; readonly resume: () => void };
+
+/** Resolves once all of it stands still. */
+export async function pauseServer({ pid }: EmbeddedPostgres): Promise<PausedServer> {
   if (pid === undefined) throw new Error('the server is down');
   signal(pid, 'SIGSTOP');
   const children = await childrenOf(pid);
   for (const child of children) signal(child, 'SIGSTOP');
-  return () => {
+  const resume = (): void => {
     for (const each of [...children, pid]) signal(each, 'SIGCONT');
   };
+  return { processes: 1 + children.length, resume };
 }
 
 function signal(pid: number, name: 'SIGSTOP' | 'SIGCONT'): void {
