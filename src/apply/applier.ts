@@ -32,6 +32,7 @@ import type { LaneItem } from './lane-item.ts';
 import { LaneLoop } from './lane-loop.ts';
 import type { LeadLimits } from './lead-gate.ts';
 import { LinkConsumer } from './link-consumer.ts';
+import { LinkFaults } from './link-faults.ts';
 import type { RetryOutcome } from './quarantine-retry.ts';
 import { firstKept, readBack } from './read-back.ts';
 import type { OrphanLook } from './removed-parents.ts';
@@ -88,9 +89,11 @@ export class Applier {
   #lane: Lane | null = null;
   #consumers: LinkConsumer[] = [];
   readonly #clock = new DatabaseClock();
+  readonly #faults: LinkFaults;
 
   constructor(options: ApplierOptions) {
     this.#options = options;
+    this.#faults = new LinkFaults(options.onFault);
   }
 
   /** Resolves once the ledger holds what the database had noted. */
@@ -185,8 +188,7 @@ export class Applier {
   }
 
   #loop(port: ApplyPort, lane: Lane, consumers: readonly LinkConsumer[]): LaneLoop {
-    const { region, stability, batchRowsMax, confirmedLsn, isPaused, leadLimits, onFault, onBatch, publishedTo } =
-      this.#options;
+    const { region, stability, batchRowsMax, confirmedLsn, isPaused, leadLimits, onBatch, publishedTo } = this.#options;
     return new LaneLoop({
       region,
       lane,
@@ -199,7 +201,8 @@ export class Applier {
       isPaused,
       leadLimits,
       clock: this.#clock,
-      onFault,
+      wasStanding: (origin) => this.#faults.isStanding(origin),
+      onFault: (origin, error) => this.#faults.lane(origin, error),
       onBatch: (origin, items, durationMs) => {
         onBatch(origin, items, durationMs);
         this.#acknowledge(origin);
@@ -226,7 +229,7 @@ export class Applier {
       if ((isInfrastructure(error) && !isAway) || origin === this.#options.region) throw error;
       // Without this stream no conflict can be told for certain.
       lane.lacks(HLC_MAX);
-      this.#options.onFault(origin, error);
+      this.#faults.lane(origin, error);
       return isAway ? 'away' : null;
     }
     const transactions = new TransactionReader(reader, mark?.log_offset ?? 0, READ_AHEAD_IN_TURN);
@@ -241,10 +244,10 @@ export class Applier {
       if (signal.aborted) return;
       try {
         await reader.bounds();
-        this.#options.onFault(origin, null);
+        this.#faults.lane(origin, null);
         return;
       } catch (error) {
-        this.#options.onFault(origin, error);
+        this.#faults.lane(origin, error);
       }
     }
   }
@@ -278,10 +281,13 @@ export class Applier {
       const offset = this.#acknowledged.get(origin);
       this.#acknowledged.delete(origin);
       if (offset === undefined || this.#isOver) return;
-      const { logOf, region, onFault } = this.#options;
+      const { logOf, region } = this.#options;
       logOf(origin)
         .acknowledge(origin, region, offset)
-        .catch((error: unknown) => onFault(origin, error));
+        .then(
+          () => this.#faults.acknowledgement(origin, null),
+          (error: unknown) => this.#faults.acknowledgement(origin, error),
+        );
     }, ACKNOWLEDGE_PERIOD_MS).unref();
   }
 

@@ -54,6 +54,8 @@ export type LaneLoopOptions = {
   /** The slot's confirmed position: notes behind it are needed no more. */
   readonly confirmedLsn: () => bigint;
   readonly isPaused: (origin: string) => boolean;
+  /** Whether a lane before this one said that the link stands still: this one says when it goes on. */
+  readonly wasStanding: (origin: string) => boolean;
   /** A link stopped, or (null) goes on again. */
   readonly onFault: (origin: string, error: unknown) => void;
   /** How far ahead of the local clock the events of a link may be. */
@@ -100,7 +102,7 @@ export class LaneLoop {
       rowsMax: options.batchRowsMax,
       yieldMs: YIELD_MS_MIN,
       notBeforeMs: 0,
-      broken: false,
+      broken: options.wasStanding(consumer.origin),
       held: false,
     }));
   }

@@ -27,6 +27,8 @@ const PROGRAM = resolve(import.meta.dirname, '../../bin/syncline');
 const SETTLE_LIMIT_MS = 120_000;
 const STOP_LIMIT_MS = 60_000;
 const READY_LIMIT_MS = 180_000;
+/** An agent that is held, by a signal, answers nothing. */
+const ANSWER_LIMIT_MS = 10_000;
 
 export type ClusterOptions = {
   readonly regions?: readonly string[];
@@ -143,12 +145,11 @@ export class ClusterRegion {
     await waitFor(
       async () => {
         if (this.agent?.exitCode != null) throw new Error(`the agent of ${this.name} ended:\n${this.output}`);
-        return await fetch(`${this.api}/readyz`).then(
-          (answer) => answer.ok,
-          () => false,
-        );
+        const answer = await fetch(`${this.api}/readyz`, { signal: AbortSignal.timeout(ANSWER_LIMIT_MS) });
+        if (answer.ok) return true;
+        throw new Error(await answer.text());
       },
-      { what: `the agent of ${this.name} to be ready; it printed:\n${this.output}`, limitMs },
+      { what: () => `the agent of ${this.name} to be ready; it printed:\n${this.output}`, limitMs },
     );
   }
 
@@ -168,7 +169,7 @@ export class ClusterRegion {
     agent.kill('SIGTERM');
     try {
       await waitFor(() => agent.exitCode !== null || agent.signalCode !== null, {
-        what: `the agent of ${this.name} to end; it printed:\n${this.output.slice(-2_000)}`,
+        what: () => `the agent of ${this.name} to end; it printed:\n${this.output.slice(-2_000)}`,
         limitMs: STOP_LIMIT_MS,
       });
     } catch (error) {
@@ -285,7 +286,10 @@ ${options.config ?? ''}
             return position != null && position >= end;
           });
         },
-        { what: `${region.name} to apply everything; its agent printed:\n${region.output.slice(-4_000)}`, limitMs },
+        {
+          what: () => `${region.name} to apply everything; its agent printed:\n${region.output.slice(-4_000)}`,
+          limitMs,
+        },
       );
     }
     for (const region of targets) {
@@ -308,7 +312,10 @@ ${options.config ?? ''}
     for (const region of this.regions) {
       await waitFor(
         async () => (await region.one(`select undecided_from > ${now} from syncline.conflict_horizon`)) === 't',
-        { what: `${region.name} to settle its conflicts; its agent printed:\n${region.output.slice(-4_000)}`, limitMs },
+        {
+          what: () => `${region.name} to settle its conflicts; its agent printed:\n${region.output.slice(-4_000)}`,
+          limitMs,
+        },
       );
     }
   }

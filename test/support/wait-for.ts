@@ -15,7 +15,8 @@ type Truthy<T> = Exclude<T, false | null | undefined | 0 | 0n | ''>;
  */
 export async function waitFor<T>(
   condition: () => T | Promise<T>,
-  options: { what: string; limitMs?: number },
+  /** `what` may be told only once it is needed, with what is known by then. */
+  options: { what: string | (() => string); limitMs?: number },
 ): Promise<Truthy<T>> {
   const limitMs = options.limitMs ?? LIMIT_MS;
   const end = performance.now() + limitMs;
@@ -32,7 +33,8 @@ export async function waitFor<T>(
     }
     if (performance.now() >= end) {
       const seen = error instanceof Error ? error.message : JSON.stringify(last);
-      throw new Error(`not within ${limitMs} ms: ${options.what} (last: ${seen})`, { cause: error });
+      const what = typeof options.what === 'string' ? options.what : options.what();
+      throw new Error(`not within ${limitMs} ms: ${what} (last: ${seen})`, { cause: error });
     }
     await delay(pollMs);
     pollMs = Math.min(POLL_MAX_MS, pollMs * 1.5);
