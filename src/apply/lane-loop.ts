@@ -3,8 +3,7 @@
  *
  * Each turn asks one consumer for what is due and applies it in one batch, while reading ahead goes on beside it. A batch
  * that waits for a foreground lock gives up after the lock timeout, comes back smaller and later, and lets the other
- * links pass meanwhile; it grows again when batches succeed. Batches are also kept short in time: a lane that holds locks
- * for less than the server's deadlock_timeout is never the reason for a user's transaction to be chosen as a victim.
+ * links pass meanwhile; it grows again when batches succeed. Batches are also kept short in time (batch-size.ts).
  *
  * What is wrong with one stream (a gap, an event that may not be skipped) stops that link alone, with its error shown.
  * What is wrong with the connection ends the run; its owner reconnects and starts another.
@@ -15,6 +14,7 @@ import type { DatabaseClock } from '../clock/database-clock.ts';
 import type { Stability } from '../clock/stability.ts';
 import { fail, isInfrastructure, sqlStateOf } from '../platform/errors.ts';
 import type { ApplyPort } from './apply-port.ts';
+import { rowsAfter, rowsAfterLock } from './batch-size.ts';
 import type { Lane } from './lane.ts';
 import type { LaneItem } from './lane-item.ts';
 import { type LeadLimits, leadOf } from './lead-gate.ts';
@@ -23,8 +23,6 @@ import { type Due, type LeadOf, type LinkConsumer, NEVER_AHEAD } from './link-co
 /** Lock waits, deadlocks and cancelled statements: the foreground was in the way. */
 const YIELDING_STATES = new Set(['55P03', '40P01', '40001', '57014']);
 const TRANSACTIONS_MAX = 5_000;
-/** Half of PostgreSQL's default deadlock_timeout. */
-const BATCH_MS_MAX = 500;
 const YIELD_MS_MIN = 5;
 const YIELD_MS_MAX = 250;
 /** How long an own transaction that is not visible yet, or one that waits for its causes, is left alone. */
@@ -216,7 +214,7 @@ export class LaneLoop {
       await lane.apply(origin, items);
     } catch (error) {
       if (isYielding(error)) {
-        turn.rowsMax = Math.max(1, turn.rowsMax >> 1);
+        turn.rowsMax = rowsAfterLock(turn.rowsMax);
         turn.notBeforeMs = this.#nowMs() + turn.yieldMs;
         turn.yieldMs = Math.min(YIELD_MS_MAX, turn.yieldMs * 2);
         return false;
@@ -230,8 +228,7 @@ export class LaneLoop {
     }
     const durationMs = this.#nowMs() - startedMs;
     turn.yieldMs = YIELD_MS_MIN;
-    turn.rowsMax =
-      durationMs > BATCH_MS_MAX ? Math.max(1, turn.rowsMax >> 1) : Math.min(batchRowsMax, turn.rowsMax * 2);
+    turn.rowsMax = rowsAfter(turn.rowsMax, durationMs, batchRowsMax);
     if (turn.broken) this.#mended(turn);
     turn.consumer.settle(lane.mark(origin)?.position);
     onBatch(origin, items, durationMs);
