@@ -44,12 +44,13 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
       caught_up_per_s_in_log: 'transactions/s',
       caught_up_per_s_in_slot: 'transactions/s',
       caught_up_per_written: '1',
+      agent_memory_peak_mb: 'MB',
     },
   },
   giant: {
     measure: async () => await (await import('./giant.ts')).measureGiant(2.5 * TRANSACTIONS, ROUNDS),
     sides: { syncline: 'syncline', peer: 'postgresql' },
-    metrics: { rows_per_s: 'rows/s' },
+    metrics: { rows_per_s: 'rows/s', agent_memory_peak_mb: 'MB' },
   },
   fold: {
     measure: async () => (await import('./merging.ts')).measureFold(TRANSACTIONS, ROUNDS),
