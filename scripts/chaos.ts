@@ -1,5 +1,5 @@
 /**
- * Chaos by hand: `npm run chaos -- --minutes 60 --seed 1 [--log kafka] [--rounds 20]`. Runs one seed after the other until the
+ * Chaos by hand: `npm run chaos -- --minutes 60 --seed 1 [--log kafka] [--rounds 20] [--clients 2]`. Runs one seed after the other until the
  * time is over; a seed is told before it begins, and the first that fails ends it all.
  *
  * Clocks are stepped where Debian's faketime is installed, and the embedded log's disk runs full where this runs as root on
@@ -20,10 +20,11 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '10' },
     seed: { type: 'string', default: String(1 + systemRandom.below(1_000_000)) },
     rounds: { type: 'string', default: '20' },
+    clients: { type: 'string', default: '2' },
     log: { type: 'string', default: 'embedded' },
   },
 });
-const [minutes, firstSeed, rounds] = [amount('minutes'), amount('seed'), amount('rounds')];
+const [minutes, firstSeed, rounds, clients] = [amount('minutes'), amount('seed'), amount('rounds'), amount('clients')];
 if (values.log !== 'embedded' && values.log !== 'kafka') refuse(`--log is ${values.log}; there are embedded and kafka`);
 const endMs = performance.now() + minutes * 60_000;
 const isKafka = values.log === 'kafka';
@@ -39,7 +40,7 @@ for (let seed = firstSeed; performance.now() < endMs; seed += 1) {
   await using logDisk = hasDisk ? await SmallDisk.mount(LOG_DISK_MB) : null;
   await using kafka = isKafka ? await ProxiedKafka.start(REGIONS) : null;
   const tell = (line: string): void => console.log(`  ${line}`);
-  await runChaos({ seed, rounds, clocks, logDisk, kafka, tell });
+  await runChaos({ seed, rounds, clients, clocks, logDisk, kafka, tell });
   seeds += 1;
   console.log(`  equal, after ${Math.round((performance.now() - startedMs) / 1_000)} s`);
 }
@@ -48,7 +49,7 @@ console.log(`${seeds} seeds, nothing lost and nothing forked`);
 process.exit(0);
 
 /** Anything else would be a plan without faults, which proves nothing. */
-function amount(name: 'minutes' | 'seed' | 'rounds'): number {
+function amount(name: 'minutes' | 'seed' | 'rounds' | 'clients'): number {
   const text = values[name];
   if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
   return refuse(`--${name} is ${text}; it has to be a whole number above 0`);

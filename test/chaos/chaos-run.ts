@@ -22,8 +22,6 @@ import { CHAOS_SCHEMA, CHAOS_TABLES, ChaosClients, registerRules } from './chaos
 import { OrderSampler } from './order-sampler.ts';
 
 export const REGIONS = ['eu', 'us', 'ap'];
-const JOURNAL_CLIENTS = 2;
-const CHAOS_CLIENTS = 2;
 const COMMITS_AT_END = 60;
 const CALM_LIMIT_MS = 300_000;
 /** What a slot keeps when all is published: the records of an idle server. */
@@ -36,6 +34,8 @@ const KEPT_AT_REST_MAX = 1_000;
 export type ChaosOptions = {
   readonly seed: number;
   readonly rounds: number;
+  /** Of each kind, in each region: fewer on a machine that has no time for more. */
+  readonly clients: number;
   readonly clocks: boolean;
   readonly logDisk: SmallDisk | null;
   /** Where streams live, unless in an embedded log; each region's agent reaches it through a proxy of its own. */
@@ -44,7 +44,7 @@ export type ChaosOptions = {
 };
 
 export async function runChaos(options: ChaosOptions): Promise<void> {
-  const { seed, rounds, clocks, logDisk, kafka, tell } = options;
+  const { seed, rounds, clients, clocks, logDisk, kafka, tell } = options;
   const abilities = { clocks, fullLogDisk: logDisk !== null, broker: kafka !== null };
   const plan = chaosPlan(seed, rounds, REGIONS, abilities);
   const logs = await whereStreamsLive(options);
@@ -61,8 +61,8 @@ export async function runChaos(options: ChaosOptions): Promise<void> {
   await using follower = await StreamFollower.start(cluster);
   await using sampler = new OrderSampler(cluster.regions);
   {
-    await using _writers = new JournalWriters(cluster.regions, journal, { clients: JOURNAL_CLIENTS, seed });
-    await using _clients = new ChaosClients(cluster.regions, deltas, { clients: CHAOS_CLIENTS, seed });
+    await using _writers = new JournalWriters(cluster.regions, journal, { clients, seed });
+    await using _clients = new ChaosClients(cluster.regions, deltas, { clients, seed });
     for (const round of plan) await carryOut(round, { cluster, journal, deltas, logDisk, kafka }, tell);
     await calm(cluster);
     await journal.moreAcknowledged(COMMITS_AT_END);

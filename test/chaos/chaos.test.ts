@@ -10,6 +10,7 @@ test(`${ROUNDS} rounds of faults, whatever comes together, lose and fork nothing
   await runChaos({
     seed: SEED,
     rounds: ROUNDS,
+    clients: 2,
     clocks: false,
     logDisk: null,
     kafka: null,
