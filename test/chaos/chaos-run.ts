@@ -5,10 +5,8 @@
 import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { RegionLogs } from '../../src/log/region-logs.ts';
-import { loadConfig } from '../../src/platform/config.ts';
 import { agentStatus } from '../support/agent-client.ts';
-import { Cluster, type ClusterOptions, type ClusterRegion } from '../support/cluster.ts';
+import { Cluster, type ClusterOptions } from '../support/cluster.ts';
 import { JOURNAL_SCHEMA, Journal, JournalWriters } from '../support/journal.ts';
 import { accountForAll, nothingTwice } from '../support/journal-check.ts';
 import { StreamFollower } from '../support/journal-streams.ts';
@@ -26,8 +24,6 @@ const COMMITS_AT_END = 60;
 const CALM_LIMIT_MS = 300_000;
 /** What a slot keeps when all is published: the records of an idle server. */
 const RETAINED_AT_REST_MAX = 4 * 1024 ** 2;
-/** Records of an idle region are its heartbeats. */
-const RECORDS_AT_REST_MAX = 1_000;
 const KEPT = ['applied_at', 'row_version', 'tombstone', 'look_again', 'history', 'merge_state', 'merge_intent'];
 const KEPT_AT_REST_MAX = 1_000;
 
@@ -78,7 +74,6 @@ export async function runChaos(options: ChaosOptions): Promise<void> {
   if (!clocks) for (const region of cluster.regions) await nothingTwice(region);
   const retained = await checkRest(cluster);
   await checkBookkeeping(cluster);
-  if (logDisk !== null) for (const region of cluster.regions) await checkTrimmed(region);
   for (const region of cluster.regions) assert.equal(await region.stopAgent(), 0);
   assert.deepEqual(await follower.end(cluster), []);
   const commits = journal.acknowledged + deltas.acknowledged;
@@ -94,7 +89,7 @@ async function whereStreamsLive({ kafka, logDisk }: ChaosOptions): Promise<Parti
   if (logDisk === null) return {};
   const path = join(logDisk.path, 'log');
   await mkdir(path);
-  return { log: `{ type: embedded, path: ${path}, keep_hours: 0 }` };
+  return { log: `{ type: embedded, path: ${path} }` };
 }
 
 async function carryOut(
@@ -186,15 +181,4 @@ async function checkBookkeeping({ regions }: Cluster): Promise<void> {
       limitMs: CALM_LIMIT_MS,
     });
   }
-}
-
-/** A stream of which nothing is kept that all have read is short, once they have. */
-async function checkTrimmed({ name, configPath }: ClusterRegion): Promise<void> {
-  await using log = await RegionLogs.open(await loadConfig(configPath), () => undefined);
-  await using reader = await log.of(name).reader(name);
-  const isShort = async (): Promise<boolean> => {
-    const bounds = await reader.bounds();
-    return bounds !== null && bounds.last - bounds.first < RECORDS_AT_REST_MAX;
-  };
-  await waitFor(isShort, { what: `the stream of ${name} to be trimmed`, limitMs: CALM_LIMIT_MS });
 }

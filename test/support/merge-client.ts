@@ -14,6 +14,9 @@ async function call<Answer>({ api }: ClusterRegion, path: string, body?: unknown
   return JSON.parse(text) as Answer;
 }
 
+/** Every region has to hear of it from every other. */
+const LIMIT_MS = 180_000;
+
 export async function registerMerge(region: ClusterRegion, body: MergeRegistration): Promise<MergeVersion> {
   return await call(region, '/merge-functions', body);
 }
@@ -46,8 +49,8 @@ export async function untilMerge(
         return version?.state === state && fits(version);
       },
       {
-        what: `${id} to be ${state} in ${region.name}; its agent printed:\n${region.output.slice(-2_000)}`,
-        limitMs: 60_000,
+        what: () => `${id} to be ${state} in ${region.name}; its agent printed:\n${region.output.slice(-2_000)}`,
+        limitMs: LIMIT_MS,
       },
     );
   }
