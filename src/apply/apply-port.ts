@@ -292,7 +292,7 @@ export interface ApplyTransaction {
   dropParked(shape: TableShape, keys: readonly RowKey[]): Promise<void>;
   /** Drops the parked rows below that version, or also those of it; returns them. */
   dropParkedBelow(shape: TableShape, version: Version, inclusive: boolean): Promise<ParkedRow[]>;
-  /** Leaves tombstones; a higher one that is there stays. */
+  /** Leaves tombstones; a higher one that is there stays, and one of the same version makes way. */
   putTombstones(shape: TableShape, origin: string, entries: readonly VersionEntry[]): Promise<void>;
   /** Keeps the exact versions of what this transaction wrote. */
   recordVersions(shape: TableShape, entries: readonly VersionEntry[]): Promise<void>;

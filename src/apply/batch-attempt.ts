@@ -145,17 +145,34 @@ export class BatchAttempt {
   }
 
   async #write(batch: Batch): Promise<void> {
-    for (const item of batch.items) {
-      if (item.kind !== 'giant') continue;
-      for await (const events of item.chunks()) await this.#writeSources(batch, [{ ...item.source, events }], false);
-    }
+    for (const item of batch.items) if (item.kind === 'giant') await this.#writePieces(batch, item);
     const normal = sourcesOf(batch.items).filter((source) => source.events.length > 0);
-    if (normal.length > 0) await this.#writeSources(batch, normal, true);
+    if (normal.length > 0) await this.#writeSources(batch, normal, false);
     if (batch.rows instanceof EchoWriter) await batch.rows.finish();
   }
 
-  /** `keepsImages` is false where they would be too many. */
-  async #writeSources(batch: Batch, sources: readonly SourceTransaction[], keepsImages: boolean): Promise<void> {
+  /** What is kept of a piece goes out behind it, and is answered while the next one is read and planned. */
+  async #writePieces(batch: Batch, { source, chunks }: Extract<LaneItem, { kind: 'giant' }>): Promise<void> {
+    let recorded: Promise<void> = Promise.resolve();
+    for await (const events of readingAhead(chunks())) {
+      await this.#writeSources(batch, [{ ...source, events }], true);
+      await recorded;
+      const quarantined = await this.#quarantined(batch);
+      recorded = batch.writer.recordPiece(source, quarantined);
+      // Whoever awaits it is told.
+      recorded.catch(() => undefined);
+    }
+    await recorded;
+  }
+
+  /** By table that the batch has touched, the rows with events in the quarantine. */
+  async #quarantined({ transaction, writer }: Batch): Promise<(shape: TableShape) => ReadonlySet<RowKey>> {
+    const keys = new Map<string, ReadonlySet<RowKey>>();
+    for (const shape of writer.kept.shapes) keys.set(shape.id, await this.#options.quarantined.of(transaction, shape));
+    return (shape) => keys.get(shape.id) ?? new Set();
+  }
+
+  async #writeSources(batch: Batch, sources: readonly SourceTransaction[], arePieces: boolean): Promise<void> {
     const { planner, passed } = this.#options;
     const { transaction, poisoned, exact, rows, written, quarantine } = batch;
     const planned = await planner.plan(transaction, sources, poisoned, exact);
@@ -167,22 +184,22 @@ export class BatchAttempt {
     await this.#forgotten.confirm(checked, batch.origin);
     // What is set aside here counts in the other regions, so it does in conflicts.
     const all = poisoned.size === 0 ? planned.steps : await planner.replan(transaction, sources);
-    passed.take(batch.passing, all, keepsImages);
+    if (arePieces) passed.takePiece(batch.passing, all);
+    else passed.take(batch.passing, all, true);
   }
 
   /** `starts` is told the ledger's token before the note can exist. */
   async #commit(batch: Batch, starts: (token: BatchToken) => void): Promise<void> {
-    const { ledger, marks, quarantined } = this.#options;
+    const { ledger, marks } = this.#options;
     const { origin, items, transaction, writer, seen, quarantine } = batch;
     const known = ledger.newest.max_hlc;
     const max_hlc = !batch.isEcho && batch.stamp > known ? batch.stamp : known;
     const mark = marks.behind(origin, items);
     const expected = marks.of(origin)?.position ?? null;
-    const waiting = new Map<string, ReadonlySet<RowKey>>();
-    for (const shape of writer.kept.shapes) waiting.set(shape.id, await quarantined.of(transaction, shape));
+    const waiting = await this.#quarantined(batch);
     const open = ledger.batchStarts();
     starts(open);
-    const recorded = writer.record((shape) => waiting.get(shape.id) ?? new Set());
+    const recorded = writer.record(waiting);
     const sidelined = quarantine.length === 0 ? null : transaction.recordQuarantine(quarantine);
     const advanced = transaction.advanceMark(expected, mark);
     const noted = transaction.note({ origin, seen, max_hlc });
@@ -200,15 +217,27 @@ export class BatchAttempt {
     passed.learn(origin, items);
     passed.unsettled.add(passing.batch);
     if (quarantine.length > 0) quarantined.changed();
-    const conflicts: { [table: string]: number } = {};
-    for (const entry of writer.judge.conflicts) {
-      const table = `${entry.schema_name}.${entry.table_name}`;
-      conflicts[table] = (conflicts[table] ?? 0) + 1;
-    }
+    const conflicts = writer.judge.counts;
     let events = 0;
     for (const { events: ofSource } of sourcesOf(items)) events += ofSource.length;
     const report = { origin, events, written: writer.kept.written, conflicts, quarantined: quarantine.length };
     this.#options.onApplied?.(report);
+  }
+}
+
+/** Asks for the next piece before it gives one out, so that it is read while the database is at work. */
+async function* readingAhead<Piece>(pieces: AsyncIterable<Piece>): AsyncGenerator<Piece> {
+  const iterator = pieces[Symbol.asyncIterator]();
+  let next = iterator.next();
+  try {
+    for (let piece = await next; piece.done !== true; piece = await next) {
+      next = iterator.next();
+      // Whoever comes to it is told.
+      next.catch(() => undefined);
+      yield piece.value;
+    }
+  } finally {
+    await iterator.return?.();
   }
 }
 

@@ -16,7 +16,9 @@ import type { UnsettledEvents } from './unsettled-events.ts';
 export type Describe = (version: string | undefined) => Merged | null;
 
 export class BatchJudge {
-  readonly conflicts: ConflictEntry[] = [];
+  #conflicts: ConflictEntry[] = [];
+  /** By table, how many were found. */
+  readonly counts: { [table: string]: number } = {};
   readonly #origin: string;
   readonly #unsettled: UnsettledEvents;
   readonly #stability: Stability;
@@ -32,7 +34,7 @@ export class BatchJudge {
   /** Judges a row's events against those that passed the lane before. */
   events(shape: TableShape, op: RowOp): void {
     for (const loss of this.#unsettled.judge(shape, op.key, op.chain)) {
-      this.conflicts.push(provisionalEntry(loss, op.pk, this.#describe(loss.winner.merge)));
+      this.#found(provisionalEntry(loss, op.pk, this.#describe(loss.winner.merge)));
     }
   }
 
@@ -40,7 +42,7 @@ export class BatchJudge {
   truncate(shape: TableShape, link: ChainLink): void {
     for (const loss of this.#unsettled.judgeTruncate(shape, link)) {
       const merged = this.#describe(loss.winner.merge);
-      this.conflicts.push(provisionalEntry(loss, keyImage(shape, loss.key), merged));
+      this.#found(provisionalEntry(loss, keyImage(shape, loss.key), merged));
     }
   }
 
@@ -66,7 +68,20 @@ export class BatchJudge {
     const entry = isAbove(side.version, standing.version)
       ? rowLossEntry(shape, op.key, op.pk, standing, side)
       : rowLossEntry(shape, op.key, op.pk, side, standing);
-    if (!this.conflicts.some((known) => known.conflict_id === entry.conflict_id)) this.conflicts.push(entry);
+    if (!this.#conflicts.some((known) => known.conflict_id === entry.conflict_id)) this.#found(entry);
+  }
+
+  /** Those that were found since the last call. */
+  take(): readonly ConflictEntry[] {
+    const taken = this.#conflicts;
+    this.#conflicts = [];
+    return taken;
+  }
+
+  #found(entry: ConflictEntry): void {
+    const table = `${entry.schema_name}.${entry.table_name}`;
+    this.counts[table] = (this.counts[table] ?? 0) + 1;
+    this.#conflicts.push(entry);
   }
 
   #certainlySeen(seen: ChainLink['source']['seen'], standing: StandingSide): boolean {

@@ -2,8 +2,13 @@
  * What is to be kept of a batch beside its rows: exact versions of what it wrote, because the transaction's commit
  * timestamp is only the largest of the batch; tombstones of what it removed; and intents to look again. It is gathered
  * while the batch is written and sent at its end, so that only the last word on a row is.
+ *
+ * Of a giant transaction it is sent piece by piece, within the one transaction of the database, so that memory is bounded
+ * whatever its size. Of a row that several pieces tell of, the last one speaks there too. Only intents to put a row back wait
+ * for the end, since a later removal takes them away.
  */
 import type { ChangeEvent, Image } from '../change/change-event.ts';
+import { eventId } from '../change/event-id.ts';
 import type { Hlc } from '../change/hlc.ts';
 import type { Version } from '../change/version.ts';
 import {
@@ -16,23 +21,31 @@ import {
   type VersionEntry,
 } from './apply-port.ts';
 import type { ChainLink, RowOp } from './net-change.ts';
+import { PackedRows } from './packed-rows.ts';
+
+/** `index` is the event's place in its transaction. */
+type Entry = VersionEntry & { readonly index?: number };
 
 type TableRecord = {
   readonly shape: TableShape;
   /** By row; the last entry speaks, where an exact replay writes a row more than once. */
-  readonly versions: Map<RowKey, VersionEntry>;
+  readonly versions: Map<RowKey, Entry>;
   readonly tombstones: Map<RowKey, VersionEntry>;
   readonly rows: Map<RowKey, Hlc>;
+  /** Of a giant, the index of the event that wrote each row of an earlier piece, where rows may have to make room. */
+  readonly sent: PackedRows;
 };
 
 export class BatchRecord {
   readonly #transaction: ApplyTransaction;
   readonly #origin: string;
   readonly #tables = new Map<string, TableRecord>();
-  readonly #looks: LookAgain[] = [];
+  #looks: LookAgain[] = [];
   /** Rows to be put back, by table. */
   readonly #restores = new Map<string, Map<RowKey, LookAgain>>();
   #written = 0;
+  /** What is sent piece by piece. */
+  #giant: Pick<VersionEntry, 'hlc' | 'position'> | null = null;
 
   constructor(transaction: ApplyTransaction, origin: string) {
     this.#transaction = transaction;
@@ -51,7 +64,13 @@ export class BatchRecord {
 
   /** The version under which the batch wrote a row. */
   version(shape: TableShape, key: RowKey): VersionEntry | undefined {
-    return this.#tables.get(shape.id)?.versions.get(key);
+    const record = this.#tables.get(shape.id);
+    const entry = record?.versions.get(key);
+    if (entry !== undefined || this.#giant === null) return entry;
+    const index = record?.sent.get(key);
+    if (index === undefined) return undefined;
+    const { hlc, position } = this.#giant;
+    return { key, hlc, position, event_id: eventId(hlc, this.#origin, position, index) };
   }
 
   wrote(shape: TableShape, key: RowKey, link: ChainLink): void {
@@ -100,34 +119,66 @@ export class BatchRecord {
     quarantined: (shape: TableShape) => ReadonlySet<RowKey>,
     conflicts: readonly ConflictEntry[],
   ): Promise<void> {
+    const restores = [...this.#restores.values()].flatMap((rows) => [...rows.values()]);
+    this.#restores.clear();
+    await this.#send(quarantined, conflicts, restores);
+  }
+
+  /** The same of a piece of that giant transaction, of which there is more to come. */
+  async sendPiece(
+    giant: Pick<VersionEntry, 'hlc' | 'position'>,
+    quarantined: (shape: TableShape) => ReadonlySet<RowKey>,
+    conflicts: readonly ConflictEntry[],
+  ): Promise<void> {
+    this.#giant = giant;
+    await this.#send(quarantined, conflicts, []);
+  }
+
+  async #send(
+    quarantined: (shape: TableShape) => ReadonlySet<RowKey>,
+    conflicts: readonly ConflictEntry[],
+    restores: readonly LookAgain[],
+  ): Promise<void> {
     const transaction = this.#transaction;
     const sent: Promise<unknown>[] = [];
-    for (const { shape, versions, tombstones, rows } of this.#tables.values()) {
+    for (const record of this.#tables.values()) {
+      const { shape, versions, tombstones, rows } = record;
       if (versions.size > 0) sent.push(transaction.recordVersions(shape, [...versions.values()]));
       if (tombstones.size > 0) sent.push(transaction.putTombstones(shape, this.#origin, [...tombstones.values()]));
       const waiting = quarantined(shape);
       const superseding =
         waiting.size === 0 ? [] : [...rows].filter(([key]) => waiting.has(key)).map(([key, hlc]) => ({ key, hlc }));
       if (superseding.length > 0) sent.push(transaction.supersedeQuarantine(shape, this.#origin, superseding));
+      this.#clear(record);
     }
-    const looks = [...this.#looks, ...[...this.#restores.values()].flatMap((rows) => [...rows.values()])];
+    const looks = [...this.#looks, ...restores];
+    this.#looks = [];
     if (looks.length > 0) sent.push(transaction.putLooks(looks));
     if (conflicts.length > 0) sent.push(transaction.recordConflicts(conflicts));
     await Promise.all(sent);
   }
 
+  #clear({ shape, versions, tombstones, rows, sent }: TableRecord): void {
+    if (this.#giant !== null && shape.hasClaims)
+      for (const { key, index } of versions.values()) if (index !== undefined) sent.set(key, index);
+    versions.clear();
+    tombstones.clear();
+    rows.clear();
+  }
+
   #table(shape: TableShape): TableRecord {
     let record = this.#tables.get(shape.id);
     if (record === undefined) {
-      record = { shape, versions: new Map(), tombstones: new Map(), rows: new Map() };
+      record = { shape, versions: new Map(), tombstones: new Map(), rows: new Map(), sent: new PackedRows() };
       this.#tables.set(shape.id, record);
     }
     return record;
   }
 }
 
-function entryOf(key: RowKey, { source, event }: ChainLink): VersionEntry {
-  return { key, hlc: source.hlc, position: source.position, event_id: event.event_id };
+function entryOf(key: RowKey, { source, event }: ChainLink): Entry {
+  const { event_id, transaction } = event;
+  return { key, hlc: source.hlc, position: source.position, event_id, index: transaction.index };
 }
 
 function lookAt(

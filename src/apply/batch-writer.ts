@@ -10,6 +10,7 @@
  */
 import type { Image } from '../change/change-event.ts';
 import type { Hlc } from '../change/hlc.ts';
+import type { Position } from '../change/position.ts';
 import type { Version } from '../change/version.ts';
 import type { Stability } from '../clock/stability.ts';
 import { fail } from '../platform/errors.ts';
@@ -145,7 +146,15 @@ export class BatchWriter {
 
   /** Sends what is to be kept of the batch, conflicts included. */
   record(quarantined: (shape: TableShape) => ReadonlySet<RowKey>): Promise<void> {
-    return this.kept.send(quarantined, this.judge.conflicts);
+    return this.kept.send(quarantined, this.judge.take());
+  }
+
+  /** The same of a piece of a giant transaction. */
+  recordPiece(
+    giant: { readonly hlc: Hlc; readonly position: Position },
+    quarantined: (shape: TableShape) => ReadonlySet<RowKey>,
+  ): Promise<void> {
+    return this.kept.sendPiece(giant, quarantined, this.judge.take());
   }
 
   /** How rows stand. Locks them. */

@@ -9,6 +9,7 @@ import type { Contender, Loss, Origination } from '../resolve/losses.ts';
 import { EVERY_ROW, type RowKey, type TableShape } from './apply-port.ts';
 import { isPushed } from './decide.ts';
 import { type ChainLink, formerKey, type SourceTransaction, type Step } from './net-change.ts';
+import { PackedEvents } from './packed-events.ts';
 
 export type PassedSource = Origination & { readonly first_offset: number | undefined; readonly is_pushed: boolean };
 
@@ -29,6 +30,9 @@ export type Passed = Omit<Contender, 'found'> & {
 
 export type RowLoss = Loss<Passed> & { readonly shape: TableShape; readonly key: RowKey };
 
+/** Whether an event on the row may be packed. */
+export type Packs = (shape: TableShape, key: RowKey, source: PassedSource) => boolean;
+
 /** Events of one batch of one origin, to be kept or forgotten together. */
 export class PassedBatch {
   readonly origin: string;
@@ -36,13 +40,42 @@ export class PassedBatch {
   highest: Hlc = 0n;
   firstOffset: number | null = null;
   readonly #stated: ReadonlyMap<Position, Hlc>;
+  readonly #eventsMax: number;
   readonly #sources = new Map<SourceTransaction, PassedSource>();
+  /** Of a giant, by table. */
+  readonly #packed = new Map<string, PackedEvents>();
+  #isTooLarge = false;
   #seen: Seen = {};
 
   /** `stated` has, by a transaction's position, the highest floor that was stated before it. */
-  constructor(origin: string, stated: ReadonlyMap<Position, Hlc>) {
+  constructor(origin: string, stated: ReadonlyMap<Position, Hlc>, eventsMax = Number.POSITIVE_INFINITY) {
     this.origin = origin;
     this.#stated = stated;
+    this.#eventsMax = eventsMax;
+  }
+
+  get size(): number {
+    let size = this.entries.length;
+    for (const { total } of this.#packed.values()) size += total;
+    return size;
+  }
+
+  get packed(): Iterable<PackedEvents> {
+    return this.#packed.values();
+  }
+
+  /** There were more events than may be kept, so that none is. */
+  get isTooLarge(): boolean {
+    return this.#isTooLarge;
+  }
+
+  /** Takes a piece of a giant transaction; its images are read from the log again. */
+  takePiece(steps: readonly Step[], packs: Packs): void {
+    this.#pack(steps, packs);
+    if (this.#isTooLarge || this.size <= this.#eventsMax) return;
+    this.#isTooLarge = true;
+    this.entries.length = 0;
+    this.#packed.clear();
   }
 
   /** `keepsImages` is false where they would be too many. */
@@ -56,6 +89,33 @@ export class PassedBatch {
       }
     }
     this.#sources.clear();
+  }
+
+  #pack(steps: readonly Step[], packs: Packs): void {
+    for (const step of steps) {
+      if (step.kind === 'truncate') this.#packOne(step.shape, EVERY_ROW, step.link, packs);
+      else if (step.areClaims !== true) {
+        for (const { shape, ops } of step.tables.values()) {
+          for (const op of ops.values()) for (const link of op.chain) this.#packOne(shape, op.key, link, packs);
+        }
+      }
+    }
+    this.#sources.clear();
+  }
+
+  #packOne(shape: TableShape, key: RowKey, link: ChainLink, packs: Packs): void {
+    const source = this.#source(link.source);
+    if (this.#isTooLarge) return;
+    if (key === EVERY_ROW || source.is_pushed || !packs(shape, key, source)) {
+      this.entries.push({ shape, key, passed: toPassed(shape, link, source, false) });
+      return;
+    }
+    let packed = this.#packed.get(shape.id);
+    if (packed === undefined) {
+      packed = new PackedEvents(shape, source);
+      this.#packed.set(shape.id, packed);
+    }
+    packed.add(key, link.event.transaction.index, { removes: link.removes, merge: link.event.merge });
   }
 
   #take(shape: TableShape, key: RowKey, link: ChainLink, keepsImages: boolean): void {

@@ -14,9 +14,15 @@ import { hlcOf, type LaneItem } from './lane-item.ts';
 import type { LaneMarks } from './lane-marks.ts';
 import type { Step } from './net-change.ts';
 import { PassedBatch } from './passed-event.ts';
-import { type OrphanLook, REMOVED_PER_LOOK, type RemovedParent, RemovedParents } from './removed-parents.ts';
+import {
+  type OrphanLook,
+  REMOVED_MAX,
+  REMOVED_PER_LOOK,
+  type RemovedParent,
+  RemovedParents,
+} from './removed-parents.ts';
 import { rollback } from './roll-back.ts';
-import { NO_HORIZON, UnsettledEvents } from './unsettled-events.ts';
+import { NO_HORIZON, UNSETTLED_EVENTS_MAX, UnsettledEvents } from './unsettled-events.ts';
 
 export type PassedMemoryOptions = {
   readonly port: ApplyPort;
@@ -33,7 +39,12 @@ export type PassedMemoryOptions = {
 };
 
 /** What a batch adds, once it is committed. */
-export type Passing = { readonly batch: PassedBatch; readonly removed: RemovedParent[] };
+export type Passing = {
+  readonly batch: PassedBatch;
+  readonly removed: RemovedParent[];
+  /** Removals of a giant that were too many to be kept. */
+  givenUp: number;
+};
 
 export class PassedMemory {
   readonly #options: PassedMemoryOptions;
@@ -80,7 +91,7 @@ export class PassedMemory {
       for (const item of items) {
         if (item.kind !== 'giant') continue;
         for await (const events of item.chunks()) {
-          this.take(passing, await planner.replan(transaction, [{ ...item.source, events }]), false);
+          this.takePiece(passing, await planner.replan(transaction, [{ ...item.source, events }]));
         }
       }
     } finally {
@@ -92,7 +103,8 @@ export class PassedMemory {
   }
 
   begin(origin: string, items: readonly LaneItem[]): Passing {
-    return { batch: new PassedBatch(origin, this.#statedBefore(origin, items)), removed: [] };
+    const eventsMax = this.#options.unsettledMax ?? UNSETTLED_EVENTS_MAX;
+    return { batch: new PassedBatch(origin, this.#statedBefore(origin, items), eventsMax), removed: [], givenUp: 0 };
   }
 
   /** `keepsImages` is false where they would be too many. */
@@ -101,8 +113,17 @@ export class PassedMemory {
     removed.push(...this.#removed.among(steps));
   }
 
-  keepRemoved({ removed }: Passing): void {
-    const given = this.#removed.add(removed);
+  /** The same of a piece of a giant transaction. */
+  takePiece(passing: Passing, steps: readonly Step[]): void {
+    const { batch, removed } = passing;
+    batch.takePiece(steps, (shape, key, source) => this.#unsettled.packs(shape, key, source));
+    removed.push(...this.#removed.among(steps));
+    // The oldest are given up anyway; by halves, so that each costs constant time.
+    if (removed.length > 2 * REMOVED_MAX) passing.givenUp += removed.splice(0, removed.length - REMOVED_MAX).length;
+  }
+
+  keepRemoved({ removed, givenUp }: Passing): void {
+    const given = givenUp + this.#removed.add(removed);
     if (given > 0) this.#options.orphans?.giveUp(given);
   }
 

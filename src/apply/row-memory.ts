@@ -7,10 +7,15 @@
  *
  * A row is contested once an event came to it that had not seen all of the others, or one behind a write with a pushed
  * stamp, which may be hidden from it: only such rows can have conflicts.
+ *
+ * Of giant transactions the rows are packed (`packed-events.ts`) until something else comes to them that could conflict, or
+ * is to be judged with them. What is packed and what is not never share a row.
  */
 import { covers, type Position } from '../change/position.ts';
+import type { Version } from '../change/version.ts';
 import { lineOf, type Origination } from '../resolve/losses.ts';
 import { EVERY_ROW, type RowKey, type TableShape } from './apply-port.ts';
+import type { PackedEvents } from './packed-events.ts';
 import type { Passed } from './passed-event.ts';
 
 export class Row {
@@ -83,10 +88,11 @@ export class Row {
   }
 }
 
-/** `truncates` are the events on every row. */
+/** `truncates` are the events on every row; `packed` are in the order in which they came. */
 type Table = {
   shape: TableShape;
   readonly rows: Map<RowKey, Passed | Row>;
+  packed: PackedEvents[];
   readonly truncates: Row;
   readonly contested: Set<RowKey>;
 };
@@ -98,10 +104,14 @@ export class RowMemory {
     const table = this.#table(shape);
     const { source } = passed;
     if (key === EVERY_ROW) {
+      for (const packed of table.packed) {
+        if (isUnseen(packed.source, source)) for (const other of [...packed.keys()]) unpack(table, other);
+      }
       for (const [other, row] of table.rows) if (holdsUnseen(row, source)) table.contested.add(other);
       table.truncates.add(passed);
       return;
     }
+    unpack(table, key);
     const known = table.rows.get(key);
     if (table.truncates.holdsUnseen(source)) table.contested.add(key);
     // Behind a TRUNCATE of its own transaction a write finds nothing, and knows why.
@@ -111,13 +121,57 @@ export class RowMemory {
       return;
     }
     if (holdsUnseen(known, source)) table.contested.add(key);
-    const row = known instanceof Row ? known : new Row();
-    if (row !== known) {
-      row.add(known as Passed);
-      table.rows.set(key, row);
-    }
-    row.add(passed);
+    put(table, key, passed);
     if (passed.found !== undefined) table.contested.add(key);
+  }
+
+  /** Whether an event on that row may be packed: it meets none that it had not seen, nor one that it may not have found. */
+  packs({ id }: TableShape, key: RowKey, source: Origination): boolean {
+    const table = this.#tables.get(id);
+    return table === undefined || (!table.rows.has(key) && !table.truncates.holdsUnseen(source));
+  }
+
+  addPacked(added: PackedEvents): void {
+    const table = this.#table(added.shape);
+    for (const packed of table.packed) {
+      if (!isUnseen(packed.source, added.source)) continue;
+      for (const key of [...added.keys()]) {
+        if (!packed.has(key)) continue;
+        unpack(table, key);
+        const passed = added.unpack(key);
+        if (passed !== null) put(table, key, passed);
+        table.contested.add(key);
+      }
+    }
+    // Rows that were unpacked since this one was gathered.
+    for (const [key, row] of table.rows) {
+      if (!added.has(key)) continue;
+      if (holdsUnseen(row, added.source)) table.contested.add(key);
+      const passed = added.unpack(key);
+      if (passed !== null) put(table, key, passed);
+    }
+    table.packed.push(added);
+  }
+
+  forgetPacked(packed: PackedEvents): void {
+    const { id } = packed.shape;
+    const table = this.#tables.get(id);
+    if (table === undefined) return;
+    table.packed = table.packed.filter((each) => each !== packed);
+    for (const { key, passed } of packed.unpacked) this.forget(id, key, passed);
+    if (isEmpty(table)) this.#tables.delete(id);
+  }
+
+  /** Whether the event with this version on this row, or on its whole table, is known. */
+  knows(tableId: string, key: RowKey, version: Version): boolean {
+    const table = this.#tables.get(tableId);
+    if (table === undefined) return false;
+    const isIt = ({ source }: { readonly source: Version }): boolean =>
+      source.hlc === version.hlc && source.origin === version.origin;
+    if (table.packed.some((packed) => isIt(packed) && packed.has(key))) return true;
+    const row = table.rows.get(key);
+    const streams = row instanceof Row ? [...row.streams.values()] : row === undefined ? [] : [[row]];
+    return [...streams, ...table.truncates.streams.values()].some((stream) => stream.some(isIt));
   }
 
   forget(tableId: string, key: RowKey, passed: Passed): void {
@@ -133,21 +187,26 @@ export class RowMemory {
         table.contested.delete(key);
       }
     }
-    if (table.rows.size === 0 && table.truncates.size === 0) this.#tables.delete(tableId);
+    if (isEmpty(table)) this.#tables.delete(tableId);
   }
 
   /** Whether an event may be concurrent with one that is here. */
   mayConflict(tableId: string, key: RowKey, event: Origination): boolean {
     const table = this.#tables.get(tableId);
-    const row = table?.rows.get(key);
+    if (table === undefined) return false;
+    const row = table.rows.get(key);
     if (row !== undefined && holdsUnseen(row, event)) return true;
-    return table?.truncates.holdsUnseen(event) ?? false;
+    if (table.packed.some(({ source }) => isUnseen(source, event))) {
+      if (table.packed.some((packed) => isUnseen(packed.source, event) && packed.has(key))) return true;
+    }
+    return table.truncates.holdsUnseen(event);
   }
 
   /** A row's events with those on every row, as they are to be judged; null where there are none. */
   streams(tableId: string, key: RowKey): ReadonlyMap<string, Passed[]> | null {
     const table = this.#tables.get(tableId);
     if (table === undefined) return null;
+    unpack(table, key);
     const row = table.rows.get(key);
     const streams =
       row === undefined ? null : row instanceof Row ? row.streams : new Map([[lineOf(row.source), [row]]]);
@@ -160,9 +219,13 @@ export class RowMemory {
     return merged;
   }
 
-  /** The rows of a table that have events of their own. */
-  keys(tableId: string): RowKey[] {
-    return [...(this.#tables.get(tableId)?.rows.keys() ?? [])];
+  /** The rows of a table that have events of their own, of giants only where that one had not seen them. */
+  keys(tableId: string, by: Origination): RowKey[] {
+    const table = this.#tables.get(tableId);
+    if (table === undefined) return [];
+    const isAsked = table.truncates.holdsUnseen(by);
+    const packed = table.packed.filter(({ source }) => isAsked || isUnseen(source, by));
+    return [...new Set([...table.rows.keys(), ...packed.flatMap((each) => [...each.keys()])])];
   }
 
   contested(): { readonly shape: TableShape; readonly key: RowKey }[] {
@@ -172,7 +235,7 @@ export class RowMemory {
   #table(shape: TableShape): Table {
     let table = this.#tables.get(shape.id);
     if (table === undefined) {
-      table = { shape, rows: new Map(), truncates: new Row(), contested: new Set() };
+      table = { shape, rows: new Map(), packed: [], truncates: new Row(), contested: new Set() };
       this.#tables.set(shape.id, table);
     }
     table.shape = shape;
@@ -180,9 +243,38 @@ export class RowMemory {
   }
 }
 
+function isEmpty({ rows, packed, truncates }: Table): boolean {
+  return rows.size === 0 && packed.length === 0 && truncates.size === 0;
+}
+
+/** What is packed of a row becomes as what was never packed. */
+function unpack(table: Table, key: RowKey): void {
+  for (const packed of table.packed) {
+    const passed = packed.unpack(key);
+    if (passed !== null) put(table, key, passed);
+  }
+}
+
+/** Behind the events that the row has. */
+function put({ rows }: Table, key: RowKey, passed: Passed): void {
+  const known = rows.get(key);
+  if (known === undefined) {
+    rows.set(key, passed);
+    return;
+  }
+  const row = known instanceof Row ? known : new Row();
+  if (row !== known) {
+    row.add(known as Passed);
+    rows.set(key, row);
+  }
+  row.add(passed);
+}
+
 function holdsUnseen(row: Passed | Row, by: Origination): boolean {
-  if (row instanceof Row) return row.holdsUnseen(by);
-  const { source } = row;
+  return row instanceof Row ? row.holdsUnseen(by) : isUnseen(row.source, by);
+}
+
+function isUnseen(source: Origination, by: Origination): boolean {
   return !covers(by.seen, source.origin, source.position) && lineOf(source) !== lineOf(by);
 }
 

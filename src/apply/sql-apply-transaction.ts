@@ -49,7 +49,7 @@ import * as sql from './sql-bookkeeping.ts';
 import * as merges from './sql-merges.ts';
 import type { SqlPipeline, ValueRow } from './sql-pipeline.ts';
 import type { SqlRows } from './sql-rows.ts';
-import { keepHigher, type SqlVersionCache } from './sql-version-cache.ts';
+import { keepHigher, type SqlVersionCache, VERSIONS_AT_HAND_MAX } from './sql-version-cache.ts';
 import { type FullXid, fullXidNear, xidOf } from './sql-xid.ts';
 
 /** The error that `syncline.advance_mark` raises. */
@@ -68,7 +68,9 @@ export class SqlApplyTransaction implements ApplyTransaction {
   readonly #state: SqlSessionState;
   readonly #origin: string;
   readonly #stampMicros: bigint;
-  readonly #recorded = new Map<string, VersionEntry[]>();
+  /** What is kept at hand of the versions; null once they are too many. */
+  #recorded: Map<string, VersionEntry[]> | null = new Map();
+  #recordedCount = 0;
   #xid: number | null = null;
 
   constructor(
@@ -226,9 +228,7 @@ export class SqlApplyTransaction implements ApplyTransaction {
   }
 
   async recordVersions(shape: TableShape, entries: readonly VersionEntry[]): Promise<void> {
-    const recorded = this.#recorded.get(shape.id);
-    if (recorded === undefined) this.#recorded.set(shape.id, [...entries]);
-    else recorded.push(...entries);
+    this.#keepAtHand(shape, entries);
     const inserts = [...Map.groupBy(entries, (entry) => positionEpoch(entry.position))].map(([epoch, list]) =>
       this.#pipeline.run(sql.RECORD_VERSIONS, [
         shape.id,
@@ -242,6 +242,14 @@ export class SqlApplyTransaction implements ApplyTransaction {
       ]),
     );
     await Promise.all(inserts);
+  }
+
+  #keepAtHand(shape: TableShape, entries: readonly VersionEntry[]): void {
+    this.#recordedCount += entries.length;
+    if (this.#recordedCount > VERSIONS_AT_HAND_MAX) this.#recorded = null;
+    const recorded = this.#recorded?.get(shape.id);
+    if (recorded === undefined) this.#recorded?.set(shape.id, [...entries]);
+    else recorded.push(...entries);
   }
 
   async recordConflicts(entries: readonly ConflictEntry[]): Promise<void> {
@@ -364,7 +372,8 @@ export class SqlApplyTransaction implements ApplyTransaction {
 
   async commit(): Promise<void> {
     await this.#pipeline.commit();
-    if (this.#xid !== null) this.#state.versions.add(this.#xid, this.#stampMicros, this.#recorded);
+    if (this.#xid === null || this.#recorded === null) return;
+    this.#state.versions.add(this.#xid, this.#stampMicros, this.#recorded);
   }
 
   async rollback(): Promise<void> {

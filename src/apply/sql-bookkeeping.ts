@@ -41,7 +41,7 @@ select $1::text, i.key, i.hlc, $2::text, i.position, i.event_id
 from unnest($3::text[], $4::bigint[], $5::text[], $6::uuid[]) as i(key, hlc, position, event_id)
 on conflict (rel, key) do update
 set hlc = excluded.hlc, origin = excluded.origin, position = excluded.position, event_id = excluded.event_id
-where (excluded.hlc, excluded.origin) > (d.hlc, d.origin)`;
+where (excluded.hlc, excluded.origin) >= (d.hlc, d.origin)`;
 
 /**
  * Aborted transactions have no commit timestamp, so the first of some that has one tells the time. Ids below 3 are no

@@ -8,7 +8,8 @@
 import { type Hlc, hlcFromMicros } from '../change/hlc.ts';
 import type { ExactVersion, RowKey, VersionEntry } from './apply-port.ts';
 
-const ENTRIES_MAX = 50_000;
+/** A batch with more is not here. */
+export const VERSIONS_AT_HAND_MAX = 50_000;
 
 type Batch = {
   readonly stampMicros: bigint;
@@ -23,7 +24,7 @@ export class SqlVersionCache {
   readonly #entriesMax: number;
   #size = 0;
 
-  constructor(entriesMax = ENTRIES_MAX) {
+  constructor(entriesMax = VERSIONS_AT_HAND_MAX) {
     this.#entriesMax = entriesMax;
   }
 
@@ -65,8 +66,8 @@ export class SqlVersionCache {
   }
 }
 
-/** A transaction that wrote a row twice raised its version: the higher one is the tuple's. */
+/** A transaction that wrote a row twice never lowered its version: the higher one is the tuple's, of equal ones the later. */
 export function keepHigher(versions: Map<RowKey, ExactVersion>, key: RowKey, version: ExactVersion): void {
   const known = versions.get(key);
-  if (known === undefined || version.hlc > known.hlc) versions.set(key, version);
+  if (known === undefined || version.hlc >= known.hlc) versions.set(key, version);
 }

@@ -11,8 +11,8 @@
  * to come. What is found then is only good for a provisional record.
  *
  * Everything from the lowest unsettled event on is kept, and nothing below: what wins over an event or overwrites it is
- * above it. Of most events only what the judge needs is kept; their images are read again from the log. Beyond a
- * bound, the oldest are forgotten unsettled, and `lostBelow` tells so.
+ * above it. Of most events only what the judge needs is kept; their images are read again from the log. Those of a giant
+ * transaction are packed, until something contests their row. Beyond a bound, the oldest are forgotten unsettled, and `lostBelow` tells so.
  */
 import { HLC_MAX, type Hlc } from '../change/hlc.ts';
 import type { Epoch, Position } from '../change/position.ts';
@@ -111,12 +111,15 @@ export class UnsettledEvents {
 
   /** Registers events once their batch is committed. */
   add(batch: PassedBatch): void {
-    if (batch.entries.length === 0) return;
+    if (batch.isTooLarge) return this.lacks(batch.highest + 1n);
+    const { size } = batch;
+    if (size === 0) return;
     for (const { shape, key, passed } of batch.entries) this.#rows.add(shape, key, passed);
+    for (const packed of batch.packed) this.#rows.addPacked(packed);
     const batches = this.#batches.get(batch.origin);
     if (batches === undefined) this.#batches.set(batch.origin, [batch]);
     else batches.push(batch);
-    this.#events += batch.entries.length;
+    this.#events += size;
     if (batch.entries[0]?.passed.event != null) {
       this.#withImages.push(batch);
       this.#images += batch.entries.length;
@@ -125,12 +128,14 @@ export class UnsettledEvents {
     while (this.#events > this.#eventsMax) this.#forgetOldest();
   }
 
-  /** Whether the event with this version on this row, or on its whole table, is known. */
-  knows(table: string, key: RowKey, { origin, hlc }: Version): boolean {
-    const streams = this.#rows.streams(table, key) ?? new Map<string, readonly Passed[]>();
-    return [...streams.values()].some((stream) =>
-      stream.some(({ source }) => source.hlc === hlc && source.origin === origin),
-    );
+  /** As in `RowMemory`. */
+  knows(table: string, key: RowKey, version: Version): boolean {
+    return this.#rows.knows(table, key, version);
+  }
+
+  /** As in `RowMemory`. */
+  packs(shape: TableShape, key: RowKey, source: Origination): boolean {
+    return this.#rows.packs(shape, key, source);
   }
 
   /** The losses that show now among a row's new events and those of other origins; they may still change. */
@@ -146,7 +151,7 @@ export class UnsettledEvents {
   /** The losses to a TRUNCATE that show now, among the events of all rows of its table. */
   judgeTruncate(shape: TableShape, link: ChainLink): RowLoss[] {
     const event = originationOf(link);
-    return this.#rows.keys(shape.id).flatMap((key) => {
+    return this.#rows.keys(shape.id, event).flatMap((key) => {
       if (!this.#rows.mayConflict(shape.id, key, event)) return [];
       const streams = this.#rows.streams(shape.id, key);
       return streams === null ? [] : this.#judgeNewest(streams, shape, key, [link]);
@@ -261,8 +266,9 @@ export class UnsettledEvents {
   }
 
   #forgetBatch(batch: PassedBatch): void {
+    this.#events -= batch.size;
     for (const { shape, key, passed } of batch.entries) this.#rows.forget(shape.id, key, passed);
-    this.#events -= batch.entries.length;
+    for (const packed of batch.packed) this.#rows.forgetPacked(packed);
     const place = this.#withImages.indexOf(batch);
     if (place < 0) return;
     this.#withImages.splice(place, 1);

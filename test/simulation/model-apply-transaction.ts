@@ -191,7 +191,7 @@ export class ModelApplyTransaction implements ApplyTransaction {
         this.#tell(row, entry.position);
         const known = this.#store.tombstones.get(row);
         const tombstone: Tombstone = { ...entry, origin };
-        if (known === undefined || isAbove(tombstone, known)) {
+        if (known === undefined || !isAbove(known, tombstone)) {
           write(this.#store.tombstones, row, tombstone, this.model);
         }
       }
@@ -209,7 +209,7 @@ export class ModelApplyTransaction implements ApplyTransaction {
         const row = rowName(shape, key);
         this.#tell(row, exact.position);
         const known = byRow?.get(row);
-        if (known === undefined || exact.hlc > known.hlc) byRow?.set(row, exact);
+        if (known === undefined || exact.hlc >= known.hlc) byRow?.set(row, exact);
       }
     });
   }
