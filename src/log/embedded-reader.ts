@@ -19,17 +19,21 @@ import { WakeFile } from './wake-file.ts';
 /** One slice: what is read without giving the event loop its turn. */
 const SLICE_RECORDS_MAX = 500;
 const SLICE_BYTES_MAX = 512 * 1024;
+/** Without its value a record costs a fraction. */
+const SLICE_HEADERS_MAX = 2_000;
 /** While another process recovers the WAL after a crash, a read is refused for a moment. */
 const BUSY_RETRY_MS = 5;
 const BUSY_LIMIT_MS = 10_000;
 
-const COLUMNS = '"offset", kind, run, "position", "index", last, value';
+const HEADERS = '"offset", kind, run, "position", "index", last';
+const COLUMNS = `${HEADERS}, value`;
 type Row = [number, number, number, Position | null, number, number, string];
 
 type OpenFile = {
   readonly inode: number;
   readonly database: DatabaseSync;
   readonly forward: StatementSync;
+  readonly forwardHeaders: StatementSync;
   readonly backward: StatementSync;
   readonly first: StatementSync;
   readonly last: StatementSync;
@@ -52,7 +56,8 @@ export class EmbeddedReader implements StreamReader {
   async read(from: number, limit: ReadLimit): Promise<StoredRecord[]> {
     return this.#readSlices(limit, (file, taken) => {
       const newest = taken.at(-1);
-      return [file.forward, newest === undefined ? from : newest.offset + 1];
+      const statement = limit.headers_only === true ? file.forwardHeaders : file.forward;
+      return [statement, newest === undefined ? from : newest.offset + 1];
     });
   }
 
@@ -125,7 +130,8 @@ export class EmbeddedReader implements StreamReader {
     let bytes = 0;
     for (;;) {
       await nextTurn();
-      const recordsMax = Math.min(SLICE_RECORDS_MAX, limit.records_max - taken.length);
+      const sliceMax = limit.headers_only === true ? SLICE_HEADERS_MAX : SLICE_RECORDS_MAX;
+      const recordsMax = Math.min(sliceMax, limit.records_max - taken.length);
       const slice = await this.#attempt((file) => readSlice(...query(file, taken), recordsMax), []);
       for (const record of slice) {
         bytes += record.value.length;
@@ -165,6 +171,7 @@ function openFile(path: string): OpenFile | undefined {
     inode,
     database,
     forward: rows(`SELECT ${COLUMNS} FROM record WHERE "offset" >= ? ORDER BY "offset" LIMIT ?`),
+    forwardHeaders: rows(`SELECT ${HEADERS}, '' FROM record WHERE "offset" >= ? ORDER BY "offset" LIMIT ?`),
     backward: rows(`SELECT ${COLUMNS} FROM record WHERE "offset" < ? ORDER BY "offset" DESC LIMIT ?`),
     first: database.prepare('SELECT min("offset") AS "offset" FROM record'),
     last: database.prepare('SELECT max("offset") AS "offset" FROM record'),

@@ -39,6 +39,8 @@ export type ReadLimit = {
    * Empty says nothing of the stream's end then.
    */
   readonly brought_only?: boolean;
+  /** For whoever looks for the end of a transaction: values may be left empty, where that spares reading them. */
+  readonly headers_only?: boolean;
 };
 
 export interface StreamReader extends AsyncDisposable {

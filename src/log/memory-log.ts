@@ -102,7 +102,8 @@ class MemoryReader implements StreamReader {
   async read(from: number, limit: ReadLimit): Promise<StoredRecord[]> {
     const { records } = this.#stream;
     const start = this.#stream.indexOf(from);
-    return takeWithin(limit, (index) => records[start + index]);
+    const taken = takeWithin(limit, (index) => records[start + index]);
+    return limit.headers_only === true ? taken.map((record) => ({ ...record, value: '' })) : taken;
   }
 
   async readBefore(before: number, limit: ReadLimit): Promise<StoredRecord[]> {

@@ -1,8 +1,8 @@
 // Reads a stream as items: whole transactions, heartbeats, runs (stream-item.ts). Which records count
 // is decided by RecordOrder; a transaction becomes an item once its last record is there.
 //
-// Read-ahead is bounded by rows and bytes. A transaction that exceeds the bounds by itself turns into
-// a giant: its parsed events are dropped, its end is looked for by headers alone, and whoever takes
+// Read-ahead is bounded by rows and bytes. A transaction that exceeds the bounds of one by itself turns
+// into a giant: its parsed events are dropped, its end is looked for by headers alone, and whoever takes
 // the item reads its events again in pieces. So memory is bounded whatever a transaction's size, and
 // still no part of one is given out before all of it is known to be there.
 //
@@ -32,8 +32,16 @@ export const READ_AHEAD: ReadAheadLimits = { rows_max: 20_000, bytes_max: 16 * 1
 /** For who looks at many streams in turn, again and again: none of them is waited for. */
 export const READ_AHEAD_IN_TURN: ReadAheadLimits = { ...READ_AHEAD, brought_only: true };
 
+/** A transaction beyond is a giant: parsed, it takes several times its size in JSON. */
+const GIANT_ROWS = 10_000;
+const GIANT_BYTES = 4 * 1024 * 1024;
+
 /** One read: what is parsed without giving the event loop its turn. */
 const READ_STEP: ReadLimit = { records_max: 500, bytes_max: 512 * 1024 };
+/** The same within a giant, of which only headers are looked at until its end. */
+const HEADERS_STEP: ReadLimit = { records_max: 8_000, bytes_max: 512 * 1024, headers_only: true };
+/** A piece of a giant. */
+const PIECE: ReadLimit = { records_max: 1_000, bytes_max: 512 * 1024 };
 /** Reads in one call of `fill` that may end without an item, as within a giant; then the caller gets its turn. */
 const STEPS_MAX = 64;
 /** What is looked at before the first record, to know a repeated one. */
@@ -48,6 +56,7 @@ export class TransactionReader {
   readonly #reader: StreamReader;
   readonly #limits: ReadAheadLimits;
   readonly #step: ReadLimit;
+  readonly #piece: ReadLimit;
   #order: RecordOrder | undefined;
   #nextOffset: number;
   #queue: Queued[] = [];
@@ -56,15 +65,15 @@ export class TransactionReader {
   #queuedRows = 0;
   #queuedBytes = 0;
   #failure: unknown;
+  /** Whether what comes next is likely to be more of the giant under way. */
+  #isInGiant = true;
 
   constructor(reader: StreamReader, from: number, limits: ReadAheadLimits = READ_AHEAD) {
     this.#reader = reader;
     this.#nextOffset = from;
     this.#limits = limits;
-    this.#step = {
-      records_max: Math.min(READ_STEP.records_max, limits.rows_max),
-      bytes_max: Math.min(READ_STEP.bytes_max, limits.bytes_max),
-    };
+    this.#step = within(READ_STEP, limits);
+    this.#piece = within(PIECE, limits);
   }
 
   /** Rows held: of items that are ready, and of the transaction under way. */
@@ -130,10 +139,18 @@ export class TransactionReader {
   /** One bounded read; false if there was nothing to read. */
   async #readStep(order: RecordOrder): Promise<boolean> {
     const { brought_only = false } = this.#limits;
-    const records = await this.#reader.read(this.#nextOffset, { ...this.#step, brought_only });
+    const giant = this.#unfinished?.events === null && this.#isInGiant ? this.#unfinished : null;
+    const step = giant === null ? this.#step : HEADERS_STEP;
+    const records = await this.#reader.read(this.#nextOffset, { ...step, brought_only });
+    this.#isInGiant = true;
     try {
       if ((records[0]?.offset ?? this.#nextOffset) !== this.#nextOffset) await this.#checkTrimmed();
       for (const record of records) {
+        if (giant !== null && !isOfGiant(record, giant, order)) {
+          // It has a value, which is to be read.
+          this.#isInGiant = false;
+          break;
+        }
         this.#take(order, record);
         this.#nextOffset = record.offset + 1;
       }
@@ -191,7 +208,9 @@ export class TransactionReader {
     invariant(unfinished !== null, 'what continues has begun');
     unfinished.rows += 1;
     unfinished.bytes += record.value.length;
-    if (unfinished.rows > this.#limits.rows_max || unfinished.bytes > this.#limits.bytes_max) unfinished.events = null;
+    const { rows_max, bytes_max } = this.#limits;
+    const isGiant = unfinished.rows > Math.min(rows_max, GIANT_ROWS);
+    if (isGiant || unfinished.bytes > Math.min(bytes_max, GIANT_BYTES)) unfinished.events = null;
     unfinished.events?.push(decodeChange(this.#reader.stream, record));
     if (record.last) this.#finish(unfinished, record);
   }
@@ -216,7 +235,7 @@ export class TransactionReader {
     const { stream } = this.#reader;
     let from = head.first_offset;
     for (let index = 0; index < rows; ) {
-      const records = await this.#reader.read(from, this.#step);
+      const records = await this.#reader.read(from, this.#piece);
       const newest = records.at(-1);
       if (newest === undefined || (records[0]?.offset ?? 0) > last) {
         const detail = `stream ${stream} was trimmed within ${head.position}, which is being read again`;
@@ -232,4 +251,13 @@ export class TransactionReader {
       if (events.length > 0) yield events;
     }
   }
+}
+
+function within(limit: ReadLimit, { rows_max, bytes_max }: ReadAheadLimits): ReadLimit {
+  return { records_max: Math.min(limit.records_max, rows_max), bytes_max: Math.min(limit.bytes_max, bytes_max) };
+}
+
+/** Whether the record says all by its headers, being of the giant under way or void. */
+function isOfGiant({ kind, run, position }: StoredRecord, { head }: Unfinished, order: RecordOrder): boolean {
+  return kind === 'change' && position === head.position && run <= order.run;
 }
