@@ -223,8 +223,7 @@ export class RowMemory {
   keys(tableId: string, by: Origination): RowKey[] {
     const table = this.#tables.get(tableId);
     if (table === undefined) return [];
-    const isAsked = table.truncates.holdsUnseen(by);
-    const packed = table.packed.filter(({ source }) => isAsked || isUnseen(source, by));
+    const packed = table.packed.filter(({ source }) => isUnseen(source, by));
     return [...new Set([...table.rows.keys(), ...packed.flatMap((each) => [...each.keys()])])];
   }
 

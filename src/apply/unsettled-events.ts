@@ -111,7 +111,7 @@ export class UnsettledEvents {
 
   /** Registers events once their batch is committed. */
   add(batch: PassedBatch): void {
-    if (batch.isTooLarge) return this.lacks(batch.highest + 1n);
+    if (batch.isTooLarge) this.lacks(batch.highest + 1n);
     const { size } = batch;
     if (size === 0) return;
     for (const { shape, key, passed } of batch.entries) this.#rows.add(shape, key, passed);

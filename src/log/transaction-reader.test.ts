@@ -150,6 +150,31 @@ describe('the transaction reader', () => {
     }
   });
 
+  test('the end of a giant is looked for by headers alone, whatever stands amid it', async () => {
+    const giant = transaction(1, 2, 30_000);
+    const amid = [change(0, 2, 20_000, 29_999), change(0, 9), { ...giant[20_000], index: 15_000 } as (typeof giant)[0]];
+    const { reader } = await streamOf([change(1, 1), ...giant.toSpliced(20_000, 0, ...amid), change(1, 3)]);
+    let values = 0;
+    const read = reader.read.bind(reader);
+    reader.read = async (from, limit) => {
+      const records = await read(from, limit);
+      values += records.filter(({ value }) => value !== '').length;
+      return records;
+    };
+    const transactions = new TransactionReader(reader, 0);
+    const items: StreamItem[] = [];
+    while (await transactions.fill(0)) items.push(transactions.shift());
+    assert.deepEqual(items.map(nameOf), ['t1:1', 'g2:30000', 't3:1']);
+    assert.ok(values < 15_000, `${values} values were read`);
+    assert.equal((await eventsOf(items[1] as StreamItem)).length, 30_000);
+  });
+
+  test('a run that begins amid a giant sends it again from its start', async () => {
+    const { reader } = await streamOf([...transaction(1, 2, 50).slice(0, 30), runStart(2), ...transaction(2, 2, 40)]);
+    const items = await readItems(new TransactionReader(reader, 0, { rows_max: 10, bytes_max: 1e9 }));
+    assert.deepEqual(items.map(nameOf), ['r2', 'g2:40']);
+  });
+
   test('a giant that was trimmed meanwhile cannot be read again', async () => {
     const { log, reader } = await streamOf([...transaction(1, 1, 300), change(1, 2)]);
     const transactions = new TransactionReader(reader, 0, { rows_max: 10, bytes_max: 1e9 });

@@ -182,6 +182,22 @@ export function bookkeepingContract(make: MakeHarness): void {
   );
 
   test(
+    'of two tombstones of one version that one transaction leaves, piece by piece, the later one stays',
+    withHarness(make, async (h) => {
+      const shape = await kvShape(h);
+      await applying(h, 'r1', PAST, async (t) => {
+        await t.putTombstones(shape, 'r1', [entry(1, 10n, 1), entry(2, 10n, 2)]);
+        await t.putTombstones(shape, 'r1', [{ ...entry(1, 10n, 1), event_id: idOf(3) }, entry(2, 9n, 9)]);
+      });
+      const found = await trying(h, 'r1', (t) => t.tombstones(shape, [keyOf(1), keyOf(2)]));
+      assert.deepEqual(
+        [1, 2].map((id) => found.get(keyOf(id))?.event_id),
+        [idOf(3), idOf(2)],
+      );
+    }),
+  );
+
+  test(
     'quarantined events are kept whole, found by key, superseded by later versions, and removed',
     withHarness(make, async (h) => {
       const shape = await kvShape(h);

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { LogRecord } from '../../src/change/stream-record.ts';
-import type { EventLog, ReadLimit } from '../../src/log/event-log.ts';
+import type { EventLog, ReadLimit, StoredRecord } from '../../src/log/event-log.ts';
 import { SynclineError } from '../../src/platform/errors.ts';
 import { change, heartbeat, runStart, transaction } from './stream-records.ts';
 
@@ -69,6 +69,19 @@ export function eventLogContract(name: string, open: () => Promise<EventLog>): v
       assert.deepEqual(records.map(withoutOffset), batches.flat());
       const lasts = records.filter(({ last }) => last).map(({ offset }) => offset);
       assert.deepEqual(offsets, lasts);
+    });
+
+    test('who asks for headers alone gets all of them, in the same order', async () => {
+      await using streams = await opened();
+      const { writer, reader } = streams;
+      await writer.append([runStart(1), ...transaction(1, 1, 5_000), heartbeat(1, 2)]);
+      const withoutValue = (records: readonly StoredRecord[]): StoredRecord[] =>
+        records.map((record) => ({ ...record, value: '' }));
+      const all = withoutValue(await reader.read(0, ALL));
+      assert.equal(all.length, 5_002);
+      assert.deepEqual(withoutValue(await reader.read(0, { ...ALL, headers_only: true })), all);
+      const some: ReadLimit = { records_max: 3, bytes_max: 1_000_000, headers_only: true };
+      assert.deepEqual(withoutValue(await reader.read(4_000, some)), all.slice(4_000, 4_003));
     });
 
     test('a read stops at its bounds and gives at least one record', async () => {

@@ -1,0 +1,122 @@
+/** What a giant transaction leaves in memory: the piece under way, whatever its size. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { ChangeEvent } from '../change/change-event.ts';
+import { eventId } from '../change/event-id.ts';
+import { hlcToText } from '../change/hlc.ts';
+import { makePosition } from '../change/position.ts';
+import type { ApplyTransaction, LookAgain, RowKey, TableShape, VersionEntry } from './apply-port.ts';
+import { BatchRecord } from './batch-record.ts';
+import type { ChainLink, SourceTransaction } from './net-change.ts';
+
+const SHAPE: TableShape = {
+  id: '"public"."t"',
+  schema: 'public',
+  table: 't',
+  key: ['id'],
+  columns: ['id'],
+  keyNeedsDatabase: false,
+  hasClaims: false,
+};
+const CLAIMING: TableShape = { ...SHAPE, id: '"public"."claiming"', table: 'claiming', hasClaims: true };
+const SOURCE: SourceTransaction = {
+  position: makePosition('0000000000000000001', 7n),
+  hlc: 700n,
+  seen: {},
+  xid: 1,
+  committed_at: '2026-01-01T00:00:00.000000Z',
+  events: [],
+};
+const NONE = (): ReadonlySet<RowKey> => new Set();
+
+function link(index: number): ChainLink {
+  const event: ChangeEvent = {
+    event_id: eventId(SOURCE.hlc, 'eu', SOURCE.position, index),
+    region_id: 'eu',
+    schema_name: 'public',
+    table_name: 't',
+    row_pk: { id: `${index}` },
+    operation: 'INSERT',
+    before_image: null,
+    after_image: { id: `${index}` },
+    committed_at: SOURCE.committed_at,
+    hlc_timestamp: hlcToText(SOURCE.hlc),
+    region_tags: ['eu'],
+    transaction: { id: 1, epoch: '', commit_lsn: '', index, last: false, predecessor: null, seen: {} },
+  };
+  return { event, source: SOURCE, removes: false };
+}
+
+/** What is sent, statement by statement. */
+class Sent {
+  readonly versions: (readonly VersionEntry[])[] = [];
+  readonly tombstones: (readonly VersionEntry[])[] = [];
+  readonly looks: (readonly LookAgain[])[] = [];
+  readonly superseded: RowKey[] = [];
+
+  get transaction(): ApplyTransaction {
+    const taken: Partial<ApplyTransaction> = {
+      recordVersions: async (_, entries) => void this.versions.push(entries),
+      putTombstones: async (_, __, entries) => void this.tombstones.push(entries),
+      putLooks: async (looks) => void this.looks.push(looks),
+      supersedeQuarantine: async (_, __, rows) => void this.superseded.push(...rows.map(({ key }) => key)),
+    };
+    return taken as ApplyTransaction;
+  }
+}
+
+describe('the record of a giant transaction', () => {
+  test('goes out piece by piece, and each holds what that piece wrote, removed and did not find', async () => {
+    const sent = new Sent();
+    const record = new BatchRecord(sent.transaction, 'eu');
+    for (let piece = 0; piece < 3; piece += 1) {
+      for (let row = 0; row < 10; row += 1) record.wrote(SHAPE, `${piece} ${row}`, link(10 * piece + row));
+      record.buried(SHAPE, `removed ${piece}`, link(100 + piece));
+      record.lookAgain(SHAPE, `removed ${piece}`, {}, SOURCE.hlc);
+      await record.sendPiece(SOURCE, () => new Set([`${piece} 5`]), []);
+    }
+    await record.send(NONE, []);
+    const keys = (lists: readonly (readonly { readonly key: RowKey }[])[]): RowKey[][] =>
+      lists.map((list) => list.map(({ key }) => key));
+    assert.deepEqual(
+      keys(sent.versions),
+      [0, 1, 2].map((piece) => Array.from({ length: 10 }, (_, row) => `${piece} ${row}`)),
+    );
+    assert.deepEqual(keys(sent.tombstones), [['removed 0'], ['removed 1'], ['removed 2']]);
+    assert.deepEqual(keys(sent.looks), [['removed 0'], ['removed 1'], ['removed 2']]);
+    assert.deepEqual(sent.superseded, ['0 5', '1 5', '2 5']);
+    assert.equal(record.written, 33);
+  });
+
+  test('knows which of its events wrote a row, where rows may have to make room, also after its piece is gone', async () => {
+    const record = new BatchRecord(new Sent().transaction, 'eu');
+    for (const index of [3, 4]) for (const shape of [SHAPE, CLAIMING]) record.wrote(shape, `row ${index}`, link(index));
+    await record.sendPiece(SOURCE, NONE, []);
+    record.wrote(CLAIMING, 'row 4', link(9));
+    await record.sendPiece(SOURCE, NONE, []);
+    const { hlc, position } = SOURCE;
+    const known = (index: number): Partial<VersionEntry> => ({ hlc, position, event_id: link(index).event.event_id });
+    assert.deepEqual(record.version(CLAIMING, 'row 3'), { key: 'row 3', ...known(3) });
+    assert.deepEqual(record.version(CLAIMING, 'row 4'), { key: 'row 4', ...known(9) });
+    assert.equal(record.version(CLAIMING, 'row 5'), undefined);
+    assert.equal(record.version(SHAPE, 'row 3'), undefined);
+  });
+
+  test('keeps intents to put a row back until its end, since a later piece may remove the row', async () => {
+    const sent = new Sent();
+    const record = new BatchRecord(sent.transaction, 'eu');
+    for (const key of ['stays', 'goes']) {
+      const last = link(0);
+      record.putBack(SHAPE, { key, pk: {}, kind: 'upsert', image: {}, chain: [last], last });
+    }
+    await record.sendPiece(SOURCE, NONE, []);
+    assert.equal(sent.looks.length, 0);
+    record.buried(SHAPE, 'goes', link(1));
+    await record.sendPiece(SOURCE, NONE, []);
+    await record.send(NONE, []);
+    assert.deepEqual(
+      sent.looks.map((looks) => looks.map(({ key }) => key)),
+      [['stays']],
+    );
+  });
+});
