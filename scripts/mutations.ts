@@ -429,6 +429,13 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: '',
   },
   {
+    name: 'packed-events-are-not-asked',
+    rule: 'events of giants are judged like all others, though they are packed',
+    file: 'src/apply/row-memory.ts',
+    find: 'if (isUnseen(packed.source, event) && packed.has(key)) return true;',
+    replace: 'packed.has(key);',
+  },
+  {
     name: 'restart-reads-from-the-mark',
     rule: 'streams are read back from the oldest event that is not settled',
     file: 'src/apply/unsettled-events.ts',

@@ -152,9 +152,10 @@ export class BatchAttempt {
   }
 
   /** What is kept of a piece goes out behind it, and is answered while the next one is read and planned. */
-  async #writePieces(batch: Batch, { source, chunks }: Extract<LaneItem, { kind: 'giant' }>): Promise<void> {
+  async #writePieces(batch: Batch, giant: Extract<LaneItem, { kind: 'giant' }>): Promise<void> {
+    const { source } = giant;
     let recorded: Promise<void> = Promise.resolve();
-    for await (const events of readingAhead(chunks())) {
+    for await (const events of readingAhead(giant.chunks())) {
       await this.#writeSources(batch, [{ ...source, events }], true);
       await recorded;
       const quarantined = await this.#quarantined(batch);

@@ -74,6 +74,7 @@ export class PackedRows {
     return value;
   }
 
+  /** Rows may go meanwhile. */
   *keys(): Generator<string> {
     for (let row = 0; row < this.#count; row += 1) {
       if (this.#values[row] === GONE) continue;

@@ -105,7 +105,7 @@ export class RowMemory {
     const { source } = passed;
     if (key === EVERY_ROW) {
       for (const packed of table.packed) {
-        if (isUnseen(packed.source, source)) for (const other of [...packed.keys()]) unpack(table, other);
+        if (isUnseen(packed.source, source)) for (const other of packed.keys()) unpack(table, other);
       }
       for (const [other, row] of table.rows) if (holdsUnseen(row, source)) table.contested.add(other);
       table.truncates.add(passed);
@@ -135,7 +135,7 @@ export class RowMemory {
     const table = this.#table(added.shape);
     for (const packed of table.packed) {
       if (!isUnseen(packed.source, added.source)) continue;
-      for (const key of [...added.keys()]) {
+      for (const key of added.keys()) {
         if (!packed.has(key)) continue;
         unpack(table, key);
         const passed = added.unpack(key);
@@ -196,9 +196,7 @@ export class RowMemory {
     if (table === undefined) return false;
     const row = table.rows.get(key);
     if (row !== undefined && holdsUnseen(row, event)) return true;
-    if (table.packed.some(({ source }) => isUnseen(source, event))) {
-      if (table.packed.some((packed) => isUnseen(packed.source, event) && packed.has(key))) return true;
-    }
+    for (const packed of table.packed) if (isUnseen(packed.source, event) && packed.has(key)) return true;
     return table.truncates.holdsUnseen(event);
   }
 
