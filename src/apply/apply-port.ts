@@ -46,7 +46,14 @@ export type GuardRule = 'always' | 'never' | bigint;
 /** Rules by writing region; the region itself stands for local writes. A writer without a rule is `never`. */
 export type Guard = { readonly [writer: string]: GuardRule };
 
-export type UpsertRow = { readonly key: RowKey; readonly pk: Image; readonly image: Image; readonly hlc: Hlc };
+export type UpsertRow = {
+  readonly key: RowKey;
+  readonly pk: Image;
+  readonly image: Image;
+  readonly hlc: Hlc;
+  /** Set where the row was new at its origin, and so most likely is here: it says what to try first, and decides nothing. */
+  readonly isNew?: boolean;
+};
 export type RemoveRow = { readonly key: RowKey; readonly pk: Image; readonly hlc: Hlc };
 /** `kept`: a tuple is there that the guard does not admit. */
 export type RemoveOutcome = 'removed' | 'absent' | 'kept';

@@ -274,7 +274,8 @@ function toRemoveRow(op: RowOp): { key: RowKey; pk: Image; hlc: Hlc } {
 }
 
 function toUpsertRow(op: RowOp): UpsertRow {
-  return { key: op.key, pk: op.pk, image: op.image ?? {}, hlc: op.last.source.hlc };
+  const isNew = op.chain[0]?.event.operation === 'INSERT';
+  return { key: op.key, pk: op.pk, image: op.image ?? {}, hlc: op.last.source.hlc, isNew };
 }
 
 function neverLater(): boolean {

@@ -66,7 +66,9 @@ export class SqlRows {
     const limits = this.#origins.guard(guard, leastHlc(rows));
     const left = groupByColumns(shape, rows).map(async (group) => {
       const { names, places } = group;
-      const sql = statementOf(shape, `upsert ${names.join('\0')}`, () => statements.upsertSql(shape, names));
+      const first = group.rows.every(({ isNew }) => isNew === true) ? 'insert' : 'update';
+      const name = `upsert ${first} ${names.join('\0')}`;
+      const sql = statementOf(shape, name, () => statements.upsertSql(shape, names, first));
       const answer = await this.#pipeline.run(sql, [
         ...limits,
         String(places.length),

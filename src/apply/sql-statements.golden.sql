@@ -50,6 +50,32 @@ select i.n from unnest($8::integer[]) with ordinality as i(c1, n)
 where (select count(*) from u) + (select count(*) from w) < $4::int
   and i.n not in (select n from u) and (i.c1) not in (select * from w);
 
+-- "public"."accounts": upsert of rows that are likely to be new
+with w as (
+  insert into "public"."accounts" as t ("aid", "abalance", "filler") overriding system value
+  select i.c1, i.c2, i.c3 from unnest($8::integer[], $9::integer[], $10::bpchar[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, x1, x2, n)
+  where not (exists (select from syncline.tombstone d where d.rel = '"public"."accounts"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."accounts"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  on conflict ("aid") do nothing
+  returning t."aid"
+), u as (
+  update only "public"."accounts" as t set "abalance" = i.c2, "filler" = i.c3
+  from unnest($8::integer[], $9::integer[], $10::bpchar[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, x1, x2, n)
+  where (select count(*) from w) < $4::int and (i.c1) not in (select * from w)
+  and t."aid" operator(pg_catalog.=) any (array[i.c1])
+  and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."accounts"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."accounts"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  returning i.n
+)
+select i.n from unnest($8::integer[]) with ordinality as i(c1, n)
+where (select count(*) from u) + (select count(*) from w) < $4::int
+  and i.n not in (select n from u) and (i.c1) not in (select * from w);
+
 -- "public"."accounts": remove
 with d as (
   delete from only "public"."accounts" as t using unnest($5::integer[]) with ordinality as i(c1, n)
@@ -159,6 +185,32 @@ with u as (
       and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
   on conflict ("code", "no") do nothing
   returning t."code", t."no"
+)
+select i.n from unnest($9::ext.citext[], $8::numeric[]) with ordinality as i(c2, c1, n)
+where (select count(*) from u) + (select count(*) from w) < $4::int
+  and i.n not in (select n from u) and (i.c2, i.c1) not in (select * from w);
+
+-- "public"."Order ""lines""'s": upsert of rows that are likely to be new
+with w as (
+  insert into "public"."Order ""lines""'s" as t ("no", "code", "tags", "price") overriding system value
+  select i.c1, i.c2, i.c3::text[], i.c4::public.euros from unnest($8::numeric[], $9::ext.citext[], $10::text[], $11::text[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, c4, x1, x2, n)
+  where not (exists (select from syncline.tombstone d where d.rel = '"public"."Order ""lines""''s"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."Order ""lines""''s"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  on conflict ("code", "no") do nothing
+  returning t."code", t."no"
+), u as (
+  update only "public"."Order ""lines""'s" as t set "no" = i.c1, "code" = i.c2, "tags" = i.c3::text[], "price" = i.c4::public.euros
+  from unnest($8::numeric[], $9::ext.citext[], $10::text[], $11::text[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, c4, x1, x2, n)
+  where (select count(*) from w) < $4::int and (i.c2, i.c1) not in (select * from w)
+  and t."code" operator(ext.=) any (array[i.c2]) and t."no" operator(pg_catalog.=) any (array[i.c1])
+  and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."Order ""lines""''s"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."Order ""lines""''s"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  returning i.n
 )
 select i.n from unnest($9::ext.citext[], $8::numeric[]) with ordinality as i(c2, c1, n)
 where (select count(*) from u) + (select count(*) from w) < $4::int
@@ -278,6 +330,32 @@ select i.n from unnest($8::bigint[], $9::date[]) with ordinality as i(c1, c2, n)
 where (select count(*) from u) + (select count(*) from w) < $4::int
   and i.n not in (select n from u) and (i.c1, i.c2) not in (select * from w);
 
+-- "public"."events": upsert of rows that are likely to be new
+with w as (
+  insert into "public"."events" as t ("id", "at", "note") overriding system value
+  select i.c1, i.c2, i.c3 from unnest($8::bigint[], $9::date[], $10::text[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, x1, x2, n)
+  where not (exists (select from syncline.tombstone d where d.rel = '"public"."events"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."events"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  on conflict ("id", "at") do nothing
+  returning t."id", t."at"
+), u as (
+  update "public"."events" as t set "note" = i.c3
+  from unnest($8::bigint[], $9::date[], $10::text[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, x1, x2, n)
+  where (select count(*) from w) < $4::int and (i.c1, i.c2) not in (select * from w)
+  and t."id" operator(pg_catalog.=) any (array[i.c1]) and t."at" operator(pg_catalog.=) any (array[i.c2])
+  and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."events"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."events"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  returning i.n
+)
+select i.n from unnest($8::bigint[], $9::date[]) with ordinality as i(c1, c2, n)
+where (select count(*) from u) + (select count(*) from w) < $4::int
+  and i.n not in (select n from u) and (i.c1, i.c2) not in (select * from w);
+
 -- "public"."events": remove
 with d as (
   delete from "public"."events" as t using unnest($5::bigint[], $6::date[]) with ordinality as i(c1, c2, n)
@@ -387,6 +465,32 @@ with u as (
       and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
   on conflict ("a", "b") do nothing
   returning t."a", t."b"
+)
+select i.n from unnest($8::integer[], $9::integer[]) with ordinality as i(c1, c2, n)
+where (select count(*) from u) + (select count(*) from w) < $4::int
+  and i.n not in (select n from u) and (i.c1, i.c2) not in (select * from w);
+
+-- "public"."pairs": upsert of rows that are likely to be new
+with w as (
+  insert into "public"."pairs" as t ("a", "b") overriding system value
+  select i.c1, i.c2 from unnest($8::integer[], $9::integer[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, x1, x2, n)
+  where not (exists (select from syncline.tombstone d where d.rel = '"public"."pairs"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."pairs"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  on conflict ("a", "b") do nothing
+  returning t."a", t."b"
+), u as (
+  update only "public"."pairs" as t set "a" = t."a"
+  from unnest($8::integer[], $9::integer[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, x1, x2, n)
+  where (select count(*) from w) < $4::int and (i.c1, i.c2) not in (select * from w)
+  and t."a" operator(pg_catalog.=) any (array[i.c1]) and t."b" operator(pg_catalog.=) any (array[i.c2])
+  and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."pairs"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."pairs"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  returning i.n
 )
 select i.n from unnest($8::integer[], $9::integer[]) with ordinality as i(c1, c2, n)
 where (select count(*) from u) + (select count(*) from w) < $4::int
@@ -507,6 +611,33 @@ select i.n from unnest($8::uuid[]) with ordinality as i(c1, n)
 where (select count(*) from u) + (select count(*) from w) < $4::int
   and i.n not in (select n from u) and (i.c1) not in (select * from w);
 
+-- "public"."counted": upsert of rows that are likely to be new
+with w as (
+  insert into "public"."counted" as t ("id", "n", "v") overriding system value
+  select i.c1, i.c2, i.c3 from unnest($8::uuid[], $9::bigint[], $10::text[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, x1, x2, n)
+  where not (exists (select from syncline.tombstone d where d.rel = '"public"."counted"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."counted"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  on conflict ("id") do nothing
+  returning t."id"
+), u as (
+  update only "public"."counted" as t set "v" = i.c3
+  from unnest($8::uuid[], $9::bigint[], $10::text[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, x1, x2, n)
+  where (select count(*) from w) < $4::int and (i.c1) not in (select * from w)
+  and t."id" operator(pg_catalog.=) any (array[i.c1])
+  and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  and t."n" is not distinct from i.c2
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."counted"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."counted"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  returning i.n
+)
+select i.n from unnest($8::uuid[]) with ordinality as i(c1, n)
+where (select count(*) from u) + (select count(*) from w) < $4::int
+  and i.n not in (select n from u) and (i.c1) not in (select * from w);
+
 -- "public"."counted": remove
 with d as (
   delete from only "public"."counted" as t using unnest($5::uuid[]) with ordinality as i(c1, n)
@@ -615,6 +746,32 @@ with u as (
       and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
   on conflict ("id") do nothing
   returning t."id"
+)
+select i.n from unnest($8::bigint[]) with ordinality as i(c1, n)
+where (select count(*) from u) + (select count(*) from w) < $4::int
+  and i.n not in (select n from u) and (i.c1) not in (select * from w);
+
+-- "public"."members": upsert of rows that are likely to be new
+with w as (
+  insert into "public"."members" as t ("id", "email", "room", "during") overriding system value
+  select i.c1, i.c2, i.c3, i.c4 from unnest($8::bigint[], $9::text[], $10::integer[], $11::tstzrange[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, c4, x1, x2, n)
+  where not (exists (select from syncline.tombstone d where d.rel = '"public"."members"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."members"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  on conflict ("id") do nothing
+  returning t."id"
+), u as (
+  update only "public"."members" as t set "email" = i.c2, "room" = i.c3, "during" = i.c4
+  from unnest($8::bigint[], $9::text[], $10::integer[], $11::tstzrange[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, c2, c3, c4, x1, x2, n)
+  where (select count(*) from w) < $4::int and (i.c1) not in (select * from w)
+  and t."id" operator(pg_catalog.=) any (array[i.c1])
+  and (pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
+    or t.xmin = pg_current_xact_id()::xid
+    or coalesce((pg_xact_commit_timestamp_origin(t.xmin))."timestamp", '-infinity') <= ($3::timestamptz[])[coalesce(array_position($2::oid[], (pg_xact_commit_timestamp_origin(t.xmin)).roident), 1)])
+  and not (exists (select from syncline.tombstone d where d.rel = '"public"."members"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."members"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  returning i.n
 )
 select i.n from unnest($8::bigint[]) with ordinality as i(c1, n)
 where (select count(*) from u) + (select count(*) from w) < $4::int
@@ -732,6 +889,22 @@ with u as (
       and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
   on conflict ("id") do nothing
   returning t."id"
+)
+select i.n from unnest($8::bigint[]) with ordinality as i(c1, n)
+where (select count(*) from u) + (select count(*) from w) < $4::int
+  and i.n not in (select n from u) and (i.c1) not in (select * from w);
+
+-- "public"."numbers": upsert of rows that are likely to be new
+with w as (
+  insert into "public"."numbers" as t ("id") overriding system value
+  select i.c1 from unnest($8::bigint[], string_to_array($5::text, e'\n'), $6::bigint[]) with ordinality as i(c1, x1, x2, n)
+  where not (exists (select from syncline.tombstone d where d.rel = '"public"."numbers"')
+    and exists (select from syncline.tombstone d where d.rel = '"public"."numbers"'
+      and d.key in (i.x1, '') and (d.hlc, d.origin) > (i.x2, $7::text)))
+  on conflict ("id") do nothing
+  returning t."id"
+), u as (
+  select 0::bigint as n where false and ($1::timestamptz, $2::oid[], $3::timestamptz[]) is null
 )
 select i.n from unnest($8::bigint[]) with ordinality as i(c1, n)
 where (select count(*) from u) + (select count(*) from w) < $4::int

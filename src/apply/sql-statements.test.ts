@@ -105,8 +105,9 @@ const SHAPES: readonly SqlTableShape[] = [
 function statementsOf(shape: SqlTableShape): string {
   const some = shape.columns.filter((name, place) => shape.key.includes(name) || place % 2 === 0);
   const texts = {
-    'upsert of all columns': statements.upsertSql(shape, shape.columns),
-    'upsert of some columns': statements.upsertSql(shape, some),
+    'upsert of all columns': statements.upsertSql(shape, shape.columns, 'update'),
+    'upsert of some columns': statements.upsertSql(shape, some, 'update'),
+    'upsert of rows that are likely to be new': statements.upsertSql(shape, shape.columns, 'insert'),
     remove: statements.removeSql(shape),
     'remove all': statements.removeAllSql(shape),
     remaining: statements.remainingSql(shape),

@@ -314,8 +314,11 @@ for (const version of CONTRACT_MAJORS) {
         await session.client.query(`vacuum analyze public.${table}`);
         const shape = (await session.shape(table)) as SqlTableShape;
         const keys = ['{1}', '{b}'];
+        const row = ['1', '["1","b"]', '{1}', 'r1', ...keys, '{v}'];
         for (const [sql, values] of [
-          [statements.upsertSql(shape, shape.columns), [...guard, '1', '["1","b"]', '{1}', 'r1', ...keys, '{v}']],
+          ...(['update', 'insert'] as const).map(
+            (first) => [statements.upsertSql(shape, shape.columns, first), [...guard, ...row]] as const,
+          ),
           [statements.removeSql(shape), [...guard, '1', ...keys]],
           [statements.inspectSql(shape), keys],
         ] as const) {
