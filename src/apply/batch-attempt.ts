@@ -180,13 +180,16 @@ export class BatchAttempt {
     quarantine.push(...planned.quarantine);
     for (const shape of shapesOf(planned.steps)) written.add(shape);
     const checked = await this.#forgotten.check(transaction, batch, sources, planned.steps);
-    if (exact) await writeOneByOne(rows, planned.steps);
-    else await rows.write(planned.steps);
-    await this.#forgotten.confirm(checked, batch.origin);
+    const writing = exact ? writeOneByOne(rows, planned.steps) : rows.write(planned.steps);
+    // Whoever awaits it below is told.
+    writing.catch(() => undefined);
     // What is set aside here counts in the other regions, so it does in conflicts.
     const all = poisoned.size === 0 ? planned.steps : await planner.replan(transaction, sources);
+    // While the server is at work.
     if (arePieces) passed.takePiece(batch.passing, all);
     else passed.take(batch.passing, all, true);
+    await writing;
+    await this.#forgotten.confirm(checked, batch.origin);
   }
 
   /** `starts` is told the ledger's token before the note can exist. */
@@ -243,7 +246,9 @@ async function* readingAhead<Piece>(pieces: AsyncIterable<Piece>): AsyncGenerato
 }
 
 function sourcesOf(items: readonly LaneItem[]): SourceTransaction[] {
-  return items.flatMap((item) => (item.kind === 'heartbeat' ? [] : [item.source]));
+  const sources: SourceTransaction[] = [];
+  for (const item of items) if (item.kind !== 'heartbeat') sources.push(item.source);
+  return sources;
 }
 
 /** The tables that steps write to. */

@@ -41,7 +41,29 @@ export type PlannerOptions = {
 
 const MISSING_TABLE: Poison = { sqlstate: '42P01', error: 'SYN-A003 this region has no such table' };
 
-type Shapes = ReadonlyMap<string, TableShape | null>;
+/** What the events' tables are here; null for one that is not replicated here, or missing. */
+class Shapes {
+  readonly #shapes = new Map<string, TableShape | null>();
+  /** Neighbours are mostly of one table, and making its name costs more than a look at two texts. */
+  #newest: { readonly schema: string; readonly table: string; readonly shape: TableShape | null } | null = null;
+
+  /** undefined where that is not known yet. */
+  find(event: ChangeEvent): TableShape | null | undefined {
+    const { schema_name: schema, table_name: table } = event;
+    if (this.#newest?.table === table && this.#newest.schema === schema) return this.#newest.shape;
+    const shape = this.#shapes.get(tableName(event));
+    if (shape !== undefined) this.#newest = { schema, table, shape };
+    return shape;
+  }
+
+  of(event: ChangeEvent): TableShape | null {
+    return this.find(event) ?? null;
+  }
+
+  set(event: ChangeEvent, shape: TableShape | null): void {
+    this.#shapes.set(tableName(event), shape);
+  }
+}
 
 export class BatchPlanner {
   readonly #port: ApplyPort;
@@ -62,13 +84,16 @@ export class BatchPlanner {
     const shapes = await this.#shapes(sources);
     for (const source of sources) {
       for (const event of source.events) {
-        if (shapes.get(tableName(event)) !== null || isToldAgain(event) || !this.#isReplicated(event)) continue;
+        if (shapes.of(event) !== null || isToldAgain(event) || !this.#isReplicated(event)) continue;
         const missing = fail('SYN-A003', `this region has no table ${tableName(event)}`);
         if (!exact) throw missing;
         if (this.#options.onError === 'stop') throw new EventFailure(event, missing);
       }
     }
-    const shapeOf: ShapeOf = (event) => (poisoned.has(event.event_id) ? null : (shapes.get(tableName(event)) ?? null));
+    const shapeOf: ShapeOf =
+      poisoned.size === 0
+        ? (event) => shapes.of(event)
+        : (event) => (poisoned.has(event.event_id) ? null : shapes.of(event));
     const keyOf = await keysOf(transaction, sources, shapeOf);
     const steps = planBatch(sources, shapeOf, keyOf, exact);
     return { steps, quarantine: exact ? this.#setAside(sources, shapes, keyOf, poisoned) : [] };
@@ -77,18 +102,17 @@ export class BatchPlanner {
   /** The steps of what was applied before, as far as its tables are still here. */
   async replan(transaction: ApplyTransaction, sources: readonly SourceTransaction[]): Promise<Step[]> {
     const shapes = await this.#shapes(sources);
-    const shapeOf: ShapeOf = (event) => shapes.get(tableName(event)) ?? null;
+    const shapeOf: ShapeOf = (event) => shapes.of(event);
     return planBatch(sources, shapeOf, await keysOf(transaction, sources, shapeOf), false);
   }
 
   async #shapes(sources: readonly SourceTransaction[]): Promise<Shapes> {
-    const shapes = new Map<string, TableShape | null>();
+    const shapes = new Shapes();
     for (const { events } of sources) {
       for (const event of events) {
-        const name = tableName(event);
-        if (shapes.has(name)) continue;
+        if (shapes.find(event) !== undefined) continue;
         const shape = this.#isReplicated(event) ? this.#port.shape(event.schema_name, event.table_name) : null;
-        shapes.set(name, await shape);
+        shapes.set(event, await shape);
       }
     }
     return shapes;
@@ -104,7 +128,7 @@ export class BatchPlanner {
     for (const { events } of sources) {
       for (const event of events) {
         if (!this.#isReplicated(event)) continue;
-        const shape = shapes.get(tableName(event)) ?? null;
+        const shape = shapes.of(event);
         if (shape === null && isToldAgain(event)) continue;
         const poison = poisoned.get(event.event_id) ?? (shape === null ? MISSING_TABLE : undefined);
         if (poison === undefined) continue;

@@ -35,6 +35,9 @@ import { RACES_MAX, RowPlacer } from './row-placer.ts';
 import { type KeyedRow, type Stand, type StandingRow, standingRows } from './standing-row.ts';
 import type { UnsettledEvents } from './unsettled-events.ts';
 
+/** Rows in one statement. */
+const STATEMENT_ROWS_MAX = 1_000;
+
 /** What the lane has in mind of what was applied before. */
 export type WriterMemory = {
   readonly unsettled: UnsettledEvents;
@@ -163,7 +166,7 @@ export class BatchWriter {
   }
 
   async #writeTables(tables: readonly TableStep[]): Promise<void> {
-    const left = await Promise.all(
+    const answered = Promise.all(
       tables.map(async ({ shape, ops }) => {
         const removes: RowOp[] = [];
         const upserts: RowOp[] = [];
@@ -176,20 +179,26 @@ export class BatchWriter {
         removes.sort(byKey);
         upserts.sort(byKey);
         // Removals first: they free unique values that upserts of the same batch may take.
-        const [outcomes, untouched] = await Promise.all([
+        const [outcomes, ...untouched] = await Promise.all([
           removes.length === 0 ? [] : this.transaction.remove(shape, removes.map(toRemoveRow), this.#guard),
-          upserts.length === 0
-            ? []
-            : this.transaction.upsert(shape, upserts.map(toUpsertRow), this.#origin, this.#guard),
+          ...piecesOf(upserts).map(async (piece) => await this.#upsert(shape, piece)),
         ]);
         const kept = removes.filter((op, place) => !this.#settleRemoval(shape, op, outcomes[place]));
-        const places = new Set(untouched);
-        for (const [place, op] of upserts.entries()) if (!places.has(place)) this.kept.wrote(shape, op.key, op.last);
-        return { shape, rows: [...kept, ...upserts.filter((_, place) => places.has(place)), ...slow] };
+        return { shape, rows: [...kept, ...untouched.flat(), ...slow] };
       }),
     );
+    // While the server is at work; whoever awaits the answers below is told what is wrong with them.
+    answered.catch(() => undefined);
     for (const { shape, ops } of tables) for (const op of ops.values()) this.judge.events(shape, op);
-    for (const { shape, rows } of left) await this.#decideRows(shape, rows);
+    for (const { shape, rows } of await answered) await this.#decideRows(shape, rows);
+  }
+
+  /** Resolves with the rows that the statement left. */
+  async #upsert(shape: TableShape, ops: readonly RowOp[]): Promise<RowOp[]> {
+    const untouched = await this.transaction.upsert(shape, ops.map(toUpsertRow), this.#origin, this.#guard);
+    const places = new Set(untouched);
+    for (const [place, op] of ops.entries()) if (!places.has(place)) this.kept.wrote(shape, op.key, op.last);
+    return places.size === 0 ? [] : ops.filter((_, place) => places.has(place));
   }
 
   /** Whether the statement settled the removal. */
@@ -263,6 +272,14 @@ export class BatchWriter {
     await emptyTable();
     this.kept.lookAgain(shape, EVERY_ROW, {}, version.hlc);
   }
+}
+
+/** The server is at work on the first while the others are put together. */
+function piecesOf(ops: readonly RowOp[]): (readonly RowOp[])[] {
+  const pieces: (readonly RowOp[])[] = [];
+  for (let from = 0; from < ops.length; from += STATEMENT_ROWS_MAX)
+    pieces.push(ops.slice(from, from + STATEMENT_ROWS_MAX));
+  return pieces;
 }
 
 function byKey(a: RowOp, b: RowOp): number {

@@ -45,7 +45,8 @@ export function hlcOf(item: LaneItem): Hlc {
 export function touchesRegistry(item: LaneItem): boolean {
   if (item.kind === 'heartbeat') return false;
   if (item.kind === 'giant') return true;
-  return item.source.events.some(({ schema_name, table_name }) => isMergeTable(schema_name, table_name));
+  for (const { schema_name, table_name } of item.source.events) if (isMergeTable(schema_name, table_name)) return true;
+  return false;
 }
 
 /** What the lane is told of an item of a stream. */
@@ -61,18 +62,14 @@ export function toLaneItem(origin: string, item: Exclude<StreamItem, { kind: 'ru
       heartbeat,
     };
   }
-  const events: readonly ChangeEvent[] = item.kind === 'transaction' ? item.events : [];
-  const source = { ...item, events };
-  const common = { position: item.position, predecessor: item.predecessor, log_offset: item.last_offset + 1, source };
-  if (item.kind === 'giant') {
-    return {
-      kind: 'giant',
-      ...common,
-      event_id: eventId(item.hlc, origin, item.position, item.events_count - 1),
-      chunks: () => item.chunks(),
-    };
+  const { kind, position, predecessor } = item;
+  const log_offset = item.last_offset + 1;
+  if (kind === 'giant') {
+    const event_id = eventId(item.hlc, origin, position, item.events_count - 1);
+    const source = { ...item, events: [] };
+    return { kind, position, predecessor, log_offset, event_id, source, chunks: () => item.chunks() };
   }
   const last = item.events.at(-1);
   invariant(last !== undefined, 'a transaction has at least one event');
-  return { kind: 'transaction', ...common, event_id: last.event_id };
+  return { kind, position, predecessor, log_offset, event_id: last.event_id, source: item };
 }

@@ -3,7 +3,7 @@
  */
 import { type ChangeEvent, type Image, isoToMicros } from '../change/change-event.ts';
 import type { Hlc } from '../change/hlc.ts';
-import type { Position, Seen } from '../change/position.ts';
+import { haveSeenTheSame, type Position, type Seen } from '../change/position.ts';
 import type { Version } from '../change/version.ts';
 import type { Contender, Loss, Origination } from '../resolve/losses.ts';
 import { EVERY_ROW, type RowKey, type TableShape } from './apply-port.ts';
@@ -33,13 +33,16 @@ export type RowLoss = Loss<Passed> & { readonly shape: TableShape; readonly key:
 /** Whether an event on the row may be packed. */
 export type Packs = (shape: TableShape, key: RowKey, source: PassedSource) => boolean;
 
+/** The highest floor that the line had stated before a transaction of the batch, by its position. */
+export type StatedBefore = (position: Position) => Hlc;
+
 /** Events of one batch of one origin, to be kept or forgotten together. */
 export class PassedBatch {
   readonly origin: string;
   readonly entries: { readonly shape: TableShape; readonly key: RowKey; readonly passed: Passed }[] = [];
   highest: Hlc = 0n;
   firstOffset: number | null = null;
-  readonly #stated: ReadonlyMap<Position, Hlc>;
+  readonly #stated: StatedBefore;
   readonly #eventsMax: number;
   readonly #sources = new Map<SourceTransaction, PassedSource>();
   /** Of a giant, by table. */
@@ -47,8 +50,7 @@ export class PassedBatch {
   #isTooLarge = false;
   #seen: Seen = {};
 
-  /** `stated` has, by a transaction's position, the highest floor that was stated before it. */
-  constructor(origin: string, stated: ReadonlyMap<Position, Hlc>, eventsMax = Number.POSITIVE_INFINITY) {
+  constructor(origin: string, stated: StatedBefore, eventsMax = Number.POSITIVE_INFINITY) {
     this.origin = origin;
     this.#stated = stated;
     this.#eventsMax = eventsMax;
@@ -124,15 +126,17 @@ export class PassedBatch {
   }
 
   #source(transaction: SourceTransaction): PassedSource {
-    const known = this.#sources.get(transaction);
+    // That of a single event is asked for once, or twice with a change of its key.
+    const isShared = transaction.events.length > 1;
+    const known = isShared ? this.#sources.get(transaction) : undefined;
     if (known !== undefined) return known;
     const { hlc, position, first_offset, committed_at } = transaction;
     // Most neighbours had seen the same.
-    if (!isSame(this.#seen, transaction.seen)) this.#seen = transaction.seen;
+    if (!haveSeenTheSame(this.#seen, transaction.seen)) this.#seen = transaction.seen;
     const is_pushed = isPushed(hlc, isoToMicros(committed_at));
-    const stated = this.#stated.get(position) ?? 0n;
+    const stated = this.#stated(position);
     const source = { origin: this.origin, hlc, position, seen: this.#seen, stated, first_offset, is_pushed };
-    this.#sources.set(transaction, source);
+    if (isShared) this.#sources.set(transaction, source);
     if (hlc > this.highest) this.highest = hlc;
     if (first_offset !== undefined && (this.firstOffset === null || first_offset < this.firstOffset)) {
       this.firstOffset = first_offset;
@@ -176,9 +180,4 @@ export function toPassed(
     isSettled: false,
     isForgotten: false,
   };
-}
-
-function isSame(a: Seen, b: Seen): boolean {
-  const origins = Object.keys(a);
-  return origins.length === Object.keys(b).length && origins.every((origin) => a[origin] === b[origin]);
 }

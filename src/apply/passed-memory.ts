@@ -4,7 +4,7 @@
  * looked for. It is lost with the agent, and what is unsettled is read back from the log (`remember`).
  */
 import type { Hlc } from '../change/hlc.ts';
-import { type Position, positionEpoch } from '../change/position.ts';
+import { areOfOneEpoch, type Position, positionEpoch } from '../change/position.ts';
 import type { Stability } from '../clock/stability.ts';
 import type { ApplyPort, ConflictHorizon } from './apply-port.ts';
 import type { BatchPlanner } from './batch-planner.ts';
@@ -13,7 +13,7 @@ import type { EventAt } from './event-at.ts';
 import { hlcOf, type LaneItem } from './lane-item.ts';
 import type { LaneMarks } from './lane-marks.ts';
 import type { Step } from './net-change.ts';
-import { PassedBatch } from './passed-event.ts';
+import { PassedBatch, type StatedBefore } from './passed-event.ts';
 import {
   type OrphanLook,
   REMOVED_MAX,
@@ -130,11 +130,16 @@ export class PassedMemory {
   /** What items of a stream say, once they are applied. */
   learn(origin: string, items: readonly LaneItem[]): void {
     const { stability, marks } = this.#options;
+    let entered: Position | null = null;
     for (const item of items) {
-      if (item.kind === 'heartbeat') this.#unsettled.states({ origin, position: item.position }, item.heartbeat.floor);
-      stability.enters(origin, item.position);
-      stability.applied(origin, item.position, hlcOf(item));
-      this.#unsettled.enters(origin, positionEpoch(item.position));
+      const { position } = item;
+      if (item.kind === 'heartbeat') this.#unsettled.states({ origin, position }, item.heartbeat.floor);
+      if (entered === null || !areOfOneEpoch(entered, position)) {
+        stability.enters(origin, position);
+        this.#unsettled.enters(origin, positionEpoch(position));
+        entered = position;
+      }
+      stability.applied(origin, position, hlcOf(item));
       // What this region stated in a history that it lost, it has not applied.
       if (item.kind !== 'heartbeat' || marks.isLost(origin, item)) continue;
       stability.heartbeat(origin, item.heartbeat.floor);
@@ -170,17 +175,18 @@ export class PassedMemory {
     return new ConflictSettler(port, this.#unsettled, eventAt, merged, horizon);
   }
 
-  /** By the position of each item, the highest floor that its stream had stated before it. */
-  #statedBefore(origin: string, items: readonly LaneItem[]): Map<Position, Hlc> {
-    const before = new Map<Position, Hlc>();
-    let stated: Hlc = 0n;
+  /** Of items of one line, in their order. */
+  #statedBefore(origin: string, items: readonly LaneItem[]): StatedBefore {
+    const [first] = items;
+    if (first === undefined) return () => 0n;
+    let stated = this.#unsettled.stated({ origin, position: first.position });
+    const steps = [{ after: '', stated }];
     for (const item of items) {
-      const { position } = item;
-      if (before.size === 0) stated = this.#unsettled.stated({ origin, position });
-      before.set(position, stated);
-      if (item.kind === 'heartbeat' && item.heartbeat.floor > stated) stated = item.heartbeat.floor;
+      if (item.kind !== 'heartbeat' || item.heartbeat.floor <= stated) continue;
+      stated = item.heartbeat.floor;
+      steps.push({ after: item.position, stated });
     }
-    return before;
+    return (position) => steps.findLast(({ after }) => position > after)?.stated ?? 0n;
   }
 
   /** Whether nothing stable is left to look at. */

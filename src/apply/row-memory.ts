@@ -13,13 +13,16 @@
  */
 import { covers, type Position } from '../change/position.ts';
 import type { Version } from '../change/version.ts';
-import { lineOf, type Origination } from '../resolve/losses.ts';
+import { areOfOneLine, lineOf, type Origination } from '../resolve/losses.ts';
 import { EVERY_ROW, type RowKey, type TableShape } from './apply-port.ts';
 import type { PackedEvents } from './packed-events.ts';
 import type { Passed } from './passed-event.ts';
 
 export class Row {
-  readonly lines = new Map<string, Passed[]>();
+  /** The first line by itself, since most rows have no other. */
+  #line = '';
+  #stream: Passed[] = [];
+  #others: Map<string, Passed[]> | null = null;
   #kept = 0;
   #forgotten = 0;
 
@@ -30,10 +33,10 @@ export class Row {
 
   add(passed: Passed): void {
     const line = lineOf(passed.source);
-    const stream = this.lines.get(line);
+    const stream = this.#streamOf(line);
     if (stream === undefined) {
       passed.found = undefined;
-      this.lines.set(line, [passed]);
+      this.#begin(line, passed);
     } else if (stream.at(-1)?.source.position === passed.source.position) {
       // An earlier change of the same transaction; whoever forgets its batch does not find it here.
       const former = stream.pop();
@@ -59,33 +62,58 @@ export class Row {
 
   /** Whether the newest event here is of that transaction. */
   endsWith(source: Origination): boolean {
-    return this.lines.get(lineOf(source))?.at(-1)?.source.position === source.position;
+    return this.#streamOf(lineOf(source))?.at(-1)?.source.position === source.position;
   }
 
   /** Whether an event of another line is here that is not among what was seen. */
   holdsUnseen(by: Origination): boolean {
-    const own = lineOf(by);
-    for (const [line, stream] of this.lines) {
-      const last = stream.at(-1)?.source;
-      if (line !== own && last !== undefined && !covers(by.seen, last.origin, last.position)) return true;
-    }
+    if (endsUnseen(this.#stream, by)) return true;
+    if (this.#others !== null) for (const stream of this.#others.values()) if (endsUnseen(stream, by)) return true;
     return false;
   }
 
   /** The lists as they are to be judged. */
   get streams(): ReadonlyMap<string, Passed[]> {
     if (this.#forgotten > 0) this.#sweep();
-    return this.lines;
+    const streams = new Map<string, Passed[]>();
+    if (this.#stream.length > 0) streams.set(this.#line, this.#stream);
+    if (this.#others !== null) for (const [line, stream] of this.#others) streams.set(line, stream);
+    return streams;
+  }
+
+  #streamOf(line: string): Passed[] | undefined {
+    if (line !== this.#line) return this.#others?.get(line);
+    return this.#stream.length === 0 ? undefined : this.#stream;
+  }
+
+  #begin(line: string, passed: Passed): void {
+    if (this.#stream.length === 0) {
+      this.#line = line;
+      this.#stream = [passed];
+      return;
+    }
+    this.#others ??= new Map();
+    this.#others.set(line, [passed]);
   }
 
   #sweep(): void {
-    for (const [line, stream] of this.lines) {
-      const kept = stream.filter(({ isForgotten }) => !isForgotten);
-      if (kept.length === 0) this.lines.delete(line);
-      else this.lines.set(line, kept);
+    this.#stream = this.#stream.filter(isKept);
+    for (const [line, stream] of this.#others ?? []) {
+      const kept = stream.filter(isKept);
+      if (kept.length === 0) this.#others?.delete(line);
+      else this.#others?.set(line, kept);
     }
     this.#forgotten = 0;
   }
+}
+
+function isKept({ isForgotten }: Passed): boolean {
+  return !isForgotten;
+}
+
+function endsUnseen(stream: readonly Passed[], by: Origination): boolean {
+  const last = stream.at(-1);
+  return last !== undefined && isUnseen(last.source, by);
 }
 
 /** `truncates` are the events on every row; `packed` are in the order in which they came. */
@@ -190,6 +218,13 @@ export class RowMemory {
     if (isEmpty(table)) this.#tables.delete(tableId);
   }
 
+  /** Whether nothing is here that an event on the row could be concurrent with. */
+  hasNone(tableId: string, key: RowKey): boolean {
+    const table = this.#tables.get(tableId);
+    if (table === undefined) return true;
+    return !table.rows.has(key) && table.packed.length === 0 && table.truncates.size === 0;
+  }
+
   /** Whether an event may be concurrent with one that is here. */
   mayConflict(tableId: string, key: RowKey, event: Origination): boolean {
     const table = this.#tables.get(tableId);
@@ -272,7 +307,7 @@ function holdsUnseen(row: Passed | Row, by: Origination): boolean {
 }
 
 function isUnseen(source: Origination, by: Origination): boolean {
-  return !covers(by.seen, source.origin, source.position) && lineOf(source) !== lineOf(by);
+  return !areOfOneLine(source, by) && !covers(by.seen, source.origin, source.position);
 }
 
 /** In the order of the stream, the last of each transaction. */

@@ -291,18 +291,30 @@ function leastHlc(rows: readonly { readonly hlc: Hlc }[]): Hlc {
 
 function groupByColumns<Row extends Imaged>(shape: SqlTableShape, rows: readonly Row[]): Group<Row>[] {
   const groups = new Map<string, Group<Row>>();
+  let newest: { readonly columns: readonly string[]; readonly group: Group<Row> } | null = null;
   for (const [place, row] of rows.entries()) {
-    const names = writtenColumns(shape, row.image);
-    const name = names.join('\0');
-    let group = groups.get(name);
-    if (group === undefined) {
-      group = { names, rows: [], places: [] };
+    // Neighbours mostly have the same columns, and looking at that is much cheaper than all else.
+    if (newest === null || !hasColumns(row.image, newest.columns)) {
+      const names = writtenColumns(shape, row.image);
+      const name = names.join('\0');
+      const group: Group<Row> = groups.get(name) ?? { names, rows: [], places: [] };
       groups.set(name, group);
+      newest = { columns: Object.keys(row.image), group };
     }
-    group.rows.push(row);
-    group.places.push(place);
+    newest.group.rows.push(row);
+    newest.group.places.push(place);
   }
   return [...groups.values()];
+}
+
+/** Whether these are the image's columns, in its order. */
+function hasColumns(image: Image, columns: readonly string[]): boolean {
+  let place = 0;
+  for (const column in image) {
+    if (columns[place] !== column) return false;
+    place += 1;
+  }
+  return place === columns.length;
 }
 
 /** The columns that an image sets, with the key's in any case; SYN-A003 where the table lacks one. */

@@ -57,7 +57,7 @@ function stepsOf(source: SourceTransaction): Step[] {
 }
 
 function pass(unsettled: UnsettledEvents, source: SourceTransaction): void {
-  const batch = new PassedBatch(source.events[0]?.region_id ?? '', new Map());
+  const batch = new PassedBatch(source.events[0]?.region_id ?? '', () => 0n);
   batch.take(stepsOf(source), true);
   unsettled.add(batch);
 }

@@ -38,6 +38,8 @@ const IMAGES_MAX = 20_000;
 /** Rows judged without giving the event loop its turn. */
 const ROWS_PER_STEP = 500;
 
+const NO_LOSSES: RowLoss[] = [];
+
 export const NO_HORIZON: ConflictHorizon = { undecided_from: 0n, lost_below: 0n, offsets: {} };
 
 export class UnsettledEvents {
@@ -141,7 +143,7 @@ export class UnsettledEvents {
   /** The losses that show now among a row's new events and those of other origins; they may still change. */
   judge(shape: TableShape, key: RowKey, chain: readonly ChainLink[]): RowLoss[] {
     const first = chain[0];
-    if (first === undefined) return [];
+    if (first === undefined || this.#rows.hasNone(shape.id, key)) return NO_LOSSES;
     const { hlc, position, seen } = first.source;
     if (!this.#rows.mayConflict(shape.id, key, { origin: first.event.region_id, hlc, position, seen })) return [];
     const streams = this.#rows.streams(shape.id, key);

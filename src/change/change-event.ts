@@ -34,13 +34,25 @@ export function eventPosition({ transaction }: ChangeEvent): Position {
 
 /** The Unix µs of a time as `microsToIso` writes it. */
 export function isoToMicros(iso: string): bigint {
-  const second = iso.slice(0, 19);
-  if (second !== lastSecond.iso) lastSecond = { iso: second, micros: BigInt(Date.parse(`${second}Z`)) * 1000n };
-  return lastSecond.micros + BigInt(iso.slice(20, 26));
+  return secondOf(iso).micros + BigInt(iso.slice(20, 26));
+}
+
+/** The same in Unix ms, rounded down. */
+export function isoToMillis(iso: string): number {
+  return secondOf(iso).millis + Number(iso.slice(20, 23));
+}
+
+function secondOf(iso: string): { readonly micros: bigint; readonly millis: number } {
+  if (lastSecond.iso === '' || !iso.startsWith(lastSecond.iso)) {
+    const second = iso.slice(0, 19);
+    const millis = Date.parse(`${second}Z`);
+    lastSecond = { iso: second, micros: BigInt(millis) * 1000n, millis };
+  }
+  return lastSecond;
 }
 
 /** Neighbours in a stream are of one second mostly, and parsing a date costs more than all the rest. */
-let lastSecond = { iso: '', micros: 0n };
+let lastSecond = { iso: '', micros: 0n, millis: 0 };
 
 /** ISO 8601 with microseconds, which `Date` alone would lose. */
 export function microsToIso(micros: bigint): string {

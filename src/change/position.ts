@@ -13,6 +13,7 @@ export type Epoch = string;
 /** Per origin, the highest position that is known to have been applied: a version vector. */
 export type Seen = { readonly [origin: string]: Position };
 
+const EPOCH_DIGITS = 19;
 const LSN_HEX_DIGITS = 16;
 const POSITION_PATTERN = /^\d{19}:[0-9a-f]{16}$/;
 
@@ -26,11 +27,19 @@ export function parsePosition(text: string): Position {
 }
 
 export function positionEpoch(position: Position): Epoch {
-  return position.slice(0, 19);
+  return position.slice(0, EPOCH_DIGITS);
+}
+
+/** Whether both are of one epoch; makes no texts. */
+export function areOfOneEpoch(a: Position, b: Position): boolean {
+  for (let place = EPOCH_DIGITS - 1; place >= 0; place -= 1) {
+    if (a.charCodeAt(place) !== b.charCodeAt(place)) return false;
+  }
+  return true;
 }
 
 export function positionLsn(position: Position): bigint {
-  return BigInt(`0x${position.slice(20)}`);
+  return BigInt(`0x${position.slice(EPOCH_DIGITS + 1)}`);
 }
 
 /** PostgreSQL's notation of a WAL position, such as `16/B374D848`. */
@@ -48,6 +57,18 @@ export function lsnFromText(text: string): bigint {
 export function covers(seen: Seen, origin: string, position: Position): boolean {
   const mark = seen[origin];
   return mark !== undefined && mark >= position;
+}
+
+/** Whether both have the same of every origin. */
+export function haveSeenTheSame(a: Seen, b: Seen): boolean {
+  if (a === b) return true;
+  let more = 0;
+  for (const origin in a) {
+    if (a[origin] !== b[origin]) return false;
+    more += 1;
+  }
+  for (const _ in b) more -= 1;
+  return more === 0;
 }
 
 /** Whether `a` has everything that `b` has. */

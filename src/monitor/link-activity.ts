@@ -1,6 +1,7 @@
 /** What a link did so far and does now, kept by the target's agent in bounded memory. */
 import type { AppliedReport } from '../apply/batch-attempt.ts';
 import type { LaneItem } from '../apply/lane-item.ts';
+import { isoToMillis } from '../change/change-event.ts';
 import { type ErrorCode, SynclineError } from '../platform/errors.ts';
 import type { Problem } from './agent-status.ts';
 import { DriftWindow } from './clock-drift.ts';
@@ -34,7 +35,7 @@ export class LinkActivity {
         continue;
       }
       this.lastHeardAt = item.source.committed_at;
-      this.lag.record(nowMs - Date.parse(item.source.committed_at), Math.max(1, item.source.events.length));
+      this.lag.record(nowMs - isoToMillis(item.source.committed_at), Math.max(1, item.source.events.length));
       this.lastAckedEventId = item.event_id;
     }
   }

@@ -342,10 +342,14 @@ export function quoteLiteral(text: string): string {
 
 /** The text of a one-dimensional array, so that one parameter carries a whole column of a batch. */
 export function arrayText(values: readonly TextValue[]): string {
-  const elements = values.map((value) => {
-    if (value === null) return 'NULL';
+  // One text that grows: a list of texts to be joined costs twice as much.
+  let text = '{';
+  for (let place = 0; place < values.length; place += 1) {
+    const value = values[place];
+    if (place > 0) text += ',';
+    if (value == null) text += 'NULL';
     // Few values hold what needs escaping, and looking for it first is several times faster.
-    return `"${/["\\]/.test(value) ? value.replace(/["\\]/g, '\\$&') : value}"`;
-  });
-  return `{${elements.join(',')}}`;
+    else text += `"${/["\\]/.test(value) ? value.replace(/["\\]/g, '\\$&') : value}"`;
+  }
+  return `${text}}`;
 }

@@ -22,7 +22,7 @@
  */
 import { haveSameValues, type Image } from '../change/change-event.ts';
 import type { Hlc } from '../change/hlc.ts';
-import { covers, type Position, positionEpoch, type Seen } from '../change/position.ts';
+import { areOfOneEpoch, covers, type Position, positionEpoch, type Seen } from '../change/position.ts';
 import { isAbove, type Version } from '../change/version.ts';
 
 /** What all events of a transaction share. */
@@ -76,13 +76,28 @@ function highest<Event extends Contender>(events: readonly Event[]): Event | nul
  * restored region comes back to it like another region's.
  */
 export function lineOf({ origin, position }: Pick<Origination, 'origin' | 'position'>): string {
-  return `${positionEpoch(position)} ${origin}`;
+  const known = newestLines.get(origin);
+  if (known !== undefined && areOfOneEpoch(known.position, position)) return known.line;
+  const line = `${positionEpoch(position)} ${origin}`;
+  newestLines.set(origin, { position, line });
+  return line;
+}
+
+/** By origin, the line that was asked for last: almost all are of one epoch, and making the text costs more than a look. */
+const newestLines = new Map<string, { readonly position: Position; readonly line: string }>();
+
+/** Whether `lineOf` tells the same of both. */
+export function areOfOneLine(
+  a: Pick<Origination, 'origin' | 'position'>,
+  b: Pick<Origination, 'origin' | 'position'>,
+): boolean {
+  return a.origin === b.origin && areOfOneEpoch(a.position, b.position);
 }
 
 /** Whether `a` came after `b` and knew it. */
 export function hasSeen(a: Contender, b: Contender): boolean {
   const { origin, position } = b.source;
-  if (lineOf(a.source) === lineOf(b.source)) return a.source.position > position;
+  if (areOfOneLine(a.source, b.source)) return a.source.position > position;
   return covers(a.source.seen, origin, position);
 }
 
@@ -90,7 +105,7 @@ export function hasSeen(a: Contender, b: Contender): boolean {
 export function hides(later: Contender, earlier: Contender): boolean {
   const { left } = earlier;
   if (left === undefined || later.isTruncate || later.found === undefined) return false;
-  if (lineOf(later.source) !== lineOf(earlier.source)) return false;
+  if (!areOfOneLine(later.source, earlier.source)) return false;
   if ((later.source.stated ?? 0n) >= earlier.source.hlc) return false;
   return later.found === null || !haveSameValues(left, later.found);
 }
@@ -104,7 +119,7 @@ function foundBy<Event extends Contender>(events: readonly Event[], { source }: 
 
 /** Neither had seen the other. */
 export function areConcurrent(a: Contender, b: Contender): boolean {
-  return lineOf(a.source) !== lineOf(b.source) && !hasSeen(a, b) && !hasSeen(b, a);
+  return !areOfOneLine(a.source, b.source) && !hasSeen(a, b) && !hasSeen(b, a);
 }
 
 function lastOfTransactions<Event extends Contender>(events: readonly Event[]): Event[] {
