@@ -2,7 +2,7 @@
  * How fast a region that was away catches up, side by side with PostgreSQL's own logical replication: single-row updates, each a
  * transaction of its own, made while it takes nothing.
  *
- * For Syncline once with the events waiting in the log, where they are as soon as the link alone is paused, and once with all
+ * For Syncline once with the events waiting in the log, where they are soon after the link alone is paused, and once with all
  * of them still in the source's slot, so that capture is part of the way; PostgreSQL knows only the latter. Measured is from
  * letting go until the last row is visible. The speed of catching up is also set against the speed at which a few clients
  * write, each waiting for its commits, on the same server with replication at work.

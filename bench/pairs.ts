@@ -123,9 +123,14 @@ export class SynclinePair implements Pair {
   async waiting(where: Waits): Promise<void> {
     if (where === 'in-slot') return;
     const { rows } = await this.source.query('select pg_current_wal_lsn() as lsn');
-    const sql = `select confirmed_flush_lsn >= $1::pg_lsn as has from pg_replication_slots where slot_name = 'syncline_eu'`;
+    // By then the source is at rest too: its own stream has come back to it.
+    const sql = `
+      select confirmed_flush_lsn >= $1::pg_lsn
+             and ('x' || right(position, 16))::bit(64)::bigint >= $1::pg_lsn - '0/0' as has
+        from pg_replication_slots, syncline.applied
+       where slot_name = 'syncline_eu' and origin = 'eu'`;
     await waitFor(async () => (await this.source.query(sql, [rows[0]?.lsn ?? '0/0'])).rows[0]?.has === 't', {
-      what: 'all to be in the log',
+      what: 'all to be in the log, and its source at rest',
       limitMs: LIMIT_MS,
     });
   }
