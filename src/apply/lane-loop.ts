@@ -28,6 +28,11 @@ const YIELD_MS_MAX = 250;
 /** How long an own transaction that is not visible yet, or one that waits for its causes, is left alone. */
 const RECHECK_MS = 2;
 const IDLE_MS = 200;
+/**
+ * The own stream comes back for bookkeeping, and no user waits for it; a transaction for each local one would cost the machine
+ * more than applying what other regions send. So what comes within this time goes together.
+ */
+const ECHO_PERIOD_MS = 50;
 const LOOK_PERIOD_MS = 200;
 const PRUNE_PERIOD_MS = 1_000;
 /** Then other streams have their turn. */
@@ -89,6 +94,8 @@ export class LaneLoop {
   #nextConflictsMs = 0;
   #nextPruneMs = 0;
   #nextVisitMs = 0;
+  /** A batch of another region waits for the own stream. */
+  #isOwnAwaited = false;
   /** How far the own stream had come back when rows that merge were last looked at. */
   #visitedLsn = 0n;
 
@@ -169,7 +176,7 @@ export class LaneLoop {
     const { lane, isPaused, region } = this.#options;
     const { consumer } = turn;
     const now = this.#nowMs();
-    if (now < turn.notBeforeMs) return false;
+    if (now < turn.notBeforeMs && !(this.#isOwnAwaited && consumer.origin === region && !turn.broken)) return false;
     if (!(await this.#fill(turn))) return false;
     if (consumer.origin !== region && isPaused(consumer.origin)) return false;
     consumer.settle(lane.mark(consumer.origin)?.position);
@@ -201,11 +208,13 @@ export class LaneLoop {
     }
     const { to } = turn.ownTo;
     const mark = lane.mark(region)?.position;
-    return to === null || (mark !== undefined && mark >= to);
+    const isIn = to === null || (mark !== undefined && mark >= to);
+    if (!isIn) this.#isOwnAwaited = true;
+    return isIn;
   }
 
   async #apply(turn: Turn, items: readonly LaneItem[]): Promise<boolean> {
-    const { lane, onBatch, batchRowsMax } = this.#options;
+    const { lane, onBatch, batchRowsMax, region } = this.#options;
     const { origin } = turn.consumer;
     const startedMs = this.#nowMs();
     const reading = new AbortController();
@@ -231,6 +240,11 @@ export class LaneLoop {
     turn.rowsMax = rowsAfter(turn.rowsMax, durationMs, batchRowsMax);
     if (turn.broken) this.#mended(turn);
     turn.consumer.settle(lane.mark(origin)?.position);
+    if (origin === region) {
+      this.#isOwnAwaited = false;
+      // Where more is waiting than fits in a batch, there is nothing to wait for.
+      if (turn.consumer.waiting === 0) turn.notBeforeMs = this.#nowMs() + ECHO_PERIOD_MS;
+    }
     onBatch(origin, items, durationMs);
     return true;
   }
@@ -308,7 +322,8 @@ export class LaneLoop {
   }
 
   async #idle(signal: AbortSignal): Promise<void> {
-    const waits = this.#turns.some((turn) => turn.consumer.waiting > 0);
+    const now = this.#nowMs();
+    const waits = this.#turns.some(({ consumer, notBeforeMs }) => consumer.waiting > 0 && now >= notBeforeMs);
     if (waits) {
       const pausedOnly = this.#turns.every(
         (turn) =>
@@ -323,7 +338,11 @@ export class LaneLoop {
     try {
       await Promise.all(
         this.#turns.map(async (turn) => {
-          if (this.#nowMs() < turn.notBeforeMs) return;
+          const restMs = turn.notBeforeMs - now;
+          if (restMs > 0) {
+            await delay(Math.min(restMs, IDLE_MS), undefined, { signal: woken.signal }).catch(() => undefined);
+            return woken.abort();
+          }
           try {
             if (await turn.consumer.fill(IDLE_MS, woken.signal)) woken.abort();
           } catch (error) {

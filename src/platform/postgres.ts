@@ -61,6 +61,7 @@ const SILENCE_POLL_MS = 1_000;
 const END_LIMIT_MS = 2_000;
 const PARAMETERS_MAX = 65_535;
 const PREPARED_MAX = 1_000;
+const GATHERED_BYTES_MAX = 64 * 1024;
 
 const RAW_TEXT = { getTypeParser: () => (value: string) => value } as unknown as NonNullable<ClientConfig['types']>;
 
@@ -173,6 +174,7 @@ export class PostgresClient {
   #preparedCount = 0;
   #pending = 0;
   #ending = false;
+  #isGathering = false;
 
   constructor(client: Client, statementTimeoutMs: number) {
     this.#client = client;
@@ -271,6 +273,7 @@ export class PostgresClient {
     if (this.lost.aborted) throw this.lost.reason;
     const name = options.prepare === true ? this.#nameOf(sql) : undefined;
     this.#pending += 1;
+    this.#gather();
     try {
       const answer: QueryResult | QueryResult[] = await this.#client.query({
         text: sql,
@@ -288,6 +291,24 @@ export class PostgresClient {
     } finally {
       this.#pending -= 1;
     }
+  }
+
+  /** What is sent in one turn of the event loop goes out together: each write by itself wakes the server anew. */
+  #gather(): void {
+    const { stream } = this.#client.connection;
+    if (this.#isGathering) {
+      // Enough for the server to begin with.
+      if (stream.writableLength < GATHERED_BYTES_MAX) return;
+      stream.uncork();
+      stream.cork();
+      return;
+    }
+    this.#isGathering = true;
+    stream.cork();
+    process.nextTick(() => {
+      this.#isGathering = false;
+      stream.uncork();
+    });
   }
 
   #nameOf(sql: string): string | undefined {
