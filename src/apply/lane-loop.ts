@@ -15,6 +15,7 @@ import type { Stability } from '../clock/stability.ts';
 import { fail, isInfrastructure, sqlStateOf } from '../platform/errors.ts';
 import type { ApplyPort } from './apply-port.ts';
 import { rowsAfter, rowsAfterLock } from './batch-size.ts';
+import { EchoPace } from './echo-pace.ts';
 import type { Lane } from './lane.ts';
 import type { LaneItem } from './lane-item.ts';
 import { type LeadLimits, leadOf } from './lead-gate.ts';
@@ -28,11 +29,6 @@ const YIELD_MS_MAX = 250;
 /** How long an own transaction that is not visible yet, or one that waits for its causes, is left alone. */
 const RECHECK_MS = 2;
 const IDLE_MS = 200;
-/**
- * The own stream comes back for bookkeeping, and no user waits for it; a transaction for each local one would cost the machine
- * more than applying what other regions send. So what comes within this time goes together.
- */
-const ECHO_PERIOD_MS = 50;
 const LOOK_PERIOD_MS = 200;
 const PRUNE_PERIOD_MS = 1_000;
 /** Then other streams have their turn. */
@@ -94,8 +90,7 @@ export class LaneLoop {
   #nextConflictsMs = 0;
   #nextPruneMs = 0;
   #nextVisitMs = 0;
-  /** A batch of another region waits for the own stream. */
-  #isOwnAwaited = false;
+  readonly #echoPace = new EchoPace();
   /** How far the own stream had come back when rows that merge were last looked at. */
   #visitedLsn = 0n;
 
@@ -176,7 +171,7 @@ export class LaneLoop {
     const { lane, isPaused, region } = this.#options;
     const { consumer } = turn;
     const now = this.#nowMs();
-    if (now < turn.notBeforeMs && !(this.#isOwnAwaited && consumer.origin === region && !turn.broken)) return false;
+    if (now < this.#notBeforeMs(turn)) return false;
     if (!(await this.#fill(turn))) return false;
     if (consumer.origin !== region && isPaused(consumer.origin)) return false;
     consumer.settle(lane.mark(consumer.origin)?.position);
@@ -184,6 +179,7 @@ export class LaneLoop {
     const due = consumer.due(lane.marks, limit, now, (origin) => this.#isDown(origin), this.#leadOf(consumer.origin));
     if (turn.held && !(due.kind === 'ahead' && due.lead.kind === 'hold')) this.#mended(turn);
     if (due.kind === 'ahead') return await this.#stayBehind(turn, due);
+    if (due.kind === 'waiting' && due.origin === region) this.#echoPace.awaited();
     if (due.kind !== 'batch') return false;
     const items = consumer.origin === region ? await lane.ownDue(due.items) : due.items;
     if (items.length === 0 || !this.#isOwnIn(turn, items)) return false;
@@ -209,7 +205,7 @@ export class LaneLoop {
     const { to } = turn.ownTo;
     const mark = lane.mark(region)?.position;
     const isIn = to === null || (mark !== undefined && mark >= to);
-    if (!isIn) this.#isOwnAwaited = true;
+    if (!isIn) this.#echoPace.awaited();
     return isIn;
   }
 
@@ -240,11 +236,7 @@ export class LaneLoop {
     turn.rowsMax = rowsAfter(turn.rowsMax, durationMs, batchRowsMax);
     if (turn.broken) this.#mended(turn);
     turn.consumer.settle(lane.mark(origin)?.position);
-    if (origin === region) {
-      this.#isOwnAwaited = false;
-      // Where more is waiting than fits in a batch, there is nothing to wait for.
-      if (turn.consumer.waiting === 0) turn.notBeforeMs = this.#nowMs() + ECHO_PERIOD_MS;
-    }
+    if (origin === region) this.#echoPace.applied(this.#nowMs(), turn.consumer.waiting > 0);
     onBatch(origin, items, durationMs);
     return true;
   }
@@ -323,7 +315,7 @@ export class LaneLoop {
 
   async #idle(signal: AbortSignal): Promise<void> {
     const now = this.#nowMs();
-    const waits = this.#turns.some(({ consumer, notBeforeMs }) => consumer.waiting > 0 && now >= notBeforeMs);
+    const waits = this.#turns.some((turn) => turn.consumer.waiting > 0 && now >= this.#notBeforeMs(turn));
     if (waits) {
       const pausedOnly = this.#turns.every(
         (turn) =>
@@ -338,7 +330,7 @@ export class LaneLoop {
     try {
       await Promise.all(
         this.#turns.map(async (turn) => {
-          const restMs = turn.notBeforeMs - now;
+          const restMs = this.#notBeforeMs(turn) - now;
           if (restMs > 0) {
             await delay(Math.min(restMs, IDLE_MS), undefined, { signal: woken.signal }).catch(() => undefined);
             return woken.abort();
@@ -354,6 +346,11 @@ export class LaneLoop {
     } finally {
       signal.removeEventListener('abort', abort);
     }
+  }
+
+  #notBeforeMs({ consumer, notBeforeMs }: Turn): number {
+    if (consumer.origin !== this.#options.region) return notBeforeMs;
+    return Math.max(notBeforeMs, this.#echoPace.notBeforeMs);
   }
 
   #isDown(origin: string): boolean {

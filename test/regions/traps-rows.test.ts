@@ -45,6 +45,25 @@ traps('rows that several regions write', {}, (trap) => {
   );
 
   trap(
+    'of a batch that takes several statements, each leaves the rows that are newer where it is applied',
+    'create table many (id int primary key, v text)',
+    async (world) => {
+      const { eu, us } = world;
+      await eu.sql("insert into many select id, 'first' from generate_series(1, 3000) id");
+      await world.settle();
+      await world.apart(async () => {
+        await eu.sql("update many set v = 'early'");
+        await us.sql("update many set v = 'late' where id % 7 = 0");
+      });
+      await world.resumeAll();
+      await world.everywhere('select v, count(*), sum(id) from many group by v order by v', [
+        ['early', '2572', String((3000 * 3001) / 2 - (7 * 428 * 429) / 2)],
+        ['late', '428', String((7 * 428 * 429) / 2)],
+      ]);
+    },
+  );
+
+  trap(
     'an update and a delete that arrive before the insert they follow',
     'create table early (id int primary key, v text)',
     async (world) => {
