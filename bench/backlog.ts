@@ -11,9 +11,9 @@ import { connect } from '../src/platform/postgres.ts';
 import { markSeen, NativePair, type Pair, SynclinePair, untilThere, type Waits, writeMark } from './pairs.ts';
 import type { Measured } from './run.ts';
 
-const ACCOUNTS = 100_000;
+export const ACCOUNTS = 100_000;
 const CLIENTS = 8;
-const SCHEMA = `
+export const BACKLOG_SCHEMA = `
 create table public.accounts (aid int primary key, bid int, abalance int, filler char(84));
 insert into public.accounts select i, 1 + i % 10, 0, '' from generate_series(1, ${ACCOUNTS}) as i;
 create procedure public.work(n int) language plpgsql as $$ begin
@@ -24,8 +24,8 @@ create procedure public.work(n int) language plpgsql as $$ begin
 
 export async function measureBacklog(transactions: number, seconds: number, rounds: number): Promise<Measured[]> {
   await using stack = new AsyncDisposableStack();
-  const ours = stack.use(await SynclinePair.start(SCHEMA));
-  const peer = stack.use(await NativePair.start(SCHEMA));
+  const ours = stack.use(await SynclinePair.start(BACKLOG_SCHEMA));
+  const peer = stack.use(await NativePair.start(BACKLOG_SCHEMA));
   const runs: Measured[] = [];
   const add = (pair: Pair, metric: string, value: number): void => {
     runs.push({ side: pair.side, metric, value });
@@ -56,16 +56,22 @@ const IN_BOTH = ['caught_up_per_s_in_log', 'caught_up_per_s_in_slot'];
 
 /** Seconds until all is there. */
 async function catchUp(pair: Pair, place: Waits, transactions: number): Promise<number> {
+  const mark = await letWait(pair, place, transactions);
+  const startedMs = performance.now();
+  await pair.resume(place);
+  await markSeen(pair, mark);
+  return (performance.now() - startedMs) / 1_000;
+}
+
+/** Makes transactions that wait; resolves with the mark behind them, once the next thing to do is to let go. */
+export async function letWait(pair: Pair, place: Waits, transactions: number): Promise<number> {
   await pair.pause(place);
   await pair.source.query('set synchronous_commit = off');
   await pair.source.query(`call public.work(${transactions})`);
   await pair.source.query('set synchronous_commit = on');
   const mark = await writeMark(pair);
   await pair.waiting(place);
-  const startedMs = performance.now();
-  await pair.resume(place);
-  await markSeen(pair, mark);
-  return (performance.now() - startedMs) / 1_000;
+  return mark;
 }
 
 /** Single-row transactions a second of clients that wait for each commit. */

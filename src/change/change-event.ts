@@ -56,10 +56,16 @@ let lastSecond = { iso: '', micros: 0n, millis: 0 };
 
 /** ISO 8601 with microseconds, which `Date` alone would lose. */
 export function microsToIso(micros: bigint): string {
-  const rest = ((micros % 1000n) + 1000n) % 1000n;
-  const iso = new Date(Number((micros - rest) / 1000n)).toISOString();
-  return `${iso.slice(0, -1)}${rest.toString().padStart(3, '0')}Z`;
+  const rest = ((micros % 1_000_000n) + 1_000_000n) % 1_000_000n;
+  const second = micros - rest;
+  if (second !== lastWritten.micros) {
+    lastWritten = { micros: second, iso: new Date(Number(second / 1000n)).toISOString().slice(0, -'.000Z'.length) };
+  }
+  return `${lastWritten.iso}.${rest.toString().padStart(6, '0')}Z`;
 }
+
+/** As `lastSecond`, for the way there. */
+let lastWritten = { micros: 0n, iso: '1970-01-01T00:00:00' };
 
 /** What the WAL tells of a transaction under a replication origin that was given no time: PostgreSQL's own zero. */
 const UNSTATED_MICROS = 946_684_800_000_000n;
