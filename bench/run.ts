@@ -167,9 +167,10 @@ async function runBenchmark(name: string, { measure, sides, metrics }: Benchmark
   const summary = compared.flatMap((side) =>
     Object.entries(metrics).map(([metric, unit]) => {
       const [ours, peer] = [spread(runs, side, metric), spread(runs, sides.peer, metric)];
-      const ratio = ours === null || peer === null ? null : ours.median / peer.median;
+      const ratio = ours === null || peer === null || peer.median === 0 ? null : ours.median / peer.median;
       const told = [`${side} ${tell(ours)}`];
-      if (peer !== null) told.push(`${sides.peer} ${tell(peer)}`, `ratio ${ratio?.toFixed(2)}`);
+      if (peer !== null) told.push(`${sides.peer} ${tell(peer)}`);
+      if (ratio !== null) told.push(`ratio ${ratio.toFixed(2)}`);
       console.log(`${name}, ${metric}: ${told.join(', ')}`);
       // Where several sides have one peer, it is told which.
       const named = { ...(compared.length > 1 ? { side } : {}), metric, unit };
