@@ -147,15 +147,12 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
       this.#mustForgetPlans = false;
       await this.#client.forgetPrepared();
     }
+    this.lost.throwIfAborted();
     await this.#origins.use(origin);
-    try {
-      await this.#client.query(`begin; select pg_replication_origin_xact_setup('0/1', '${microsToIso(stampMicros)}')`);
-    } catch (cause) {
-      await this.#client.query('rollback').catch(() => undefined);
-      if (sqlStateOf(cause) === '55000') throw fail('SYN-A004', `no origin is set up for ${origin}`, { cause });
-      throw cause;
-    }
     const pipeline = new SqlPipeline(this.#client);
+    pipeline.begin(`begin; select pg_replication_origin_xact_setup('0/1', '${microsToIso(stampMicros)}')`, (cause) =>
+      sqlStateOf(cause) === '55000' ? fail('SYN-A004', `no origin is set up for ${origin}`, { cause }) : cause,
+    );
     const rows = new SqlRows(pipeline, this.#origins, {
       origin,
       began: this.#began(),

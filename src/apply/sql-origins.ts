@@ -10,7 +10,7 @@ import { microsToIso } from '../change/change-event.ts';
 import { type Hlc, hlcMicros } from '../change/hlc.ts';
 import { fail, sqlStateOf } from '../platform/errors.ts';
 import { originPrefix } from '../platform/own-origins.ts';
-import { arrayText, type PostgresClient, type TextValue } from '../platform/postgres.ts';
+import { arrayText, type PostgresClient, quoteLiteral, type TextValue } from '../platform/postgres.ts';
 import type { Guard, Tuple } from './apply-port.ts';
 
 /** The number that stands for no origin. */
@@ -52,9 +52,9 @@ export class SqlOrigins {
     const name = this.#prefix + region;
     try {
       if (!this.#names.has(name)) await this.#create(name);
-      if (this.#current !== null) await this.#client.query('select pg_replication_origin_session_reset()');
+      const reset = this.#current === null ? '' : 'select pg_replication_origin_session_reset(); ';
       this.#current = null;
-      await this.#client.query('select pg_replication_origin_session_setup($1)', [name]);
+      await this.#client.query(`${reset}select pg_replication_origin_session_setup(${quoteLiteral(name)})`);
       this.#current = region;
     } catch (cause) {
       throw originError(name, cause);

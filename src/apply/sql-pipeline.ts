@@ -12,11 +12,25 @@ const REFUSED_IN_FAILED_TRANSACTION = '25P02';
 export type ValueRow = readonly TextValue[];
 
 export class SqlPipeline {
-  readonly #client: PostgresClient;
+  readonly #client: Pick<PostgresClient, 'query' | 'queryArrays'>;
   #failure: unknown = null;
+  #begun: Promise<void> = Promise.resolve();
 
-  constructor(client: PostgresClient) {
+  constructor(client: Pick<PostgresClient, 'query' | 'queryArrays'>) {
     this.#client = client;
+  }
+
+  /**
+   * Sends what begins the transaction, and waits for no answer: where it fails, the server refuses whatever comes behind it, and
+   * that is rejected with `toError` of the failure.
+   */
+  begin(sql: string, toError: (cause: unknown) => unknown): void {
+    this.#begun = this.#client.query(sql).then(
+      () => undefined,
+      (cause: unknown) => {
+        this.#failure = toError(cause);
+      },
+    );
   }
 
   /** Sends a statement that runs again and again. */
@@ -45,6 +59,7 @@ export class SqlPipeline {
     try {
       return await this.#client.queryArrays<ValueRow>(sql, values, options);
     } catch (error) {
+      await this.#begun;
       this.#failure ??= error;
       throw sqlStateOf(error) === REFUSED_IN_FAILED_TRANSACTION ? this.#failure : error;
     }
