@@ -43,8 +43,8 @@ export type PublisherLimits = TouchedLimits & {
 export const PUBLISHER_LIMITS: PublisherLimits = {
   transaction_rows_max: 10_000,
   transaction_bytes_max: 8 * 1024 * 1024,
-  append_rows_max: 4_000,
-  append_bytes_max: 4 * 1024 * 1024,
+  append_rows_max: 2_000,
+  append_bytes_max: 2 * 1024 * 1024,
   record_bytes_max: 256 * 1024 * 1024,
 };
 

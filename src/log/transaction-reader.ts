@@ -34,8 +34,8 @@ export const READ_AHEAD: ReadAheadLimits = { rows_max: 20_000, bytes_max: 16 * 1
 export const READ_AHEAD_IN_TURN: ReadAheadLimits = { ...READ_AHEAD, brought_only: true };
 
 /** A transaction beyond is a giant: parsed, it takes several times its size in JSON. */
-const GIANT_ROWS = 10_000;
-const GIANT_BYTES = 4 * 1024 * 1024;
+const GIANT_ROWS = 5_000;
+const GIANT_BYTES = 2 * 1024 * 1024;
 
 /** One read: what is parsed without giving the event loop its turn. */
 const READ_STEP: ReadLimit = { records_max: 500, bytes_max: 512 * 1024 };
