@@ -21,6 +21,46 @@ const LOOK: Omit<RipeLook, 'snapshot'> = {
   restores: null,
 };
 
+/** Intents on many rows, none of which is there any more. */
+class Many {
+  readonly #runner: LookAgainRunner;
+  #left: RipeLook[];
+  #lsn = 100n;
+  most = 0;
+
+  constructor(count: number) {
+    const snapshot = { xmin: XMAX, xmax: XMAX };
+    this.#left = Array.from({ length: count }, (_, n) => ({ ...LOOK, look_id: String(n), key: `["${n}"]`, snapshot }));
+    const transaction = {
+      inspect: async () => new Map(),
+      exactVersions: async () => new Map(),
+      removeLooks: async (ids: readonly string[]) => {
+        this.most = Math.max(this.most, ids.length);
+        const removed = new Set(ids);
+        this.#left = this.#left.filter(({ look_id }) => !removed.has(look_id));
+      },
+      commit: async () => undefined,
+    } as unknown as ApplyTransaction;
+    const port = {
+      ripeLooks: async (limit: number) => this.#left.slice(0, limit),
+      shape: async () => SHAPE,
+      begin: async () => transaction,
+    } as unknown as ApplyPort;
+    const none = (): never => assert.fail('nothing else is asked for');
+    this.#runner = new LookAgainRunner(port, new Stability('eu', ['us']), none, new ParkedKeys(), none);
+  }
+
+  /** How often the echo came on until all were settled; between two looks of which one settles something, it does not. */
+  async echoes(): Promise<number> {
+    for (let echoes = 1; ; echoes += 1) {
+      this.#lsn += 10n;
+      while ((await this.#runner.run('eu', this.#lsn, this.#lsn - 5n)) > 0);
+      if (this.#left.length === 0) return echoes;
+      assert.ok(echoes < 1_000, 'it comes to an end');
+    }
+  }
+}
+
 class Fixture {
   erased: string[] = [];
   snapshot = { xmin: 45n, xmax: XMAX };
@@ -107,5 +147,12 @@ describe('a removal that looks again', () => {
     assert.equal(fixture.settled, false, 'the echo has not come to it');
     await fixture.run(520n, 520n);
     assert.equal(fixture.settled, true);
+  });
+
+  test('waits together with very many others, and is settled with few of them', async () => {
+    const [few, many] = [new Many(100), new Many(10_000)];
+    const once = await few.echoes();
+    assert.ok((await many.echoes()) <= once + 5, 'they wait hardly longer than few do');
+    assert.equal(many.most, 500);
   });
 });

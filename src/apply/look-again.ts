@@ -45,7 +45,10 @@ import { toQuarantine } from './quarantine-entry.ts';
 import { fullXidNear } from './sql-xid.ts';
 import type { UnsettledEvents } from './unsettled-events.ts';
 
-const LOOKS_PER_TRANSACTION = 500;
+/** Settled in one turn of the lane, so that other streams have theirs. */
+const LOOKS_PER_TURN = 500;
+/** Those that wait do so together: a wait takes seconds, and where two regions empty one table there are as many as its rows. */
+const LOOKS_WAITING_MAX = 10_000;
 /** How often a row is put back that a user's values are in the way of. */
 const RACES_MAX = 16;
 
@@ -67,6 +70,8 @@ export class LookAgainRunner {
   readonly #parked: ParkedKeys;
   readonly #races = new Map<string, number>();
   readonly #waiting = new Map<string, Waiting>();
+  /** How many are looked for. */
+  #limit = LOOKS_PER_TURN;
 
   constructor(
     port: ApplyPort,
@@ -87,15 +92,20 @@ export class LookAgainRunner {
    * noted, `echoedLsn` how far the own stream is echoed.
    */
   async run(region: string, notedLsn: bigint, echoedLsn: bigint): Promise<number> {
-    const found = await this.#port.ripeLooks(LOOKS_PER_TRANSACTION);
-    const ripe = found.filter((look) => this.#isEchoed(look, notedLsn, echoedLsn));
+    const found = await this.#port.ripeLooks(this.#limit);
+    const echoed = found.filter((look) => this.#isEchoed(look, notedLsn, echoedLsn));
+    const ripe = echoed.slice(0, LOOKS_PER_TURN);
+    if (found.length < LOOKS_PER_TURN) this.#limit = LOOKS_PER_TURN;
+    else if (found.length === this.#limit && echoed.length === 0) {
+      this.#limit = Math.min(LOOKS_WAITING_MAX, 2 * this.#limit);
+    }
     const byOrigin = Map.groupBy(
       ripe.filter((look) => look.restores === null),
       (look) => look.version.origin,
     );
     for (const [origin, looks] of byOrigin) {
       await this.#inTransaction(origin, looks, async (transaction) => {
-        for (const look of looks) await this.#remove(transaction, look, region);
+        for (const together of alike(looks)) await this.#remove(transaction, together, region);
       });
     }
     // One by one, because each may run into a constraint.
@@ -172,19 +182,31 @@ export class LookAgainRunner {
     this.#races.delete(look.look_id);
   }
 
-  async #remove(transaction: ApplyTransaction, look: RipeLook, region: string): Promise<void> {
-    const shape = await this.#port.shape(look.table.schema, look.table.table);
-    if (shape === null) return;
-    const rows =
-      look.key === EVERY_ROW
-        ? (await transaction.removeAll(shape, look.version.hlc, this.#anythingOlder(look, region))).left
-        : [{ key: look.key, pk: look.pk }];
-    const found = await standing(transaction, shape, rows);
-    for (const row of rows) {
-      const current = found.get(row.key);
+  /** Of intents that are alike. */
+  async #remove(transaction: ApplyTransaction, looks: readonly RipeLook[], region: string): Promise<void> {
+    const [first] = looks;
+    const shape = first === undefined ? null : await this.#port.shape(first.table.schema, first.table.table);
+    if (first === undefined || shape === null) return;
+    if (first.key !== EVERY_ROW) return await this.#erase(transaction, shape, looks);
+    const { left } = await transaction.removeAll(shape, first.version.hlc, this.#anythingOlder(first, region));
+    await this.#erase(
+      transaction,
+      shape,
+      left.map((row) => ({ ...first, ...row })),
+    );
+  }
+
+  /** Removes the row of each intent, if it is older. */
+  async #erase(transaction: ApplyTransaction, shape: TableShape, looks: readonly RipeLook[]): Promise<void> {
+    const rows = new Map(looks.map(({ key, pk }) => [key, { key, pk }]));
+    const found = await standing(transaction, shape, [...rows.values()]);
+    for (const look of looks) {
+      const current = found.get(look.key);
       if (current === undefined || current.tuple.foreign) continue;
-      if (this.#isFromAfter(current.tuple, look)) continue;
-      if (isAbove(look.version, current.version)) await transaction.erase(shape, row);
+      if (this.#isFromAfter(current.tuple, look) || !isAbove(look.version, current.version)) continue;
+      await transaction.erase(shape, { key: look.key, pk: look.pk });
+      // Another intent on the row finds nothing.
+      found.delete(look.key);
     }
   }
 
@@ -193,6 +215,24 @@ export class LookAgainRunner {
     // Local rows are looked at one by one: a statement cannot tell which of them another tool wrote.
     return { ...Object.fromEntries(members), [region]: 'never' };
   }
+}
+
+/** In their order, neighbours on single rows of one table together, and each on a whole table by itself. */
+function alike(looks: readonly RipeLook[]): RipeLook[][] {
+  const all: RipeLook[][] = [];
+  for (const look of looks) {
+    const together = all.at(-1);
+    const before = together?.at(-1);
+    const isAlike =
+      before !== undefined &&
+      before.key !== EVERY_ROW &&
+      look.key !== EVERY_ROW &&
+      before.table.schema === look.table.schema &&
+      before.table.table === look.table.table;
+    if (isAlike) together?.push(look);
+    else all.push([look]);
+  }
+  return all;
 }
 
 type Standing = NonNullable<Current> & { readonly exact: ExactVersion | undefined };

@@ -49,6 +49,11 @@ export class PackedEvents {
     own.rows.set(key, index);
   }
 
+  /** A later event of the transaction on that row is kept elsewhere. */
+  drop(key: RowKey): void {
+    for (const { rows } of this.#kinds) rows.delete(key);
+  }
+
   has(key: RowKey): boolean {
     return this.#kinds.some(({ rows }) => rows.get(key) !== undefined);
   }

@@ -109,6 +109,8 @@ export class PassedBatch {
     const source = this.#source(link.source);
     if (this.#isTooLarge) return;
     if (key === EVERY_ROW || source.is_pushed || !packs(shape, key, source)) {
+      // What came to the row since an earlier piece keeps this one from being packed, and it speaks for that one too.
+      this.#packed.get(shape.id)?.drop(key);
       this.entries.push({ shape, key, passed: toPassed(shape, link, source, false) });
       return;
     }
