@@ -218,6 +218,14 @@ export const MUTATIONS: readonly Mutation[] = [
     test: 'src/apply/look-again.test.ts',
   },
   {
+    name: 'packed-beside-what-is-not',
+    rule: 'of the events of a giant on one row, the last speaks for all, packed or not',
+    file: 'src/apply/passed-event.ts',
+    find: '      this.#packed.get(shape.id)?.drop(key);\n',
+    replace: '',
+    test: 'src/apply/packed-events.test.ts',
+  },
+  {
     name: 'second-look-takes-foreign-rows',
     rule: 'a second look leaves what another tool wrote later',
     file: 'src/apply/look-again.ts',

@@ -203,7 +203,8 @@ export class LookAgainRunner {
     for (const look of looks) {
       const current = found.get(look.key);
       if (current === undefined || current.tuple.foreign) continue;
-      if (this.#isFromAfter(current.tuple, look) || !isAbove(look.version, current.version)) continue;
+      if (this.#isFromAfter(current.tuple, look)) continue;
+      if (!isAbove(look.version, current.version)) continue;
       await transaction.erase(shape, { key: look.key, pk: look.pk });
       // Another intent on the row finds nothing.
       found.delete(look.key);

@@ -225,18 +225,23 @@ delete from syncline.row_version where ctid = any (array(
   select r.ctid from syncline.row_version r
   where r.stamp <= $1::bigint and not exists (
     select from syncline.quarantine q where q.rel = r.rel and q.key = any (r.keys))
-    and not exists (select from syncline.look_again l where l.rel = r.rel and (l.key = any (r.keys) or l.key = ''))
+    and not exists (select from syncline.look_again l where l.rel = r.rel and l.key = any (r.keys))
+    and not exists (select from syncline.look_again l where l.rel = r.rel and l.key = '')
   and not exists (select from syncline.transfer_hold h where h.rel = r.rel and r.stamp > h.above >> 10)
   and not exists (
     select from syncline.parked p where p.rel = r.rel and p.hlc <= (r.stamp << 10) and p.hlc >= any (r.hlcs))
   order by r.stamp limit $2::bigint))`;
 
-/** $1 the stable HLC, $2 how many. Tombstones of quarantined rows, and those a look still needs, stay: a table's own for any row. */
+/**
+ * $1 the stable HLC, $2 how many. Tombstones of quarantined rows, and those a look still needs, stay: a table's own for any row.
+ * Each look is found by its row: one condition for both kinds would go through all looks of the table for each tombstone.
+ */
 export const PRUNE_TOMBSTONES = `
 delete from syncline.tombstone where ctid = any (array(
   select d.ctid from syncline.tombstone d
   where d.hlc <= $1::bigint
-    and not exists (select from syncline.look_again l where l.rel = d.rel and (l.key = d.key or d.key = ''))
+    and not exists (select from syncline.look_again l where l.rel = d.rel and l.key = d.key)
+    and not (d.key = '' and exists (select from syncline.look_again l where l.rel = d.rel))
     and not exists (select from syncline.quarantine q where q.rel = d.rel and q.key = d.key)
   order by d.hlc limit $2::bigint))`;
 
