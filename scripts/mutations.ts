@@ -442,6 +442,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'src/apply/row-memory.ts',
     find: 'if (isUnseen(packed.source, event) && packed.has(key)) return true;',
     replace: 'packed.has(key);',
+    test: 'src/apply/packed-events.test.ts',
   },
   {
     name: 'restart-reads-from-the-mark',
