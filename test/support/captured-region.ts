@@ -15,7 +15,7 @@ import { NotesLedger } from '../../src/clock/notes-ledger.ts';
 import { Stability } from '../../src/clock/stability.ts';
 import type { EventLog } from '../../src/log/event-log.ts';
 import { MemoryLog } from '../../src/log/memory-log.ts';
-import type { HeartbeatItem, RunItem, TransactionItem } from '../../src/log/stream-item.ts';
+import type { GiantItem, HeartbeatItem, RunItem, TransactionItem } from '../../src/log/stream-item.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
 import { type ErrorCode, SynclineError } from '../../src/platform/errors.ts';
 import { migrate } from '../../src/platform/migrations.ts';
@@ -166,12 +166,16 @@ export class CapturedRegion implements AsyncDisposable {
         runs.push(item);
         continue;
       }
-      assert.ok(item.kind !== 'giant');
       const { position, predecessor: named } = item.kind === 'heartbeat' ? item.heartbeat : item;
       assert.equal(named, predecessor);
       predecessor = position;
       if (item.kind === 'heartbeat') heartbeats.push(item);
-      else transactions.push(item);
+      else if (item.kind === 'transaction') transactions.push(item);
+      else {
+        const { events_count: _, chunks: __, ...common } = item;
+        const events = await eventsOf(item);
+        transactions.push({ ...common, kind: 'transaction', events });
+      }
     }
     return { transactions, heartbeats, runs };
   }
@@ -217,4 +221,10 @@ export class CapturedRegion implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.sql.end();
   }
+}
+
+async function eventsOf(giant: GiantItem): Promise<readonly ChangeEvent[]> {
+  const events: ChangeEvent[] = [];
+  for await (const piece of giant.chunks()) events.push(...piece);
+  return events;
 }
