@@ -171,11 +171,7 @@ export class CapturedRegion implements AsyncDisposable {
       predecessor = position;
       if (item.kind === 'heartbeat') heartbeats.push(item);
       else if (item.kind === 'transaction') transactions.push(item);
-      else {
-        const { events_count: _, chunks: __, ...common } = item;
-        const events = await eventsOf(item);
-        transactions.push({ ...common, kind: 'transaction', events });
-      }
+      else transactions.push({ ...item, kind: 'transaction', events: await eventsOf(item) });
     }
     return { transactions, heartbeats, runs };
   }
