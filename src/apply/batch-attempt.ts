@@ -54,6 +54,8 @@ export type BatchAttemptOptions = {
 type Batch = {
   readonly origin: string;
   readonly items: readonly LaneItem[];
+  /** Those of its items that are transactions. */
+  readonly sources: readonly SourceTransaction[];
   readonly poisoned: ReadonlyMap<string, Poison>;
   /** Whether it goes change by change. */
   readonly exact: boolean;
@@ -125,11 +127,12 @@ export class BatchAttempt {
     stability.enters(origin, first.position);
     const transaction = await port.begin(origin, hlcMicrosCeil(stamp));
     const seen = marks.seenBehind(origin, items);
-    const [source] = sourcesOf(items);
-    const writer = writers.make(transaction, origin, { seen: source?.seen ?? {}, applied: seen, isEcho, exact });
+    const sources = sourcesOf(items);
+    const writer = writers.make(transaction, origin, { seen: sources[0]?.seen ?? {}, applied: seen, isEcho, exact });
     return {
       origin,
       items,
+      sources,
       poisoned,
       exact,
       isEcho,
@@ -146,7 +149,7 @@ export class BatchAttempt {
 
   async #write(batch: Batch): Promise<void> {
     for (const item of batch.items) if (item.kind === 'giant') await this.#writePieces(batch, item);
-    const normal = sourcesOf(batch.items).filter((source) => source.events.length > 0);
+    const normal = batch.sources.filter((source) => source.events.length > 0);
     if (normal.length > 0) await this.#writeSources(batch, normal, false);
     if (batch.rows instanceof EchoWriter) await batch.rows.finish();
   }
@@ -183,12 +186,14 @@ export class BatchAttempt {
     const writing = exact ? writeOneByOne(rows, planned.steps) : rows.write(planned.steps);
     // Whoever awaits it below is told.
     writing.catch(() => undefined);
-    // What is set aside here counts in the other regions, so it does in conflicts.
-    const all = poisoned.size === 0 ? planned.steps : await planner.replan(transaction, sources);
-    // While the server is at work.
-    if (arePieces) passed.takePiece(batch.passing, all);
-    else passed.take(batch.passing, all, true);
-    await writing;
+    try {
+      // While the server is at work. What is set aside here counts in the other regions, so it does in conflicts.
+      const all = poisoned.size === 0 ? planned.steps : await planner.replan(transaction, sources);
+      if (arePieces) passed.takePiece(batch.passing, all);
+      else passed.take(batch.passing, all, true);
+    } finally {
+      await writing;
+    }
     await this.#forgotten.confirm(checked, batch.origin);
   }
 
@@ -213,7 +218,7 @@ export class BatchAttempt {
     marks.move(mark);
   }
 
-  #remember({ origin, items, writer, written, passing, quarantine }: Batch): void {
+  #remember({ origin, items, sources, writer, written, passing, quarantine }: Batch): void {
     const { passed, parked, quarantined } = this.#options;
     parked.changed(writer.parking.changes);
     for (const table of written) parked.touched(table.schema, table.table);
@@ -223,7 +228,7 @@ export class BatchAttempt {
     if (quarantine.length > 0) quarantined.changed();
     const conflicts = writer.judge.counts;
     let events = 0;
-    for (const { events: ofSource } of sourcesOf(items)) events += ofSource.length;
+    for (const { events: ofSource } of sources) events += ofSource.length;
     const report = { origin, events, written: writer.kept.written, conflicts, quarantined: quarantine.length };
     this.#options.onApplied?.(report);
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DatabaseError } from 'pg';
-import type { PostgresClient } from '../platform/postgres.ts';
+import type { PostgresClient, TextResult } from '../platform/postgres.ts';
 import { SqlPipeline } from './sql-pipeline.ts';
 
 function failure(state: string): DatabaseError {
@@ -35,5 +35,21 @@ for (const isLate of [false, true]) {
       assert.equal(sent.status === 'rejected' && sent.reason, told);
     }
     await assert.rejects(pipeline.commit(), told);
+  });
+}
+
+for (const end of ['commit', 'rollback'] as const) {
+  test(`nothing is sent behind a ${end}`, async () => {
+    const sent: string[] = [];
+    const answer = async (sql: string): Promise<TextResult<never>> => {
+      sent.push(sql);
+      return { rows: [], rowCount: 0, command: sql.toUpperCase() };
+    };
+    const pipeline = new SqlPipeline({ query: answer, queryArrays: answer });
+    pipeline.begin('begin', (cause) => cause);
+    await Promise.all([pipeline.run('select 1'), pipeline[end]()]);
+    await assert.rejects(pipeline.run('update t set v = 1'), { code: 'SYN-A002' });
+    await assert.rejects(pipeline.commit(), { code: 'SYN-A002' });
+    assert.deepEqual(sent, ['begin', 'select 1', end]);
   });
 }

@@ -3,6 +3,9 @@
  *
  * The first failure fails the transaction. The server refuses whatever was sent behind it (25P02), which says nothing;
  * so those calls are rejected with the first failure as well, whichever of them the caller looks at first.
+ *
+ * Nothing is sent behind the end of the transaction: it would count by itself there. Whoever works on several rows at
+ * once may still be about to send something when one of them has failed and all is rolled back.
  */
 import { fail, sqlStateOf } from '../platform/errors.ts';
 import type { PostgresClient, QueryOptions, TextResult, TextValue } from '../platform/postgres.ts';
@@ -15,6 +18,7 @@ export class SqlPipeline {
   readonly #client: Pick<PostgresClient, 'query' | 'queryArrays'>;
   #failure: unknown = null;
   #begun: Promise<void> = Promise.resolve();
+  #isOver = false;
 
   constructor(client: Pick<PostgresClient, 'query' | 'queryArrays'>) {
     this.#client = client;
@@ -45,17 +49,21 @@ export class SqlPipeline {
 
   /** SYN-A002, with the first failure as its cause, unless the server says COMMIT. */
   async commit(): Promise<void> {
-    const { command } = await this.#send('commit', [], {});
+    const committing = this.#send('commit', [], {});
+    this.#isOver = true;
+    const { command } = await committing;
     if (command !== 'COMMIT') {
       throw fail('SYN-A002', `COMMIT was answered with ${command}`, { cause: this.#failure ?? undefined });
     }
   }
 
   async rollback(): Promise<void> {
+    this.#isOver = true;
     await this.#client.query('rollback');
   }
 
   async #send(sql: string, values: readonly TextValue[], options: QueryOptions): Promise<TextResult<ValueRow>> {
+    if (this.#isOver) throw this.#failure ?? fail('SYN-A002', 'a statement came behind the end of its transaction');
     try {
       return await this.#client.queryArrays<ValueRow>(sql, values, options);
     } catch (error) {

@@ -588,7 +588,8 @@ export const ERRORS = {
   },
   'SYN-A002': {
     class: 'infrastructure',
-    cause: 'A COMMIT was answered with something else than COMMIT: the transaction was rolled back.',
+    cause:
+      'A COMMIT was answered with something else than COMMIT, or a statement was to be sent behind the end of its transaction: it was rolled back.',
     remedy: 'None: the batch is applied again.',
   },
   'SYN-A003': {
