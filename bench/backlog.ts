@@ -7,15 +7,13 @@
  * letting go until the last row is visible. The speed of catching up is also set against the speed at which a few clients
  * write, each waiting for its commits, on the same server with replication at work.
  */
-import { connect } from '../src/platform/postgres.ts';
+import { ACCOUNTS, ACCOUNTS_SCHEMA, reachedPerSecond } from './load.ts';
 import { markSeen, NativePair, type Pair, SynclinePair, untilThere, type Waits, writeMark } from './pairs.ts';
 import type { Measured } from './run.ts';
 
-export const ACCOUNTS = 100_000;
 const CLIENTS = 8;
 export const BACKLOG_SCHEMA = `
-create table public.accounts (aid int primary key, bid int, abalance int, filler char(84));
-insert into public.accounts select i, 1 + i % 10, 0, '' from generate_series(1, ${ACCOUNTS}) as i;
+${ACCOUNTS_SCHEMA}
 create procedure public.work(n int) language plpgsql as $$ begin
   for i in 0 .. n - 1 loop
     update public.accounts set abalance = i where aid = 1 + (i::bigint * 48271) % 2147483647 % ${ACCOUNTS};
@@ -36,7 +34,7 @@ export async function measureBacklog(transactions: number, seconds: number, roun
       [peer, ['in-slot']],
     ] as const) {
       await untilThere(pair);
-      const written = await writeSpeed(pair, seconds);
+      const written = await reachedPerSecond(pair.sourceUrl, CLIENTS, seconds, round);
       await untilThere(pair);
       for (const place of places) {
         const perSecond = transactions / (await catchUp(pair, place, transactions));
@@ -72,21 +70,4 @@ export async function letWait(pair: Pair, place: Waits, transactions: number): P
   const mark = await writeMark(pair);
   await pair.waiting(place);
   return mark;
-}
-
-/** Single-row transactions a second of clients that wait for each commit. */
-async function writeSpeed(pair: Pair, seconds: number): Promise<number> {
-  const endMs = performance.now() + seconds * 1_000;
-  let done = 0;
-  const client = async (place: number): Promise<void> => {
-    const session = await connect(pair.sourceUrl, { applicationName: 'bench' });
-    for (let n = place; performance.now() < endMs; n += CLIENTS) {
-      const values = [String(1 + ((n * 48_271) % ACCOUNTS)), String(n)];
-      await session.query('update public.accounts set abalance = $2 where aid = $1', values, { prepare: true });
-      done += 1;
-    }
-    await session.end();
-  };
-  await Promise.all(Array.from({ length: CLIENTS }, async (_, place) => await client(place)));
-  return done / seconds;
 }

@@ -63,3 +63,11 @@ export async function startLoad(load: Load): Promise<{ readonly done: Promise<Lo
 export async function runLoad(load: Load): Promise<LoadFigures> {
   return await (await startLoad(load)).done;
 }
+
+/** Single-row transactions a second of clients that wait for each commit; throws where one fails. */
+export async function reachedPerSecond(url: string, clients: number, seconds: number, seed: number): Promise<number> {
+  const figures = await runLoad({ url, clients, seconds, seed, rate: null, tpcb: null });
+  if (Object.keys(figures.failures).length > 0)
+    throw new Error(`transactions failed: ${JSON.stringify(figures.failures)}`);
+  return figures.transactions / figures.seconds;
+}

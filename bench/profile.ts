@@ -10,7 +10,8 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import type { ClusterRegion } from '../test/support/cluster.ts';
 import { waitFor } from '../test/support/wait-for.ts';
-import { ACCOUNTS, BACKLOG_SCHEMA, letWait } from './backlog.ts';
+import { BACKLOG_SCHEMA, letWait } from './backlog.ts';
+import { ACCOUNTS } from './load.ts';
 import { markSeen, SynclinePair, untilThere, type Waits } from './pairs.ts';
 
 const TRANSACTIONS = Number(process.env.BENCH_TRANSACTIONS ?? 2 * ACCOUNTS);

@@ -9,7 +9,7 @@
  */
 import { EmbeddedPostgres } from '../src/platform/embedded-postgres.ts';
 import { connect } from '../src/platform/postgres.ts';
-import { ACCOUNTS_SCHEMA, runLoad } from './load.ts';
+import { ACCOUNTS_SCHEMA, reachedPerSecond } from './load.ts';
 import { peaks } from './memory.ts';
 import { NativePair, PAIR_SETTINGS, type Pair, SynclinePair, untilThere } from './pairs.ts';
 import type { Measured } from './run.ts';
@@ -31,7 +31,7 @@ export async function measureWrites(seconds: number, rounds: number): Promise<Me
   // The first round warms up.
   for (let round = 0; round <= rounds; round += 1) {
     const reached = async (url: string): Promise<number> =>
-      await tps(url, round === 0 ? WARM_UP_SECONDS : seconds, round);
+      await reachedPerSecond(url, CLIENTS, round === 0 ? WARM_UP_SECONDS : seconds, round);
     const without = await reached(aloneUrl);
     for (const pair of pairs) {
       const running = await reached(pair.sourceUrl);
@@ -53,11 +53,4 @@ export async function measureWrites(seconds: number, rounds: number): Promise<Me
   }
   runs.push(...(await peaks(ours)));
   return runs;
-}
-
-async function tps(url: string, seconds: number, seed: number): Promise<number> {
-  const figures = await runLoad({ url, clients: CLIENTS, seconds, seed, rate: null, tpcb: null });
-  if (Object.keys(figures.failures).length > 0)
-    throw new Error(`transactions failed: ${JSON.stringify(figures.failures)}`);
-  return figures.transactions / figures.seconds;
 }

@@ -1,6 +1,7 @@
 /** What a giant transaction leaves in memory: the piece under way, whatever its size. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { ONE_TABLE } from '../../test/support/one-table.ts';
 import type { ChangeEvent } from '../change/change-event.ts';
 import { eventId } from '../change/event-id.ts';
 import { hlcToText } from '../change/hlc.ts';
@@ -9,15 +10,7 @@ import type { ApplyTransaction, LookAgain, RowKey, TableShape, VersionEntry } fr
 import { BatchRecord } from './batch-record.ts';
 import type { ChainLink, SourceTransaction } from './net-change.ts';
 
-const SHAPE: TableShape = {
-  id: '"public"."t"',
-  schema: 'public',
-  table: 't',
-  key: ['id'],
-  columns: ['id'],
-  keyNeedsDatabase: false,
-  hasClaims: false,
-};
+const SHAPE: TableShape = { ...ONE_TABLE, columns: ['id'] };
 const CLAIMING: TableShape = { ...SHAPE, id: '"public"."claiming"', table: 'claiming', hasClaims: true };
 const SOURCE: SourceTransaction = {
   position: makePosition('0000000000000000001', 7n),

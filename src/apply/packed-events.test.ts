@@ -4,23 +4,16 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import { ONE_TABLE } from '../../test/support/one-table.ts';
 import { type ChangeEvent, microsToIso } from '../change/change-event.ts';
 import { hlcFromMicros, hlcToText } from '../change/hlc.ts';
 import { makePosition, type Position } from '../change/position.ts';
-import { EVERY_ROW, type TableShape } from './apply-port.ts';
+import { EVERY_ROW } from './apply-port.ts';
 import { planBatch, type SourceTransaction, type Step } from './net-change.ts';
 import { PassedBatch, type RowLoss } from './passed-event.ts';
 import { NO_HORIZON, UnsettledEvents } from './unsettled-events.ts';
 
-const SHAPE: TableShape = {
-  id: '"public"."t"',
-  schema: 'public',
-  table: 't',
-  key: ['id'],
-  columns: ['id', 'v'],
-  keyNeedsDatabase: false,
-  hasClaims: false,
-};
+const SHAPE = ONE_TABLE;
 const ORIGINS = ['a', 'b', 'c'];
 const at = (lsn: number): Position => makePosition('0000000000000000001', BigInt(lsn));
 

@@ -73,7 +73,7 @@ export class PassedBatch {
 
   /** Takes a piece of a giant transaction; its images are read from the log again. */
   takePiece(steps: readonly Step[], packs: Packs): void {
-    this.#pack(steps, packs);
+    this.#each(steps, (shape, key, link) => this.#pack(shape, key, link, packs));
     if (this.#isTooLarge || this.size <= this.#eventsMax) return;
     this.#isTooLarge = true;
     this.entries.length = 0;
@@ -82,30 +82,23 @@ export class PassedBatch {
 
   /** `keepsImages` is false where they would be too many. */
   take(steps: readonly Step[], keepsImages: boolean): void {
+    this.#each(steps, (shape, key, link) => this.#take(shape, key, link, keepsImages));
+  }
+
+  /** Rows that are only told of are no events. */
+  #each(steps: readonly Step[], take: (shape: TableShape, key: RowKey, link: ChainLink) => void): void {
     for (const step of steps) {
-      if (step.kind === 'truncate') this.#take(step.shape, EVERY_ROW, step.link, keepsImages);
+      if (step.kind === 'truncate') take(step.shape, EVERY_ROW, step.link);
       else if (step.areClaims !== true) {
         for (const { shape, ops } of step.tables.values()) {
-          for (const op of ops.values()) for (const link of op.chain) this.#take(shape, op.key, link, keepsImages);
+          for (const op of ops.values()) for (const link of op.chain) take(shape, op.key, link);
         }
       }
     }
     this.#sources.clear();
   }
 
-  #pack(steps: readonly Step[], packs: Packs): void {
-    for (const step of steps) {
-      if (step.kind === 'truncate') this.#packOne(step.shape, EVERY_ROW, step.link, packs);
-      else if (step.areClaims !== true) {
-        for (const { shape, ops } of step.tables.values()) {
-          for (const op of ops.values()) for (const link of op.chain) this.#packOne(shape, op.key, link, packs);
-        }
-      }
-    }
-    this.#sources.clear();
-  }
-
-  #packOne(shape: TableShape, key: RowKey, link: ChainLink, packs: Packs): void {
+  #pack(shape: TableShape, key: RowKey, link: ChainLink, packs: Packs): void {
     const source = this.#source(link.source);
     if (this.#isTooLarge) return;
     if (key === EVERY_ROW || source.is_pushed || !packs(shape, key, source)) {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { ONE_TABLE } from '../../test/support/one-table.ts';
 import type { ChangeEvent, Image } from '../change/change-event.ts';
 import { hlcToText } from '../change/hlc.ts';
 import { makePosition } from '../change/position.ts';
@@ -7,15 +8,7 @@ import type { TableShape } from './apply-port.ts';
 import { planBatch, type SourceTransaction } from './net-change.ts';
 import { RemovedParents } from './removed-parents.ts';
 
-const SHAPE: TableShape = {
-  id: '"public"."t"',
-  schema: 'public',
-  table: 't',
-  key: ['id'],
-  columns: ['id', 'code', 'v'],
-  keyNeedsDatabase: false,
-  hasClaims: false,
-};
+const SHAPE: TableShape = { ...ONE_TABLE, columns: ['id', 'code', 'v'] };
 
 type Change = Pick<ChangeEvent, 'operation' | 'before_image' | 'after_image'>;
 

@@ -14,9 +14,8 @@ import {
   positionLsn,
 } from '../change/position.ts';
 import type { Version } from '../change/version.ts';
-import { invariant } from '../platform/assert.ts';
 import { fail, sqlStateOf } from '../platform/errors.ts';
-import { arrayText, quoteIdent, type TextValue } from '../platform/postgres.ts';
+import { arrayText, quoteIdent } from '../platform/postgres.ts';
 import type { Validity } from '../resolve/known-merges.ts';
 import {
   type ApplyTransaction,
@@ -46,8 +45,9 @@ import {
 import { parkedId } from './parking.ts';
 import type { Redaction } from './redaction.ts';
 import * as sql from './sql-bookkeeping.ts';
+import { text } from './sql-bookkeeping.ts';
 import * as merges from './sql-merges.ts';
-import type { SqlPipeline, ValueRow } from './sql-pipeline.ts';
+import type { SqlPipeline } from './sql-pipeline.ts';
 import type { SqlRows } from './sql-rows.ts';
 import { keepHigher, type SqlVersionCache, VERSIONS_AT_HAND_MAX } from './sql-version-cache.ts';
 import { type FullXid, fullXidNear, xidOf } from './sql-xid.ts';
@@ -181,13 +181,13 @@ export class SqlApplyTransaction implements ApplyTransaction {
 
   async parked(shape: TableShape, keys: readonly RowKey[]): Promise<Map<RowKey, ParkedRow>> {
     const { rows } = await this.#pipeline.run(sql.PARKED, [shape.id, arrayText(keys)]);
-    return new Map(rows.map(toParked).map((row) => [row.key, row]));
+    return new Map(rows.map(sql.toParked).map((row) => [row.key, row]));
   }
 
   async parkedBelow(shape: TableShape, above: ParkedRow | null, limit: number): Promise<ParkedRow[]> {
     const from = above === null ? [null, null, null] : [String(above.hlc), above.origin, above.key];
     const { rows } = await this.#pipeline.run(sql.PARKED_BELOW, [shape.id, ...from, String(limit)]);
-    return rows.map(toParked);
+    return rows.map(sql.toParked);
   }
 
   async putParked({ id, schema, table }: TableShape, rows: readonly ParkedRow[]): Promise<void> {
@@ -207,7 +207,7 @@ export class SqlApplyTransaction implements ApplyTransaction {
   async dropParkedBelow(shape: TableShape, { hlc, origin }: Version, inclusive: boolean): Promise<ParkedRow[]> {
     const values = [shape.id, String(hlc), origin, String(inclusive)];
     const { rows } = await this.#pipeline.run(sql.DROP_PARKED_BELOW, values);
-    return rows.map(toParked);
+    return rows.map(sql.toParked);
   }
 
   async putTombstones(shape: TableShape, origin: string, entries: readonly VersionEntry[]): Promise<void> {
@@ -379,24 +379,6 @@ export class SqlApplyTransaction implements ApplyTransaction {
   async rollback(): Promise<void> {
     await this.#pipeline.rollback();
   }
-}
-
-function toParked([key, pk, image, hlc, origin, position, event_id, blocker]: ValueRow): ParkedRow {
-  return {
-    key: text(key),
-    pk: JSON.parse(text(pk)) as Image,
-    image: JSON.parse(text(image)) as Image,
-    hlc: hlcFromText(text(hlc)),
-    origin: text(origin),
-    position: position == null ? null : parsePosition(position),
-    event_id: event_id ?? null,
-    blocker: text(blocker),
-  };
-}
-
-function text(value: TextValue | undefined): string {
-  invariant(typeof value === 'string', 'the columns of our own tables that are read here are not null');
-  return value;
 }
 
 function isHigher(a: { hlc: Hlc; origin: string }, b: { hlc: Hlc; origin: string }): boolean {

@@ -3,8 +3,14 @@
  * integers in it are strings, which PostgreSQL reads without loss.
  */
 
-import type { ConflictEntry } from './apply-port.ts';
+import type { Image } from '../change/change-event.ts';
+import { hlcFromText } from '../change/hlc.ts';
+import { parsePosition } from '../change/position.ts';
+import { invariant } from '../platform/assert.ts';
+import type { TextValue } from '../platform/postgres.ts';
+import type { ConflictEntry, ParkedRow } from './apply-port.ts';
 import type { Redaction } from './redaction.ts';
+import type { ValueRow } from './sql-pipeline.ts';
 
 export const LOAD_MARKS = 'select origin, position, event_id, log_offset from syncline.applied order by origin';
 
@@ -251,3 +257,23 @@ delete from syncline.applied_at where ctid = any (array(
   select ctid from syncline.applied_at
   where lsn < (select max(lsn) from syncline.applied_at where lsn <= $1::pg_lsn)
   order by lsn limit $2::bigint))`;
+
+/** From the columns of `PARKED_COLUMNS`. */
+export function toParked([key, pk, image, hlc, origin, position, event_id, blocker]: ValueRow): ParkedRow {
+  return {
+    key: text(key),
+    pk: JSON.parse(text(pk)) as Image,
+    image: JSON.parse(text(image)) as Image,
+    hlc: hlcFromText(text(hlc)),
+    origin: text(origin),
+    position: position == null ? null : parsePosition(position),
+    event_id: event_id ?? null,
+    blocker: text(blocker),
+  };
+}
+
+/** A column of our own tables that is not null. */
+export function text(value: TextValue | undefined): string {
+  invariant(typeof value === 'string', 'the columns of our own tables that are read here are not null');
+  return value;
+}

@@ -1,22 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { ONE_TABLE } from '../../test/support/one-table.ts';
 import type { ChangeEvent } from '../change/change-event.ts';
 import { HLC_MAX, hlcToText } from '../change/hlc.ts';
 import { makePosition, type Position } from '../change/position.ts';
-import type { TableShape } from './apply-port.ts';
 import type { SourceTransaction, Step } from './net-change.ts';
 import { PassedBatch } from './passed-event.ts';
 import { NO_HORIZON, UnsettledEvents } from './unsettled-events.ts';
 
-const SHAPE: TableShape = {
-  id: '"public"."t"',
-  schema: 'public',
-  table: 't',
-  key: ['id'],
-  columns: ['id', 'v'],
-  keyNeedsDatabase: false,
-  hasClaims: false,
-};
+const SHAPE = ONE_TABLE;
 const KEY = '["1"]';
 const turn = async (): Promise<void> => {};
 const at = (lsn: number): Position => makePosition('0000000000000000001', BigInt(lsn));

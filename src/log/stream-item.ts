@@ -3,7 +3,7 @@
 
 import type { ChangeEvent } from '../change/change-event.ts';
 import { type Hlc, hlcFromText } from '../change/hlc.ts';
-import { haveSeenTheSame, type Position, type Seen } from '../change/position.ts';
+import type { Position, Seen } from '../change/position.ts';
 import {
   type Heartbeat,
   parseChange,
@@ -54,7 +54,7 @@ export function decodeHead(stream: string, first: StoredRecord, event: ChangeEve
     position: first.position as Position,
     predecessor: transaction.predecessor,
     hlc: decoded(stream, first, () => hlcFromText(event.hlc_timestamp)),
-    seen: sharedSeen(transaction.seen),
+    seen: transaction.seen,
     xid: transaction.id,
     committed_at: event.committed_at,
     first_offset: first.offset,
@@ -85,14 +85,6 @@ export function newerRecord(stream: string, { offset, run, value }: StoredRecord
   const detail = `stream ${stream}, offset ${offset}: a record of ${value}; this version reads format ${STREAM_FORMAT}`;
   return fail('SYN-L012', detail, { context: { stream, offset, run } });
 }
-
-/** Neighbours had mostly seen the same, and so they share it. */
-function sharedSeen(seen: Seen): Seen {
-  if (!haveSeenTheSame(seen, newestSeen)) newestSeen = seen;
-  return newestSeen;
-}
-
-let newestSeen: Seen = {};
 
 function decoded<T>(stream: string, record: StoredRecord, decode: () => T): T {
   try {
