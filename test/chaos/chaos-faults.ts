@@ -150,7 +150,7 @@ async function withoutServer(
 async function told({ regions }: Cluster, end: () => Promise<void>): Promise<string> {
   const statuses = await Promise.all(regions.map(async (region) => await agentStatus(region).catch(nothing)));
   await end();
-  const codes = statuses.flatMap((status) => status?.problems.map(({ code }) => code) ?? []);
+  const codes = statuses.flatMap((status) => status?.problems.map(({ code }) => code) ?? ['no status']);
   return `agents tell of ${[...new Set(codes)].sort().join(', ') || 'nothing'}`;
 }
 

@@ -5,7 +5,9 @@ import type { ClusterRegion } from './cluster.ts';
 /** The whole status, also of an agent that is not ready. */
 export async function agentStatus(region: ClusterRegion): Promise<AgentStatus> {
   const answer = await fetch(`${region.api}/status`);
-  return (await answer.json()) as AgentStatus;
+  const told = (await answer.json()) as AgentStatus | { readonly code: string };
+  if (!('problems' in told)) throw new Error(`${region.name} answers ${answer.status}: ${JSON.stringify(told)}`);
+  return told;
 }
 
 /** The link from a region, as the agent of its target tells. */
