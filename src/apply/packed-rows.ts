@@ -6,8 +6,9 @@
  * places leads to them. Nothing is ever moved within: a row that goes is marked, since whoever keeps rows of a transaction
  * drops them together.
  */
-const ROWS_MIN = 1_024;
-const KEY_BYTES_MIN = 16_384;
+/** Every table of every batch has one, and most batches are small. */
+const ROWS_MIN = 16;
+const KEY_BYTES_MIN = 512;
 /** A place per row and one that is free, so that a search ends soon. */
 const PLACES_PER_ROW = 2;
 const LENGTH_BYTES = 4;

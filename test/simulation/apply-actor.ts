@@ -250,8 +250,10 @@ export class ApplyActor {
   }
 
   get #shouldVisit(): boolean {
-    const { echoedLsn } = this.#lane;
-    return [...this.#region.store.merges.values()].some(({ visit_at }) => visit_at !== null && visit_at <= echoedLsn);
+    const lane = this.#lane;
+    return [...this.#region.store.merges.values()].some(
+      ({ visit_at }) => visit_at !== null && visit_at <= lane.echoedLsn,
+    );
   }
 
   get #hasWork(): boolean {

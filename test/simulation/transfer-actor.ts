@@ -247,7 +247,14 @@ async function say(session: ModelSession, word: TransferWord): Promise<void> {
   if ((await session.update(SAID, word.region, () => row)) === 0) await session.insert(SAID, word.region, row);
 }
 
-function parse({ image }: ModelTuple): TransferWord {
-  const word = JSON.parse(image.v ?? '') as Omit<TransferWord, 'sealed_at'> & { sealed_at: string | null };
-  return { ...word, sealed_at: word.sealed_at === null ? null : hlcFromText(word.sealed_at) };
+/** Asked for at each step of every schedule; a tuple never changes. */
+const PARSED = new WeakMap<ModelTuple, TransferWord>();
+
+function parse(tuple: ModelTuple): TransferWord {
+  const known = PARSED.get(tuple);
+  if (known !== undefined) return known;
+  const said = JSON.parse(tuple.image.v ?? '') as Omit<TransferWord, 'sealed_at'> & { sealed_at: string | null };
+  const word = { ...said, sealed_at: said.sealed_at === null ? null : hlcFromText(said.sealed_at) };
+  PARSED.set(tuple, word);
+  return word;
 }

@@ -2,8 +2,8 @@
  * The clock of one embedded server, moved by libfaketime: Debian's package `faketime`, preloaded into the server process.
  *
  * The library reads a file, so a test sets a running server's clock back or forth; the monotonic clock stays true, which
- * the server's waits and timeouts go by. Each process reads the file once a second, so for that long some show the new
- * time and some the old one, as it is when a clock is stepped under load. It does not read at every look at the clock:
+ * the server's waits and timeouts go by. Each process reads the file every one or two seconds, so for that long some show
+ * the new time and some the old one, as it is when a clock is stepped under load. It does not read at every look at the clock:
  * opening a file takes a lock of the C library, and a backend whose alarm goes off inside would wait for itself for ever.
  */
 import { chmod, glob, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
@@ -12,8 +12,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fail } from '../../src/platform/errors.ts';
 import { sharedTemporaryFolder } from '../../src/platform/postgres-binaries.ts';
 
-/** What the library knows as whole seconds. */
+/** What the library knows as whole seconds, and takes for passed once the next one has begun. */
 const READ_EVERY_SECONDS = 1;
+const READ_BY_ALL_MS = (READ_EVERY_SECONDS + 1) * 1_000 + 100;
 
 export class ServerClock implements AsyncDisposable {
   readonly #folder: string;
@@ -48,7 +49,7 @@ export class ServerClock implements AsyncDisposable {
   /** Sets the clock to the true time and so many seconds; resolves when every process has read it. */
   async set(offsetSeconds: number): Promise<void> {
     await this.#write(offsetSeconds);
-    await delay(READ_EVERY_SECONDS * 1_100);
+    await delay(READ_BY_ALL_MS);
   }
 
   async #write(offsetSeconds: number): Promise<void> {
