@@ -11,7 +11,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { hlcFromMicros } from '../../src/change/hlc.ts';
+import { type Hlc, hlcFromMicros } from '../../src/change/hlc.ts';
 import { lsnFromText, makePosition, type Position } from '../../src/change/position.ts';
 import { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
@@ -303,15 +303,11 @@ ${options.config ?? ''}
   /** Waits until every conflict of what is committed anywhere by now is final in every region. */
   async settleConflicts(limitMs = SETTLE_LIMIT_MS): Promise<void> {
     await this.settle(limitMs);
-    const clocks = await Promise.all(
-      this.regions.map(async (region) => await region.one('select extract(epoch from clock_timestamp()) * 1000000')),
-    );
-    const now = hlcFromMicros(
-      clocks.map((micros) => BigInt(Math.ceil(Number(micros)))).reduce((a, b) => (a > b ? a : b)),
-    );
+    const stamps = await Promise.all(this.regions.map(highestStamp));
+    const highest = stamps.reduce((a, b) => (a > b ? a : b));
     for (const region of this.regions) {
       await waitFor(
-        async () => (await region.one(`select undecided_from > ${now} from syncline.conflict_horizon`)) === 't',
+        async () => (await region.one(`select undecided_from > ${highest} from syncline.conflict_horizon`)) === 't',
         {
           what: () => `${region.name} to settle its conflicts; its agent printed:\n${region.output.slice(-4_000)}`,
           limitMs,
@@ -346,6 +342,16 @@ ${options.config ?? ''}
     await Promise.all(this.regions.map(async (region) => await region.end()));
     await rm(this.#directory, { recursive: true, force: true });
   }
+}
+
+/** What this region's clock tells, or what was stamped by one that told more, and was set back since. */
+async function highestStamp(region: ClusterRegion): Promise<Hlc> {
+  const [row] = await region.sql(
+    `select extract(epoch from clock_timestamp()) * 1000000, (select max(max_hlc) from syncline.applied_at)`,
+  );
+  const now = hlcFromMicros(BigInt(Math.ceil(Number(row?.[0]))));
+  const applied = BigInt(row?.[1] ?? 0);
+  return now > applied ? now : applied;
 }
 
 async function proxyBefore(url: string): Promise<TcpProxy> {

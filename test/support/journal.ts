@@ -128,6 +128,14 @@ async function writeOnce(client: PostgresClient, journal: Journal, attempt: Atte
   journal.acknowledge(attempt);
 }
 
+/**
+ * What nothing explains where clocks are set back under load. PostgreSQL's timers go by the wall clock: the lane's early
+ * look at deadlocks is put off by the step, and a user's own may come first.
+ */
+export function besideSteps(surprises: readonly Surprise[]): Surprise[] {
+  return surprises.filter(({ state }) => state !== '40P01');
+}
+
 /** A server that is killed, or not up yet: no other error is to be expected. */
 export function isLoss(state: string): boolean {
   return state === 'SYN-P009' || state.startsWith('08') || state.startsWith('57P');
