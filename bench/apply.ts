@@ -69,7 +69,7 @@ async function syncline(server: EmbeddedPostgres, transactions: number): Promise
       peers: ['there'],
       logOf: () => log,
       openSession: async () => {
-        const port = await SqlApplyPort.connect(url, { region: 'here', synchronousCommit: 'local' });
+        const port = await SqlApplyPort.connect(url, { region: 'here' });
         return {
           port,
           notes: new SqlNoteStore(client),
@@ -97,6 +97,7 @@ async function syncline(server: EmbeddedPostgres, transactions: number): Promise
         if (applied >= transactions) done.resolve();
       },
       onBatch: () => {},
+      prepareAcknowledgement: () => () => {},
       onFault: (_origin, error) => {
         if (error !== null) done.reject(error);
       },
@@ -124,6 +125,7 @@ async function fillLog(log: EmbeddedLog, transactions: number, startMicros: bigi
     after: null,
     writer: await log.writer('there'),
     ledger: new NotesLedger(),
+    untilFlushed: async () => {},
     stamper: new Stamper(),
     stability: new Stability('there', ['here']),
     merges: new ActiveMerges('there'),

@@ -148,7 +148,7 @@ export class Agent implements AgentControl, AsyncDisposable {
       onHistory: (history) => this.#sessions.began(history),
       onBaseline: (own) => this.#gates.know(own),
     });
-    const ownMark = (): Mark | undefined => this.#apply.applier.mark(region);
+    const ownMark = (): Mark | undefined => this.#apply.applier.durableMark(region);
     this.#trim = new OwnStreamTrim({ config, logs, capture: this.#capture, ownMark });
     const { interleave } = config.sequences;
     const applicationName = lease.applicationName('sequences');

@@ -42,7 +42,6 @@ const RECONNECT_MS_MIN = 50;
 const RECONNECT_MS_MAX = 10_000;
 /** Between looks for the stream of a peer whose log is away. */
 const RETURN_MS_MIN = 500;
-const ACKNOWLEDGE_PERIOD_MS = 500;
 
 /** A connection for the lane, and what is read over it. */
 export type ApplySession = AsyncDisposable & {
@@ -76,6 +75,8 @@ export type ApplierOptions = {
   readonly onState: (state: RunState) => void;
   readonly onApplied: (report: AppliedReport) => void;
   readonly onBatch: (origin: string, items: readonly LaneItem[], durationMs: number) => void;
+  /** Asked for what was passed by then; what it returns is called once that is durable. */
+  readonly prepareAcknowledgement: () => () => void;
   readonly onFault: (origin: string, error: unknown) => void;
 };
 
@@ -83,7 +84,8 @@ export class Applier {
   readonly #options: ApplierOptions;
   readonly #commands: (() => Promise<void>)[] = [];
   readonly #opened = Promise.withResolvers<void>();
-  readonly #acknowledged = new Map<string, number>();
+  /** By origin, up to where what is applied is durable. */
+  readonly #durable = new Map<string, Mark>();
   /** The log may be closed, or gone, by then. */
   #isOver = false;
   #lane: Lane | null = null;
@@ -112,6 +114,11 @@ export class Applier {
 
   mark(origin: string): Mark | undefined {
     return this.#lane?.mark(origin);
+  }
+
+  /** The mark as it is durable; undefined where that is not known yet. */
+  durableMark(origin: string): Mark | undefined {
+    return this.#durable.get(origin);
   }
 
   /** What waits of one stream: events read ahead, and the commit time of the oldest. */
@@ -150,7 +157,8 @@ export class Applier {
   async #session(signal: AbortSignal, healthy: () => void): Promise<void> {
     const { region, peers, ledger, stability, logOf } = this.#options;
     await using session = await this.#options.openSession();
-    ledger.reset(await session.notes.notesAbove(0n));
+    const notes = await session.notes.notesAbove(0n);
+    ledger.reset(notes, (await session.port.walEnds()).inserted);
     const { isReplicated, onApplied, onError, merges } = this.#options;
     const readers: StreamReader[] = [];
     const returning: Promise<void>[] = [];
@@ -164,6 +172,8 @@ export class Applier {
     const lane = new Lane(port, ledger, stability, options);
     await lane.open();
     this.#lane = lane;
+    // A crash of the server may have taken back what the lane before this one had committed.
+    this.#durable.clear();
     this.#opened.resolve();
     try {
       const consumers: LinkConsumer[] = [];
@@ -203,10 +213,8 @@ export class Applier {
       clock: this.#clock,
       wasStanding: (origin) => this.#faults.isStanding(origin),
       onFault: (origin, error) => this.#faults.lane(origin, error),
-      onBatch: (origin, items, durationMs) => {
-        onBatch(origin, items, durationMs);
-        this.#acknowledge(origin);
-      },
+      onBatch,
+      prepareAcknowledgement: () => this.#prepareAcknowledgement(lane),
       nextCommand: () => this.#commands.shift(),
     });
   }
@@ -268,27 +276,31 @@ export class Applier {
     await logOf(origin).acknowledge(origin, region, needed);
   }
 
-  /** Tells the log, at a bounded rate, what this region needs no more. */
-  #acknowledge(origin: string): void {
-    const mark = this.#lane?.mark(origin);
-    if (mark === undefined) return;
-    const due = !this.#acknowledged.has(origin);
+  /** For what is committed by now; to be called once it is durable. */
+  #prepareAcknowledgement(lane: Lane): () => void {
+    const marks = [this.#options.region, ...this.#options.peers].flatMap((origin) => lane.mark(origin) ?? []);
+    const tellLinks = this.#options.prepareAcknowledgement();
+    return () => {
+      for (const mark of marks) this.#acknowledge(mark);
+      tellLinks();
+    };
+  }
+
+  /** Tells the log what this region needs no more. */
+  #acknowledge(mark: Mark): void {
+    const { origin, log_offset } = mark;
+    const known = this.#durable.get(origin)?.log_offset;
+    this.#durable.set(origin, mark);
+    if (known === log_offset || this.#isOver) return;
+    const { logOf, region } = this.#options;
     // What conflicts are not settled with yet is read back after a restart, if the log still has it: to hold it there would
     // leave a full log full, since settling needs heartbeats that it has no room for.
-    this.#acknowledged.set(origin, mark.log_offset - 1);
-    if (!due) return;
-    setTimeout(() => {
-      const offset = this.#acknowledged.get(origin);
-      this.#acknowledged.delete(origin);
-      if (offset === undefined || this.#isOver) return;
-      const { logOf, region } = this.#options;
-      logOf(origin)
-        .acknowledge(origin, region, offset)
-        .then(
-          () => this.#faults.acknowledgement(origin, null),
-          (error: unknown) => this.#faults.acknowledgement(origin, error),
-        );
-    }, ACKNOWLEDGE_PERIOD_MS).unref();
+    logOf(origin)
+      .acknowledge(origin, region, log_offset - 1)
+      .then(
+        () => this.#faults.acknowledgement(origin, null),
+        (error: unknown) => this.#faults.acknowledgement(origin, error),
+      );
   }
 
   /** Runs in the lane's turn, between batches. */

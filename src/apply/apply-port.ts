@@ -337,8 +337,11 @@ export interface ApplyTransaction {
   advanceMark(expected: Position | null, mark: Mark): Promise<void>;
   /** Notes the batch at the WAL position of now; the last statement before the commit, under all of its locks. */
   note(note: Note): Promise<{ readonly xid: number; readonly lsn: bigint }>;
-  /** Resolves only if the transaction has really committed. */
-  commit(): Promise<void>;
+  /**
+   * Resolves only if the transaction has really committed, though it need not be durable by then; with a place in the WAL at
+   * or above the end of its commit.
+   */
+  commit(): Promise<bigint>;
   rollback(): Promise<void>;
 }
 
@@ -355,6 +358,8 @@ export interface ApplyPort {
   loadMarks(): Promise<Mark[]>;
   /** What the database's clock shows now, Unix µs: the one that stamps local commits. */
   clockMicros(): Promise<bigint>;
+  /** Where the WAL ends, and up to where it is durable. */
+  walEnds(): Promise<{ readonly inserted: bigint; readonly flushed: bigint }>;
   /**
    * About when the last transaction committed of which PostgreSQL has forgotten the time, Unix µs; null while all that was
    * committed since the stream began is known.

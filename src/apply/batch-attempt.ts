@@ -213,8 +213,10 @@ export class BatchAttempt {
     const advanced = transaction.advanceMark(expected, mark);
     const noted = transaction.note({ origin, seen, max_hlc });
     const noticed = noted.then((note) => ledger.batchNoted(open, note.lsn));
-    const [note] = await Promise.all([noted, recorded, sidelined, advanced, noticed, transaction.commit()]);
-    ledger.batchCommitted(open, note.lsn, { seen, max_hlc });
+    const committed = transaction.commit();
+    const [note, end] = await Promise.all([noted, committed, recorded, sidelined, advanced, noticed]);
+    // Of an echo no other region is told.
+    ledger.batchCommitted(open, note.lsn, { seen, max_hlc }, batch.isEcho ? note.lsn : end);
     marks.move(mark);
   }
 

@@ -16,6 +16,7 @@ import { fail, isInfrastructure, sqlStateOf } from '../platform/errors.ts';
 import type { ApplyPort } from './apply-port.ts';
 import { rowsAfter, rowsAfterLock } from './batch-size.ts';
 import { EchoPace } from './echo-pace.ts';
+import { FlushWatch } from './flush-watch.ts';
 import type { Lane } from './lane.ts';
 import type { LaneItem } from './lane-item.ts';
 import { type LeadLimits, leadOf } from './lead-gate.ts';
@@ -35,6 +36,7 @@ const PRUNE_PERIOD_MS = 1_000;
 const PRUNE_MS_MAX = 200;
 const VISIT_PERIOD_MS = 50;
 const SETTLE_PERIOD_MS = 500;
+const FLUSH_PERIOD_MS = 250;
 const PRUNE_ROWS_MAX = 10_000;
 const BROKEN_RETRY_MS = 5_000;
 const CLOCK_PERIOD_MS = 1_000;
@@ -61,6 +63,8 @@ export type LaneLoopOptions = {
   readonly leadLimits: (origin: string) => LeadLimits;
   readonly clock: DatabaseClock;
   readonly onBatch: (origin: string, items: readonly LaneItem[], durationMs: number) => void;
+  /** As in `FlushWatch`. */
+  readonly prepareAcknowledgement: () => () => void;
   /** The next command of an operator for the lane, if there is one. */
   /** Where the own stream ends by what is published; null for nothing, undefined where that is not known. */
   readonly publishedTo: () => Position | null | undefined;
@@ -90,13 +94,16 @@ export class LaneLoop {
   #nextConflictsMs = 0;
   #nextPruneMs = 0;
   #nextVisitMs = 0;
+  #nextFlushMs = 0;
   readonly #echoPace = new EchoPace();
+  readonly #flushes: FlushWatch;
   /** How far the own stream had come back when rows that merge were last looked at. */
   #visitedLsn = 0n;
 
   constructor(options: LaneLoopOptions) {
     this.#options = options;
     this.#nowMs = options.nowMs ?? Date.now;
+    this.#flushes = new FlushWatch(options.port, options.prepareAcknowledgement);
     this.#turns = options.consumers.map((consumer) => ({
       consumer,
       rowsMax: options.batchRowsMax,
@@ -139,6 +146,10 @@ export class LaneLoop {
       const visited = await this.#yielding(async () => await lane.visitMerges());
       if (visited === 0) this.#visitedLsn = lsn;
       this.#nextVisitMs = now + VISIT_PERIOD_MS;
+    }
+    if (now >= this.#nextFlushMs) {
+      this.#nextFlushMs = now + FLUSH_PERIOD_MS;
+      await this.#flushes.look();
     }
     if (now >= this.#nextConflictsMs) {
       this.#nextConflictsMs = now + SETTLE_PERIOD_MS;
@@ -237,6 +248,7 @@ export class LaneLoop {
     if (turn.broken) this.#mended(turn);
     turn.consumer.settle(lane.mark(origin)?.position);
     if (origin === region) this.#echoPace.applied(this.#nowMs(), turn.consumer.waiting > 0);
+    this.#flushes.moved();
     onBatch(origin, items, durationMs);
     return true;
   }

@@ -51,6 +51,7 @@ export type LaneOptions = PlannerOptions & {
 export class Lane {
   readonly #port: ApplyPort;
   readonly #ledger: NotesLedger;
+  readonly #stability: Stability;
   readonly #options: LaneOptions;
   readonly #marks: LaneMarks;
   readonly #passed: PassedMemory;
@@ -67,6 +68,7 @@ export class Lane {
     const { region, eventAt, unsettledMax, orphans, merges, onApplied } = options;
     this.#port = port;
     this.#ledger = ledger;
+    this.#stability = stability;
     this.#options = options;
     const planner = new BatchPlanner(port, options);
     const marks = new LaneMarks(port, region);
@@ -116,6 +118,7 @@ export class Lane {
 
   /** Reads where the database stands. The ledger must hold the database's notes by now. */
   async open(): Promise<void> {
+    this.#stability.beginsAnew();
     this.#marks.clear();
     this.#quarantined.changed();
     await this.#passed.clear();

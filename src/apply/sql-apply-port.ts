@@ -13,7 +13,7 @@
 
 import { microsToIso } from '../change/change-event.ts';
 import { type Hlc, hlcFromText, hlcMicros } from '../change/hlc.ts';
-import { lsnToText, parsePosition } from '../change/position.ts';
+import { lsnFromText, lsnToText, parsePosition } from '../change/position.ts';
 import { parseChange } from '../change/stream-record.ts';
 import type { OwnHistory } from '../clock/own-history.ts';
 import type { Snapshot } from '../clock/snapshot.ts';
@@ -55,7 +55,6 @@ export type SqlApplyPortOptions = {
   readonly began?: () => Snapshot | null;
   /** Columns whose values conflict records withhold. */
   readonly redact?: readonly string[];
-  readonly synchronousCommit?: 'off' | 'local';
   readonly lockTimeoutMs?: number;
   readonly statementTimeoutMs?: number;
   readonly applicationName?: string;
@@ -113,7 +112,7 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
       const lockTimeoutMs =
         options.lockTimeoutMs ?? Math.min(LOCK_TIMEOUT_MS, Math.floor(Number(server.deadlock_ms) / 2));
       await client.query(
-        `set lock_timeout = ${lockTimeoutMs}; set synchronous_commit = ${options.synchronousCommit ?? 'off'};
+        `set lock_timeout = ${lockTimeoutMs}; set synchronous_commit = off;
          set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off;
          set plan_cache_mode = force_generic_plan`,
       );
@@ -190,6 +189,11 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
   async clockMicros(): Promise<bigint> {
     const { rows } = await this.#client.query(sql.CLOCK, [], { prepare: true });
     return BigInt(rows[0]?.micros ?? '');
+  }
+
+  async walEnds(): Promise<{ inserted: bigint; flushed: bigint }> {
+    const { rows } = await this.#client.query(sql.WAL_ENDS, [], { prepare: true });
+    return { inserted: lsnFromText(rows[0]?.inserted ?? ''), flushed: lsnFromText(rows[0]?.flushed ?? '') };
   }
 
   async forgottenTo(): Promise<bigint | null> {

@@ -370,10 +370,11 @@ export class SqlApplyTransaction implements ApplyTransaction {
     return { xid: this.#xid, lsn: lsnFromText(text(lsn)) };
   }
 
-  async commit(): Promise<void> {
-    await this.#pipeline.commit();
-    if (this.#xid === null || this.#recorded === null) return;
-    this.#state.versions.add(this.#xid, this.#stampMicros, this.#recorded);
+  async commit(): Promise<bigint> {
+    const end = await this.#pipeline.commit();
+    if (this.#xid !== null && this.#recorded !== null)
+      this.#state.versions.add(this.#xid, this.#stampMicros, this.#recorded);
+    return end;
   }
 
   async rollback(): Promise<void> {

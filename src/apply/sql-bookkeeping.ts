@@ -184,6 +184,8 @@ where q.rel = $1::text and q.key = i.key and (q.hlc, q.origin) < (i.hlc, $2::tex
 
 export const REMOVE_QUARANTINE = 'delete from syncline.quarantine where event_id = any ($1::uuid[])';
 
+export const WAL_ENDS = 'select pg_current_wal_insert_lsn() as inserted, pg_current_wal_flush_lsn() as flushed';
+
 export const CLOCK = 'select (extract(epoch from clock_timestamp()) * 1000000)::bigint as micros';
 
 const PARKED_COLUMNS = 'key, row_pk, image, hlc, origin, position, event_id, blocker';

@@ -41,15 +41,16 @@ for (const isLate of [false, true]) {
 for (const end of ['commit', 'rollback'] as const) {
   test(`nothing is sent behind a ${end}`, async () => {
     const sent: string[] = [];
-    const answer = async (sql: string): Promise<TextResult<never>> => {
+    const answer = async <Row>(sql: string): Promise<TextResult<Row>> => {
       sent.push(sql);
-      return { rows: [], rowCount: 0, command: sql.toUpperCase() };
+      return { rows: [['0/8']] as Row[], rowCount: 1, command: sql.toUpperCase() };
     };
     const pipeline = new SqlPipeline({ query: answer, queryArrays: answer });
     pipeline.begin('begin', (cause) => cause);
     await Promise.all([pipeline.run('select 1'), pipeline[end]()]);
     await assert.rejects(pipeline.run('update t set v = 1'), { code: 'SYN-A002' });
     await assert.rejects(pipeline.commit(), { code: 'SYN-A002' });
-    assert.deepEqual(sent, ['begin', 'select 1', end]);
+    const isEndAsked = end === 'commit' ? ['select pg_current_wal_insert_lsn()'] : [];
+    assert.deepEqual(sent, ['begin', 'select 1', end, ...isEndAsked]);
   });
 }

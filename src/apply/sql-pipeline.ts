@@ -7,10 +7,12 @@
  * Nothing is sent behind the end of the transaction: it would count by itself there. Whoever works on several rows at
  * once may still be about to send something when one of them has failed and all is rolled back.
  */
+import { lsnFromText } from '../change/position.ts';
 import { fail, sqlStateOf } from '../platform/errors.ts';
 import type { PostgresClient, QueryOptions, TextResult, TextValue } from '../platform/postgres.ts';
 
 const REFUSED_IN_FAILED_TRANSACTION = '25P02';
+const WAL_END = 'select pg_current_wal_insert_lsn()';
 
 export type ValueRow = readonly TextValue[];
 
@@ -47,14 +49,23 @@ export class SqlPipeline {
     return await this.#send(sql, values, {});
   }
 
-  /** SYN-A002, with the first failure as its cause, unless the server says COMMIT. */
-  async commit(): Promise<void> {
+  /**
+   * Returns where the WAL ends behind the commit. SYN-A002, with the first failure as its cause, unless the server says COMMIT;
+   * where it has said so and the rest of its answer is lost, the error is the connection's.
+   */
+  async commit(): Promise<bigint> {
+    this.#mustGoOn();
     const committing = this.#send('commit', [], {});
     this.#isOver = true;
+    const asking = this.#client.queryArrays<[string]>(WAL_END, [], { prepare: true });
+    // Whoever awaits it is told.
+    asking.catch(() => undefined);
     const { command } = await committing;
     if (command !== 'COMMIT') {
       throw fail('SYN-A002', `COMMIT was answered with ${command}`, { cause: this.#failure ?? undefined });
     }
+    const [row] = (await asking).rows;
+    return lsnFromText(row?.[0] ?? '');
   }
 
   async rollback(): Promise<void> {
@@ -63,7 +74,7 @@ export class SqlPipeline {
   }
 
   async #send(sql: string, values: readonly TextValue[], options: QueryOptions): Promise<TextResult<ValueRow>> {
-    if (this.#isOver) throw this.#failure ?? fail('SYN-A002', 'a statement came behind the end of its transaction');
+    this.#mustGoOn();
     try {
       return await this.#client.queryArrays<ValueRow>(sql, values, options);
     } catch (error) {
@@ -71,5 +82,9 @@ export class SqlPipeline {
       this.#failure ??= error;
       throw sqlStateOf(error) === REFUSED_IN_FAILED_TRANSACTION ? this.#failure : error;
     }
+  }
+
+  #mustGoOn(): void {
+    if (this.#isOver) throw this.#failure ?? fail('SYN-A002', 'a statement came behind the end of its transaction');
   }
 }

@@ -1,5 +1,4 @@
 /** What a start asks of the region's database, in SQL: see `run-start.ts` for what it is asked for. */
-
 import { microsToIso } from '../change/change-event.ts';
 import { hlcFromMicros, hlcToText } from '../change/hlc.ts';
 import { lsnToText, parsePosition } from '../change/position.ts';
@@ -14,6 +13,8 @@ import type { OwnDatabase } from './run-start.ts';
 import { SLOT_DUE_KEY, serverMicros } from './slot.ts';
 
 const SYSTEM_KEY = 'system_id';
+/** Written to for the sake of a commit. */
+const FLUSH_KEY = 'flush';
 
 export class SqlOwnDatabase implements OwnDatabase {
   readonly #client: PostgresClient;
@@ -61,17 +62,27 @@ export class SqlOwnDatabase implements OwnDatabase {
   }
 }
 
-/**
- * The ledger holds what apply has read of its own connection's server. After a failover that one may still be the server
- * before, whose notes tell of batches that this one never had: nothing may be stamped by them.
- */
-export async function checkLedger(client: PostgresClient, newestLsn: bigint): Promise<void> {
-  if (newestLsn === 0n) return;
+/** Whether this server has the note of a batch that apply has written there. */
+export async function isNoted(client: PostgresClient, lsn: bigint): Promise<boolean> {
   const sql = 'select exists (select from syncline.applied_at where lsn = $1::pg_lsn) as known';
-  const { rows } = await client.query(sql, [lsnToText(newestLsn)]);
-  if (rows[0]?.known === 't') return;
-  const detail = `apply has noted a batch at ${lsnToText(newestLsn)}, which this server does not know`;
-  throw fail('SYN-K024', detail, { context: { lsn: lsnToText(newestLsn) } });
+  const { rows } = await client.query(sql, [lsnToText(lsn)]);
+  return rows[0]?.known === 't';
+}
+
+/**
+ * Resolves once the WAL is durable up to there. Others' commits flush it all the time; where none does, one of ours does so
+ * now: the server itself would take its time. The connection commits with `synchronous_commit = local`.
+ */
+export async function untilFlushed(client: PostgresClient, lsn: bigint): Promise<void> {
+  const sql = 'select pg_current_wal_flush_lsn() >= $1::pg_lsn as flushed';
+  const { rows } = await client.query(sql, [lsnToText(lsn)], { prepare: true });
+  if (rows[0]?.flushed === 't') return;
+  // Only a commit that has written something waits for the disk.
+  await client.query(
+    `insert into syncline.meta (key, value) values ($1, '') on conflict (key) do update set value = excluded.value`,
+    [FLUSH_KEY],
+    { prepare: true },
+  );
 }
 
 /**

@@ -52,7 +52,7 @@ describe('a published transaction', () => {
     const ledger = new NotesLedger();
     const usPosition = makePosition(EPOCH, 7n);
     const note = { lsn: 90n, origin: 'us', seen: { us: usPosition }, max_hlc: hlcFromMicros(5n) };
-    ledger.reset([{ xid: 1, ...note }]);
+    ledger.reset([{ xid: 1, ...note }], 0n);
     const { publisher, records, confirmed } = make({ ledger });
     const transaction = sent(1, [
       change('1'),
@@ -124,7 +124,7 @@ describe('a published transaction', () => {
   test('a heartbeat promises below its own stamp and states the floor of what it has seen', async () => {
     const ledger = new NotesLedger();
     const usPosition = makePosition(EPOCH, 9n);
-    ledger.reset([{ xid: 1, lsn: 50n, origin: 'us', seen: { us: usPosition }, max_hlc: 0n }]);
+    ledger.reset([{ xid: 1, lsn: 50n, origin: 'us', seen: { us: usPosition }, max_hlc: 0n }], 0n);
     const stability = new Stability(REGION, ['us']);
     stability.applied('us', usPosition, hlcFromMicros(START_MICROS));
     stability.applied(REGION, makePosition(EPOCH, 10n), hlcFromMicros(START_MICROS + 1n));
@@ -148,7 +148,7 @@ describe('a published transaction', () => {
     await new Promise(setImmediate);
     assert.equal(records.length, 0);
     const seen = { us: makePosition(EPOCH, 5n) };
-    ledger.batchCommitted(batch, 99n, { seen, max_hlc: 0n });
+    ledger.batchCommitted(batch, 99n, { seen, max_hlc: 0n }, 99n);
     await commit;
     assert.deepEqual(changes(records)[0]?.transaction.seen, seen);
   });

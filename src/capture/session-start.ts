@@ -32,7 +32,8 @@ import {
   sayKnownBaseline,
 } from './baseline.ts';
 import type { Lease } from './lease.ts';
-import { checkCluster, checkLedger, SqlOwnDatabase } from './own-database.ts';
+import { checkLedger } from './ledger-check.ts';
+import { checkCluster, isNoted, SqlOwnDatabase, untilFlushed } from './own-database.ts';
 import type { OwnTrace } from './own-stream.ts';
 import { ensurePublication, type PublicationReport } from './publication.ts';
 import type { PublicationSpec } from './publication-plan.ts';
@@ -114,7 +115,7 @@ export async function startSession(
   await lease.assertHeld();
   const control = await keep(resources, connect(url, { applicationName: lease.applicationName('publication') }));
   const catalog = await keep(resources, connect(url, { applicationName: lease.applicationName('heartbeat') }));
-  // A heartbeat is worth no wait for a synchronous standby that is away.
+  // Nothing that is committed here is worth a wait for a synchronous standby that is away.
   await catalog.query('set synchronous_commit = local');
   const writer = await keep(resources, log.writer(region));
   // A log that is full takes not even the record of a run: what nobody needs any more goes first.
@@ -124,7 +125,7 @@ export async function startSession(
   const isFirst = (await readHistory(control)) === null;
   if (isFirst) await checkNeverPublished(log, region);
   await checkCluster(control, region);
-  await checkLedger(control, options.ledger.newestLsn);
+  await checkLedger(options.ledger, async (lsn) => await isNoted(control, lsn));
   const report = await ensurePublication(control, publication, { mayCreate: isFirst });
   events.onPublication(report);
   const applicationName = lease.applicationName('capture');
@@ -174,6 +175,7 @@ export async function startSession(
     ...history,
     run,
     writer,
+    untilFlushed: async (lsn) => await untilFlushed(catalog, lsn),
     stamper: resume.stamper,
     merges: await readActiveMerges(control, region),
     resumeAfter: trace.published,

@@ -9,6 +9,9 @@
  * A transaction may be decoded while a batch's COMMIT is in flight, its note not yet known here. Capture must not guess
  * then: `below` waits until every batch that could be noted below the LSN has ended. Where the connection broke in the
  * middle of a COMMIT nobody knows; such a batch stays in flight until the lane has read the database again (`reset`).
+ *
+ * A batch commits above its note, and its commit is not flushed at once. A transaction in between is durable before the batch
+ * is, and what it says to have seen is for ever; so it is told once a crash cannot take back the batch any more.
  */
 import type { Hlc } from '../change/hlc.ts';
 import type { Position, Seen } from '../change/position.ts';
@@ -17,19 +20,30 @@ import type { NoteRow } from './note-store.ts';
 
 export type Noted = { readonly seen: Seen; readonly max_hlc: Hlc };
 export type BatchToken = { lsn: bigint | null };
+/** Resolves once the WAL is durable up to there. */
+export type UntilFlushed = (lsn: bigint) => Promise<void>;
+
+/** `end` is at or above the end of the WAL record of its commit, and of those before it. */
+type Note = { readonly lsn: bigint; readonly noted: Noted; readonly end: bigint };
 
 const NOTHING: Noted = { seen: {}, max_hlc: 0n };
 
 export class NotesLedger {
-  #notes: { readonly lsn: bigint; readonly noted: Noted }[] = [];
+  #notes: Note[] = [];
+  /** Up to where the WAL was found to be durable. */
+  #flushedTo = 0n;
   readonly #inFlight = new Set<BatchToken>();
   #waiters: (() => void)[] = [];
 
-  /** Takes what the database holds as the whole truth: at start, and after a connection was lost in mid-commit. */
-  reset(rows: readonly NoteRow[]): void {
+  /**
+   * Takes what the database holds as the whole truth: at start, and after a connection was lost. `end` is where the WAL
+   * ended once they were read.
+   */
+  reset(rows: readonly NoteRow[], end: bigint): void {
     this.#notes = [];
+    this.#flushedTo = 0n;
     this.#inFlight.clear();
-    for (const row of rows) this.#add(row.lsn, row);
+    for (const row of rows) this.#add(row.lsn, row, end);
     this.#wake();
   }
 
@@ -46,9 +60,10 @@ export class NotesLedger {
     this.#wake();
   }
 
-  batchCommitted(token: BatchToken, lsn: bigint, noted: Noted): void {
+  /** `end` is at or above the end of its commit in the WAL; the note's own place where nobody can tell whether it is lost. */
+  batchCommitted(token: BatchToken, lsn: bigint, noted: Noted, end: bigint): void {
     if (!this.#inFlight.delete(token)) return;
-    this.#add(lsn, noted);
+    this.#add(lsn, noted, end);
     this.#wake();
   }
 
@@ -58,11 +73,26 @@ export class NotesLedger {
     this.#wake();
   }
 
-  /** What batches noted below `lsn` left; waits while one in flight might be among them. */
-  async below(lsn: bigint): Promise<Noted> {
-    while (this.#mayBeBelow(lsn)) {
-      await new Promise<void>((resolve) => this.#waiters.push(resolve));
+  /**
+   * What batches noted below `lsn` left, the place of a transaction that is durable; waits while one in flight might be among
+   * them, and until all of them are durable too. Throws what `untilFlushed` throws.
+   */
+  async below(lsn: bigint, untilFlushed: UntilFlushed): Promise<Noted> {
+    for (;;) {
+      while (this.#mayBeBelow(lsn)) {
+        await new Promise<void>((resolve) => this.#waiters.push(resolve));
+      }
+      const note = this.#newestBelow(lsn);
+      if (note === undefined) return NOTHING;
+      const { noted, end } = note;
+      if (end <= lsn || end <= this.#flushedTo) return noted;
+      await untilFlushed(end);
+      // The lane may have begun anew meanwhile; then this is asked again.
+      if (this.#notes.includes(note)) this.#flushedTo = end;
     }
+  }
+
+  #newestBelow(lsn: bigint): Note | undefined {
     let low = 0;
     let high = this.#notes.length;
     while (low < high) {
@@ -72,7 +102,17 @@ export class NotesLedger {
       if (note.lsn < lsn) low = middle + 1;
       else high = middle;
     }
-    return this.#notes[low - 1]?.noted ?? NOTHING;
+    return this.#notes[low - 1];
+  }
+
+  /** Whether it is known of every batch how it ended. */
+  get isQuiet(): boolean {
+    return this.#inFlight.size === 0;
+  }
+
+  /** Resolves once it is. */
+  async quiet(): Promise<void> {
+    while (!this.isQuiet) await new Promise<void>((resolve) => this.#waiters.push(resolve));
   }
 
   /** Forgets notes that no transaction above `lsn` can need: all but the newest below it. */
@@ -96,10 +136,14 @@ export class NotesLedger {
     return false;
   }
 
-  #add(lsn: bigint, noted: Noted): void {
+  #add(lsn: bigint, noted: Noted, end: bigint): void {
     const previous = this.#notes.at(-1);
     invariant(previous === undefined || previous.lsn <= lsn, 'one lane notes its batches in WAL order');
-    this.#notes.push({ lsn, noted: previous === undefined ? noted : join(previous.noted, noted) });
+    if (previous === undefined) this.#notes.push({ lsn, noted, end });
+    else {
+      const endOfAll = end > previous.end ? end : previous.end;
+      this.#notes.push({ lsn, noted: join(previous.noted, noted), end: endOfAll });
+    }
   }
 
   #wake(): void {

@@ -22,6 +22,23 @@ describe('what is stable, across epochs', () => {
     assert.equal(stability.watermark(), 40n, 'an older epoch changes nothing');
   });
 
+  test('what a crash may have taken back counts once it is consumed again', () => {
+    const stability = new Stability('eu', ['us']);
+    for (const origin of ['eu', 'us']) {
+      stability.enters(origin, at(1, 1));
+      stability.heartbeat(origin, 100n);
+    }
+    stability.enters('us', at(2, 1));
+    stability.heartbeat('us', 90n);
+    stability.beginsAnew();
+    assert.equal(stability.watermark(), 0n);
+    // From the mark on, which is before the newer epoch.
+    stability.enters('us', at(1, 1));
+    for (const origin of ['eu', 'us']) stability.heartbeat(origin, 100n);
+    stability.enters('us', at(2, 1));
+    assert.equal(stability.watermark(), 0n, 'the newer epoch is entered again');
+  });
+
   test('a region states of its own stream only what it had by then', () => {
     const stability = new Stability('eu', []);
     stability.applied('eu', at(1, 1), 2n * WINDOW);

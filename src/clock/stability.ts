@@ -65,6 +65,15 @@ export class Stability {
     this.#floors.delete(origin);
   }
 
+  /**
+   * The lane begins anew, from what the database holds. A crash may have taken back the last of what it had applied, and the
+   * heartbeats among that: they count once they are consumed again. What is known of streams themselves stays true.
+   */
+  beginsAnew(): void {
+    this.#floors.clear();
+    this.#epochs.clear();
+  }
+
   /** A transaction of that origin was applied here (for the own stream: echoed); one that is known is passed over. */
   applied(origin: string, position: Position, hlc: Hlc): void {
     const samples = this.#samples.get(origin) ?? [];

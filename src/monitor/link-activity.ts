@@ -16,7 +16,8 @@ export class LinkActivity {
   written = 0;
   conflicts = 0;
   readonly conflictsByTable = new Map<string, number>();
-  lastAckedEventId: string | null = null;
+  /** Of the last transaction that was applied, durable or not. */
+  lastEventId: string | null = null;
   fault: Problem | null = null;
 
   applied(report: AppliedReport): void {
@@ -36,7 +37,7 @@ export class LinkActivity {
       }
       this.lastHeardAt = item.source.committed_at;
       this.lag.record(nowMs - isoToMillis(item.source.committed_at), Math.max(1, item.source.events.length));
-      this.lastAckedEventId = item.event_id;
+      this.lastEventId = item.event_id;
     }
   }
 }

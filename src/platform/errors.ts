@@ -439,7 +439,8 @@ export const ERRORS = {
   },
   'SYN-K024': {
     class: 'infrastructure',
-    cause: 'Capture and apply are connected to two different servers, as they can be for a moment after a failover.',
+    cause:
+      'Capture and apply are connected to two different servers, as they can be for a moment after a failover, or capture was back before apply after a crash.',
     remedy: 'None if it passes. Else the address of the database leads to more than one server that takes writes.',
   },
   'SYN-K025': {

@@ -104,6 +104,7 @@ export class ApplyKeeper {
         const ofRegistry = items.find(touchesRegistry);
         if (ofRegistry !== undefined) merges.keeper.applied(origin, positionEpoch(ofRegistry.position));
       },
+      prepareAcknowledgement: () => links.prepareAcknowledgement(),
       onFault: (origin, error) => links.fault(origin, error),
     });
   }

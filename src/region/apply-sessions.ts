@@ -54,7 +54,6 @@ export class ApplySessions {
       const port = await SqlApplyPort.connect(database, {
         region,
         applicationName,
-        synchronousCommit: 'local',
         lockTimeoutMs: apply.lock_timeout_ms,
         began: () => this.#began,
         redact: conflicts.redact,

@@ -94,12 +94,18 @@ export class IncomingLinks {
 
   /** The lane is done with these items. */
   passed(source: string, items: readonly LaneItem[]): void {
-    const activity = this.#activities.get(source);
-    activity?.batch(items, Date.now());
-    const acked = activity?.lastAckedEventId ?? null;
-    if (source !== this.#region && acked !== null) {
-      this.#options.store.acknowledged(linkId(source, this.#region), acked);
-    }
+    this.#activities.get(source)?.batch(items, Date.now());
+  }
+
+  /** For what is passed by now; to be called once that is durable. */
+  prepareAcknowledgement(): () => void {
+    const passed = [...this.#activities].map(([source, { lastEventId }]) => [source, lastEventId] as const);
+    return () => {
+      for (const [source, acked] of passed) {
+        if (source === this.#region || acked === null) continue;
+        this.#options.store.acknowledged(linkId(source, this.#region), acked);
+      }
+    };
   }
 
   /** The link stands still; with null, it goes on. */

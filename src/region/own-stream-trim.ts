@@ -18,7 +18,7 @@ export type OwnStreamTrimOptions = {
   readonly config: Pick<Config, 'region' | 'peers'>;
   readonly logs: TrimmedLogs;
   readonly capture: Pick<CaptureKeeper, 'isBaselineTold' | 'trim'>;
-  /** Up to where the own stream has come back. */
+  /** Up to where the own stream has come back, and that is durable. */
   readonly ownMark: () => Mark | undefined;
 };
 

@@ -275,10 +275,10 @@ describe('capture', () => {
   test('nothing is stamped by notes that its server does not know', async () => {
     await using region = await CapturedRegion.make(server);
     const ledger = new NotesLedger();
-    ledger.reset([{ xid: 1, lsn: 2n ** 60n, origin: 'us', seen: {}, max_hlc: 1n }]);
+    ledger.reset([{ xid: 1, lsn: 2n ** 60n, origin: 'us', seen: {}, max_hlc: 1n }], 0n);
     await using running = await region.startCapture({ ledger });
     await running.retryingWith('SYN-K024');
-    ledger.reset([]);
+    ledger.reset([], 0n);
     await running.streaming();
   });
 

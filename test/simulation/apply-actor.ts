@@ -6,6 +6,7 @@
  */
 import type { Mark } from '../../src/apply/apply-port.ts';
 import { readEvent } from '../../src/apply/event-at.ts';
+import { FlushWatch } from '../../src/apply/flush-watch.ts';
 import { Lane } from '../../src/apply/lane.ts';
 import type { LaneItem } from '../../src/apply/lane-item.ts';
 import { leadOf } from '../../src/apply/lead-gate.ts';
@@ -30,6 +31,8 @@ import type { WorldView } from './world-view.ts';
 const CAUSAL_WAIT_MS = 5;
 const LEAD_WAIT_MICROS = 20_000n;
 const LOOK_PERIOD_MICROS_MAX = 2_000;
+const NOTICES_SHARE = 0.1;
+const CHECK_STABLE_SHARE = 0.3;
 const READ_AHEAD_BYTES_MAX = 1024 * 1024;
 
 export type AppliedRegion = {
@@ -40,6 +43,7 @@ export type AppliedRegion = {
   readonly removalsLookedAt: Map<string, Seen>;
   /** The own stream's writer. */
   readonly capture: { readonly lastPosition: Position | null | undefined } | null;
+  acknowledged(marks: readonly Mark[]): void;
 };
 
 export class ApplyActor {
@@ -51,6 +55,7 @@ export class ApplyActor {
   readonly #port: ModelApplyPort;
   #turn: Promise<void> = Promise.resolve();
   #lane: Lane;
+  #flushes: FlushWatch;
   #consumers: LinkConsumer[] = [];
   #filledAt = -1;
   #isCalm = false;
@@ -69,6 +74,7 @@ export class ApplyActor {
     const step = async (what: string): Promise<void> => await world.scheduler.step(name, what);
     this.#port = new ModelApplyPort(region.database, region.store, step, async () => await this.#linger());
     this.#lane = this.#newLane();
+    this.#flushes = this.#newFlushWatch();
   }
 
   /** Between transactions, so that the database shows nothing uncommitted. */
@@ -98,12 +104,14 @@ export class ApplyActor {
   async run(): Promise<void> {
     const { scheduler, random } = this.#world;
     await scheduler.step(this.#name, 'apply starts');
-    await this.#open();
+    await this.#openAtLast();
     for (;;) {
       await scheduler.step(this.#name, 'apply', () => this.#hasWork);
       await this.#inTurn(async () => {
         try {
+          this.#port.mustLive();
           await this.#calmDown();
+          if (this.#world.conditions.losesCommits && random.chance(0.2)) await this.#flushes.look();
           if (random.chance(0.1)) await this.#prune();
           if (random.chance(0.1)) await this.#lane.settleConflicts();
           if (this.#shouldLook) await this.#lookAgain();
@@ -139,8 +147,26 @@ export class ApplyActor {
   async #prune(): Promise<void> {
     const { slot } = this.#region;
     const { stable } = this;
+    if (this.#world.conditions.losesCommits && this.#world.random.chance(CHECK_STABLE_SHARE))
+      await this.#checkStable(stable);
     await this.#port.prune(stable, slot.confirmedLsn, 1000);
     await this.#lane.pruneMerges(stable);
+  }
+
+  /** What is not applied here yet is stamped above it. */
+  async #checkStable(stable: bigint): Promise<void> {
+    for (const origin of this.#world.regions) {
+      const mark = this.#lane.mark(origin);
+      await using stream = await this.#world.log.reader(origin);
+      const transactions = new TransactionReader(stream, mark?.log_offset ?? 0);
+      while (await transactions.fill(0)) {
+        const item = transactions.shift();
+        if (item.kind !== 'transaction' || item.hlc > stable) continue;
+        if (mark !== undefined && item.position <= mark.position) continue;
+        const message = `${this.#name}: ${origin} at ${item.position} is stamped ${item.hlc}, and ${stable} counts as stable`;
+        this.#world.fail({ invariant: 'stable', message });
+      }
+    }
   }
 
   async settleConflicts(): Promise<void> {
@@ -154,16 +180,29 @@ export class ApplyActor {
     const code = error instanceof SynclineError ? error.code : state;
     this.#world.scheduler.note(`${this.#name}: ${code}`);
     if (state === '55P03' || state === '40P01') return;
-    if (state === '57P02') await this.#open();
+    if (state === '57P02') await this.#openAtLast();
     // A transaction was lost on its way: read from the mark again.
     else if (code === 'SYN-L001') await this.#connect();
     else throw error;
   }
 
+  async #openAtLast(): Promise<void> {
+    for (;;) {
+      try {
+        return await this.#open();
+      } catch (error) {
+        // The server may be gone again before all is read.
+        if (sqlStateOf(error) !== '57P02') throw error;
+      }
+    }
+  }
+
   /** Reads where the database stands: at start, and after the connection was lost. */
   async #open(): Promise<void> {
-    this.#ledger.reset(this.#region.store.notes);
+    this.#port.connect();
+    this.#ledger.reset(this.#region.store.notes, this.#region.database.walEnds.inserted);
     this.#lane = this.#newLane();
+    this.#flushes = this.#newFlushWatch();
     await this.#lane.open();
     await this.#remember();
     await this.#connect();
@@ -257,6 +296,8 @@ export class ApplyActor {
   }
 
   get #hasWork(): boolean {
+    // Its connection may be the last to tell.
+    if (this.#port.isCut) return this.#world.random.chance(NOTICES_SHARE);
     if (this.#filledAt < this.#world.appends || this.#shouldLook || this.#shouldVisit || this.#lane.isUnsettled)
       return true;
     if (this.#world.isCalm && !this.#isCalm) return true;
@@ -311,9 +352,17 @@ export class ApplyActor {
     } finally {
       this.#isApplying = false;
     }
+    this.#flushes.moved();
     consumer.settle(this.#lane.mark(origin)?.position);
     // There is room to read on.
     this.#filledAt = -1;
+  }
+
+  #newFlushWatch(): FlushWatch {
+    return new FlushWatch(this.#port, () => {
+      const marks = this.#world.regions.flatMap((origin) => this.#lane.mark(origin) ?? []);
+      return () => this.#region.acknowledged(marks);
+    });
   }
 
   /** As in `lane-loop.ts`. */

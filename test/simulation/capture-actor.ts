@@ -7,6 +7,7 @@
 
 import { ActiveMerges } from '../../src/capture/active-merges.ts';
 import type { RowChange } from '../../src/capture/decoded-transaction.ts';
+import { checkLedger } from '../../src/capture/ledger-check.ts';
 import { Publisher } from '../../src/capture/publisher.ts';
 import { readResumePoint } from '../../src/capture/resume-point.ts';
 import { type OwnDatabase, startRun } from '../../src/capture/run-start.ts';
@@ -20,6 +21,7 @@ import { fail, SynclineError, sqlStateOf } from '../../src/platform/errors.ts';
 import { FIRST_VERSION } from './merging.ts';
 import type { ModelStore } from './model-store.ts';
 import { MERGED } from './model-store.ts';
+import { sqlError } from './model-transaction.ts';
 import type { ReplicationSlot, SlotHold } from './replication-slot.ts';
 import type { WorldView } from './world-view.ts';
 
@@ -66,7 +68,7 @@ export class CaptureActor {
         this.#publisher = null;
         const cut = sqlStateOf(error) === '57P02';
         const code = error instanceof SynclineError ? error.code : null;
-        if (!cut && code !== 'SYN-L002' && code !== 'SYN-L005') throw error;
+        if (!cut && code !== 'SYN-L002' && code !== 'SYN-L005' && code !== 'SYN-K024') throw error;
         scheduler.note(`${this.#name}: ${cut ? 'connection cut' : code}`);
       }
     }
@@ -115,10 +117,25 @@ export class CaptureActor {
     };
   }
 
+  /** Waits in the schedule and not in time. */
+  async #knowsBatches(hold: SlotHold): Promise<void> {
+    const isKnown = (): boolean => this.#ledger.isQuiet || hold.isOver;
+    if (!isKnown()) await this.#world.scheduler.step(this.#name, 'batches have ended', isKnown);
+    if (hold.isOver) return;
+    await checkLedger(this.#ledger, async (newest) => this.#region.store.notes.some(({ lsn }) => lsn === newest));
+  }
+
+  async #flush(hold: SlotHold): Promise<void> {
+    await this.#world.scheduler.step(this.#name, 'flush');
+    if (hold.isCut) throw sqlError('57P02', 'the connection is gone');
+    this.#region.slot.database.flush();
+  }
+
   /** One hold of the slot; returns once the slot is another's and all that was received is done with. */
   async #session(hold: SlotHold): Promise<void> {
     const { scheduler, log } = this.#world;
     const { name: region, slot } = this.#region;
+    await this.#knowsBatches(hold);
     const writer = await log.writer(region);
     await using reader = await log.reader(region);
     const database = this.#database(hold);
@@ -137,6 +154,7 @@ export class CaptureActor {
       ...history,
       writer,
       ledger: this.#ledger,
+      untilFlushed: async () => await this.#flush(hold),
       stamper: resume.stamper,
       stability: this.#stability,
       merges,

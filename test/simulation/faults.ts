@@ -14,6 +14,7 @@ const COPIES_MAX = 3;
 type Rates = {
   readonly agentDies: number;
   readonly serverCrashes: number;
+  readonly walIsFlushed: number;
   readonly linkPauses: number;
   readonly appendCrashes: number;
   readonly lockTimesOut: number;
@@ -46,10 +47,11 @@ export class Faults {
     this.#log = log;
     this.#regions = regions;
     const some = (probability: number, rate: number): number => (random.chance(probability) ? rate : 0);
-    const { restores, badClocks } = conditions;
+    const { restores, badClocks, losesCommits } = conditions;
     this.#rates = {
       agentDies: some(0.4, 0.004),
-      serverCrashes: some(0.2, 0.002),
+      serverCrashes: losesCommits ? 0.004 : some(0.2, 0.002),
+      walIsFlushed: losesCommits ? 0.02 : 0,
       linkPauses: some(0.3, 0.01),
       appendCrashes: some(0.2, 0.003),
       lockTimesOut: some(0.5, 0.05),
@@ -89,8 +91,9 @@ export class Faults {
     if (strikes(serverCrashes)) {
       const region = random.pick(this.#regions);
       this.#scheduler.note(`${region.name}: server crashes`);
-      region.crashDatabase();
+      region.crashDatabase((unflushed) => (unflushed === 0 ? 0 : random.below(unflushed + 1)));
     }
+    if (strikes(rates.walIsFlushed)) random.pick(this.#regions).database.flush();
     if (strikes(rates.isCopied)) this.#copy(random.pick(this.#regions));
     if (strikes(rates.isRestored)) this.#restore(random.pick(this.#regions));
     if (strikes(appendCrashes)) this.#log.crashAppend(random.pick(this.#regions).name, random.below(3));

@@ -20,6 +20,10 @@ export type InvariantName =
   | 'promises'
   /** Every event is applied once in every region, in the transaction that moves the mark over it. */
   | 'applied-once'
+  /** Nothing that is still to be applied is stamped at or below what counts as stable. */
+  | 'stable'
+  /** What the log is told to be applied survives every crash of the server. */
+  | 'acknowledged-is-durable'
   /** An echo leaves later local writes alone. */
   | 'echo'
   /** A second look leaves local writes alone that were made after the removal was applied. */

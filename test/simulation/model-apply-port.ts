@@ -21,12 +21,14 @@ import type { OwnHistory } from '../../src/clock/own-history.ts';
 import { ModelApplyTransaction } from './model-apply-transaction.ts';
 import type { ModelDatabase } from './model-database.ts';
 import { type ModelStore, modelShape, rowName } from './model-store.ts';
-import type { CommitPause, Step, Transaction } from './model-transaction.ts';
+import { type CommitPause, type Step, sqlError, type Transaction } from './model-transaction.ts';
 
 export class ModelApplyPort implements ApplyPort {
   readonly #database: ModelDatabase;
   readonly #store: ModelStore;
   readonly #step: Step;
+  /** Of the server when this connection was made. */
+  #generation: number;
   readonly #pause: CommitPause;
   #current: ModelApplyTransaction | null = null;
 
@@ -35,6 +37,27 @@ export class ModelApplyPort implements ApplyPort {
     this.#store = store;
     this.#step = step;
     this.#pause = pause;
+    this.#generation = database.generation;
+  }
+
+  /** Connects anew, after the server was away. */
+  connect(): void {
+    this.#generation = this.#database.generation;
+  }
+
+  /** Whether the server was away since. */
+  get isCut(): boolean {
+    return this.#generation !== this.#database.generation;
+  }
+
+  /** Throws where it was. */
+  mustLive(): void {
+    if (this.isCut) throw sqlError('57P02', 'the connection is gone');
+  }
+
+  async #ask(what: string): Promise<void> {
+    await this.#step(what);
+    this.mustLive();
   }
 
   /** The transaction that the lane has open, for crashes and lock timeouts. */
@@ -43,9 +66,9 @@ export class ModelApplyPort implements ApplyPort {
   }
 
   async begin(origin: string, stampMicros: bigint): Promise<ApplyTransaction> {
-    await this.#step(`apply begin ${origin}`);
+    await this.#ask(`apply begin ${origin}`);
     const model = this.#database.begin({ writer: origin, local: false, stampMicros });
-    model.applies = { origin, mark: null, rows: new Map(), unparked: new Set() };
+    model.applies = { origin, mark: null, noteLsn: null, rows: new Map(), unparked: new Set() };
     this.#current = new ModelApplyTransaction(this.#database, this.#store, model, this.#step, this.#pause);
     return this.#current;
   }
@@ -57,13 +80,18 @@ export class ModelApplyPort implements ApplyPort {
   forgetShapes(): void {}
 
   async loadMarks(): Promise<Mark[]> {
-    await this.#step('load marks');
+    await this.#ask('load marks');
     return [...this.#store.marks.values()];
   }
 
   async clockMicros(): Promise<bigint> {
-    await this.#step('clock');
+    await this.#ask('clock');
     return this.#database.now();
+  }
+
+  async walEnds(): Promise<{ inserted: bigint; flushed: bigint }> {
+    await this.#ask('WAL ends');
+    return this.#database.walEnds;
   }
 
   async mergesToVisit(echoedLsn: bigint, limit: number): Promise<MergeKey[]> {
@@ -72,6 +100,7 @@ export class ModelApplyPort implements ApplyPort {
   }
 
   async mergesToPrune(stable: Hlc, limit: number): Promise<MergeKey[]> {
+    this.#database.alone();
     const rows = [...this.#store.merges.values()];
     for (const row of rows) {
       if (row.key !== EVERY_ROW) continue;
@@ -92,12 +121,12 @@ export class ModelApplyPort implements ApplyPort {
   }
 
   async parkedKeys(): Promise<ParkedKey[]> {
-    await this.#step('parked keys');
+    await this.#ask('parked keys');
     return [...this.#store.parked.values()].map(({ schema, table, key }) => ({ schema, table, key }));
   }
 
   async ripeLooks(limit: number): Promise<RipeLook[]> {
-    await this.#step('ripe looks');
+    await this.#ask('ripe looks');
     const ripe: RipeLook[] = [];
     const snapshot = this.#database.idsInUse;
     for (const { waitsFor, ...look } of this.#store.looks.values()) {
@@ -107,7 +136,7 @@ export class ModelApplyPort implements ApplyPort {
   }
 
   async ownCommits(commits: readonly OwnCommit[]): Promise<OwnCommitState[]> {
-    await this.#step('own commits');
+    await this.#ask('own commits');
     return commits.map(({ xid, commitMicros }) => {
       const transaction = this.#database.transactionOf(xid);
       if (transaction?.lsn == null) return 'elsewhere';
@@ -117,17 +146,18 @@ export class ModelApplyPort implements ApplyPort {
   }
 
   async ownHistory(): Promise<OwnHistory> {
-    await this.#step('own history');
+    await this.#ask('own history');
     return this.#store.ownHistory;
   }
 
   async quarantined(eventIds: readonly string[]): Promise<QuarantineEntry[]> {
-    await this.#step('quarantined');
+    await this.#ask('quarantined');
     return eventIds.flatMap((id) => this.#store.quarantine.get(id) ?? []);
   }
 
   async finaliseConflicts(records: readonly ConflictName[]): Promise<string[]> {
-    await this.#step(`finalise ${records.length} conflicts`);
+    await this.#ask(`finalise ${records.length} conflicts`);
+    this.#database.alone();
     const { conflicts } = this.#store;
     const left: string[] = [];
     for (const { conflict_id, event_id_a, event_id_b } of records) {
@@ -142,7 +172,8 @@ export class ModelApplyPort implements ApplyPort {
   }
 
   async putConflicts(entries: readonly ConflictEntry[]): Promise<void> {
-    await this.#step(`put ${entries.length} conflicts`);
+    await this.#ask(`put ${entries.length} conflicts`);
+    this.#database.alone();
     for (const entry of entries) {
       if (this.#store.conflicts.get(entry.conflict_id)?.provisional === false) continue;
       this.#store.conflicts.set(entry.conflict_id, entry);
@@ -150,7 +181,8 @@ export class ModelApplyPort implements ApplyPort {
   }
 
   async settleConflicts(horizon: ConflictHorizon): Promise<void> {
-    await this.#step(`settle conflicts below ${horizon.undecided_from}`);
+    await this.#ask(`settle conflicts below ${horizon.undecided_from}`);
+    this.#database.alone();
     const { conflicts } = this.#store;
     for (const [id, entry] of conflicts) {
       if (!entry.provisional || entry.provisional_reason === 'forgotten') continue;
@@ -162,12 +194,13 @@ export class ModelApplyPort implements ApplyPort {
   }
 
   async conflictHorizon(): Promise<ConflictHorizon | null> {
-    await this.#step('conflict horizon');
+    await this.#ask('conflict horizon');
     return this.#store.conflictHorizon;
   }
 
   async prune(stable: Hlc, confirmedLsn: bigint, _rowsMax: number): Promise<void> {
-    await this.#step(`prune ${stable}`);
+    await this.#ask(`prune ${stable}`);
+    this.#database.alone();
     const { versions, tombstones, looks, quarantine, notes, holds } = this.#store;
     const setAside = new Set<string>();
     for (const entry of quarantine.values()) {

@@ -343,11 +343,12 @@ export class ModelApplyTransaction implements ApplyTransaction {
       const { xid } = this.model;
       const lsn = this.#database.nextLsn();
       this.#store.addNote({ xid, lsn, ...note }, this.model);
+      if (this.model.applies !== null) this.model.applies.noteLsn = lsn;
       return { xid, lsn };
     });
   }
 
-  async commit(): Promise<void> {
+  async commit(): Promise<bigint> {
     await this.#last;
     await this.#step('apply commit');
     this.#mustLive();
@@ -356,8 +357,10 @@ export class ModelApplyTransaction implements ApplyTransaction {
     await this.#pause();
     this.#database.becomeVisible(this.model);
     // The answer takes its way: agent or connection may be gone before it arrives.
+    const end = this.#database.walEnds.inserted;
     await this.#step('apply committed');
     if (this.#generation !== this.#database.generation) throw sqlError('57P02', 'the connection is gone');
+    return end;
   }
 
   async rollback(): Promise<void> {

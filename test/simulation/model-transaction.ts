@@ -25,6 +25,8 @@ export type TransactionKind = { readonly writer: string; readonly local: boolean
 export type Applies = {
   readonly origin: string;
   mark: { readonly from: Position | null; readonly to: Position } | null;
+  /** Where its note stands in the WAL. */
+  noteLsn: bigint | null;
   /** By `rowName`; a TRUNCATE's is that of the table. */
   readonly rows: Map<string, Position>;
   /** By `rowName`, what was parked and is no more. */

@@ -41,7 +41,7 @@ export class RegionTruth {
   readonly #parking: ParkingTruth;
   readonly #applied = new Map<string, Position>();
   /** Where in the WAL the marks of others moved on, and how far. */
-  #moves: { readonly origin: string; readonly to: Position; readonly lsn: bigint }[] = [];
+  #moves: { readonly origin: string; readonly to: Position; readonly lsn: bigint; readonly noteLsn: bigint }[] = [];
 
   readonly #isLost: (position: Position) => boolean;
 
@@ -74,13 +74,23 @@ export class RegionTruth {
     };
   }
 
+  /** How far that stream was applied by batches that are noted below that place; null for not at all. */
+  notedBelow(lsn: bigint, stream: string): Position | null {
+    let reached: Position | null = null;
+    for (const { origin, to, noteLsn } of this.#moves) {
+      if (origin === stream && noteLsn < lsn && (reached === null || to > reached)) reached = to;
+    }
+    return reached;
+  }
+
   becameVisible(transaction: Transaction, writes: readonly RowWrite[]): void {
     const { applies } = transaction;
     if (applies !== null) {
       this.#checkApplied(applies);
       this.#checkLead(applies, transaction.stampMicros ?? 0n);
-      const { origin, mark } = applies;
-      if (mark !== null && transaction.lsn !== null) this.#moves.push({ origin, to: mark.to, lsn: transaction.lsn });
+      const { origin, mark, noteLsn } = applies;
+      const { lsn } = transaction;
+      if (mark !== null && lsn !== null) this.#moves.push({ origin, to: mark.to, lsn, noteLsn: noteLsn ?? lsn });
     }
     for (const write of writes) {
       const { slot } = write;

@@ -1,4 +1,5 @@
 /** One simulated region: a modelled database with its slot, and the agents that serve it one after another. */
+import type { Mark } from '../../src/apply/apply-port.ts';
 import { type Position, positionLsn, type Seen } from '../../src/change/position.ts';
 import { NotesLedger } from '../../src/clock/notes-ledger.ts';
 import { isLost } from '../../src/clock/own-history.ts';
@@ -33,6 +34,7 @@ export class Region {
   /** What the WAL held before the database was restored. */
   readonly lostWal: WalEntry[] = [];
   readonly #world: WorldView;
+  readonly #acknowledged = new Map<string, Position>();
   #agent: Agent | null = null;
   #agents = 0;
 
@@ -52,6 +54,8 @@ export class Region {
           ({ lsn, changes }) => lsn === positionLsn(position) && changes.some((change) => change.operator === true),
         ),
     });
+    if (world.conditions.losesCommits)
+      this.database.keeps = { store: () => this.#storeOfLane(), truth: () => this.truth.snapshot() };
     this.database.onVisible = (transaction, writes) => this.truth.becameVisible(transaction, writes);
   }
 
@@ -72,7 +76,7 @@ export class Region {
     this.#agents += 1;
     const peers = this.#world.regions.filter((region) => region !== this.name);
     const ledger = new NotesLedger();
-    ledger.reset(this.store.notes);
+    ledger.reset(this.store.notes, this.database.walEnds.inserted);
     const stability = new Stability(this.name, peers);
     const captureName = `${this.name}/capture${this.#agents}`;
     const capture = new CaptureActor(captureName, this, this.#world, ledger, stability);
@@ -99,9 +103,34 @@ export class Region {
   }
 
   /** The server dies and comes back at once; sessions are cut, the agent reconnects. */
-  crashDatabase(): void {
-    this.database.crash();
+  crashDatabase(lost: (unflushed: number) => number): void {
+    this.database.crash(lost);
     this.slot.restore();
+    this.#checkAcknowledged();
+  }
+
+  /** What the lane alone writes. */
+  #storeOfLane(): () => void {
+    const takeBack = this.store.snapshot();
+    return () => {
+      const { ownHistory } = this.store;
+      takeBack();
+      this.store.ownHistory = ownHistory;
+    };
+  }
+
+  /** The log was told that it may forget what is below these marks. */
+  acknowledged(marks: readonly Mark[]): void {
+    for (const { origin, position } of marks) this.#acknowledged.set(origin, position);
+  }
+
+  #checkAcknowledged(): void {
+    for (const [origin, position] of this.#acknowledged) {
+      const mark = this.store.marks.get(origin)?.position;
+      if (mark !== undefined && mark >= position) continue;
+      const message = `${this.name}: ${origin} is applied up to ${mark ?? 'nothing'}, and ${position} was acknowledged`;
+      this.#world.fail({ invariant: 'acknowledged-is-durable', message });
+    }
   }
 
   /**
@@ -120,6 +149,8 @@ export class Region {
       database(skips);
       truth();
       store();
+      // An older copy takes back what it needs again.
+      this.#acknowledged.clear();
       // What was neither published nor is in a slot could not be known of: such a region is refused.
       slot(losesSlot && wal.every((entry) => this.slot.published.has(entry)));
       this.startAgent();

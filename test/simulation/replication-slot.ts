@@ -31,14 +31,19 @@ export class SlotHold {
     return this.#next < (this.#end ?? this.#database.wal.length);
   }
 
+  /** The server was away since. */
+  get isCut(): boolean {
+    return this.#generation !== this.#database.generation;
+  }
+
   /** Lost to another holder, or with the server: nothing more will come. */
   get isOver(): boolean {
-    return this.#end !== null || this.#generation !== this.#database.generation;
+    return this.#end !== null || this.isCut;
   }
 
   /** The next transaction; null once the slot is lost and everything received was taken. */
   next(): WalEntry | null {
-    if (this.#generation !== this.#database.generation) throw sqlError('57P02', 'the connection is gone');
+    if (this.isCut) throw sqlError('57P02', 'the connection is gone');
     const entry = this.hasNext ? this.#database.wal[this.#next] : undefined;
     if (entry === undefined) return null;
     this.#next += 1;

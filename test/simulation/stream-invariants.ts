@@ -15,7 +15,8 @@ export function checkStreams(regions: readonly Region[], published: Published): 
       checkPredecessors(region.name, transactions) ??
       checkPromises(region.name, transactions) ??
       checkMerges(region, transactions) ??
-      checkSeen(region, transactions);
+      checkSeen(region, transactions) ??
+      checkClaims(region, transactions);
     if (failure !== null) return failure;
   }
   return null;
@@ -132,6 +133,20 @@ function checkSeen({ name, truth, database }: Region, published: readonly Publis
         const what = `${hasSeen ? 'claims to have' : 'has not'} seen ${applied.origin} ${applied.position} on ${row}`;
         return { invariant: 'seen', message: `${name}: the transaction at ${write.local ? write.lsn : ''} ${what}` };
       }
+    }
+  }
+  return null;
+}
+
+/** No transaction claims to have seen of other regions what was not applied here by then. */
+function checkClaims({ name, truth, database }: Region, published: readonly PublishedTransaction[]): Failure | null {
+  for (const { position, seen } of ofHistory(database.wal, published)) {
+    for (const [origin, claimed] of Object.entries(seen)) {
+      if (origin === name) continue;
+      const applied = truth.notedBelow(positionLsn(position), origin);
+      if (applied !== null && claimed <= applied) continue;
+      const message = `${name}: ${position} claims to have seen ${origin} up to ${claimed}, which was applied to ${applied}`;
+      return { invariant: 'seen', message };
     }
   }
   return null;

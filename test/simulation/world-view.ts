@@ -34,6 +34,8 @@ export type Conditions = {
   readonly foreignRate: number;
   /** Whether a table is published in mid-run, with rows that differ. */
   readonly late: boolean;
+  /** Whether servers that crash lose what the lane committed last. */
+  readonly losesCommits: boolean;
   /** Whether databases come back from copies of their disks. */
   readonly restores: boolean;
 };

@@ -43,6 +43,8 @@ const CAUGHT_UP_MICROS = 120_000_000n;
 const RESTART_SPARED_SHARE = 0.8;
 /** Of so many seeds one has a table that is published in mid-run: all others are what they are without it. */
 const LATE_EVERY = 7;
+/** Likewise, of so many one has servers that lose unflushed commits. */
+const LOSES_COMMITS_EVERY = 3;
 /** The share of seeds whose clocks are bad; more of them by hand. */
 const BAD_CLOCKS_SHARE = process.env.SYNCLINE_BAD_CLOCKS === '1' ? 1 : 0.3;
 
@@ -84,6 +86,7 @@ export class World implements WorldView {
       ]),
       unsettledMax: random.chance(0.1) ? 1 + random.below(30) : UNSETTLED_EVENTS_MAX,
       late: false,
+      losesCommits: seed % LOSES_COMMITS_EVERY === 0,
       baseline: random.chance(0.3) ? chooseBaseline(random, this.regions) : [],
     };
     this.conditions = { ...this.conditions, late: !this.conditions.restores && seed % LATE_EVERY === 0 };

@@ -59,6 +59,7 @@ export function make(options: Partial<PublisherOptions> = {}): Made {
       },
     },
     ledger: new NotesLedger(),
+    untilFlushed: async () => {},
     stamper: new Stamper(),
     merges: new ActiveMerges(REGION),
     stability: new Stability(REGION, ['us']),
