@@ -229,7 +229,10 @@ export class ModelSession {
   }
 
   #changed(transaction: Transaction, change: Omit<RowChange, 'schema' | 'key'>): void {
-    if (this.#database.unpublished.has(change.table)) return;
+    if (this.#database.unpublished.has(change.table)) {
+      transaction.isUnpublished = true;
+      return;
+    }
     transaction.changes.push({ schema: 'public', key: ['id'], ...change });
   }
 

@@ -53,6 +53,8 @@ export class Transaction {
   activates: number | null = null;
   /** Whether it carries another tool's replication origin. */
   foreign = false;
+  /** Whether it wrote to a table that is in no stream yet. */
+  isUnpublished = false;
   /** Whether it was committed before the stream of its region began. */
   isFromBefore = false;
   /** null for a user's transaction. */

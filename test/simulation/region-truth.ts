@@ -147,6 +147,8 @@ export class RegionTruth {
   /** A second look takes no local write that was made after the removal was here. */
   #checkLook(row: string, { before, after }: RowWrite): void {
     if (before === null || after !== null || !before.writer.kind.local || this.#parking.isParked(row)) return;
+    // What is in no stream has no stamp but its commit's, whatever it had seen.
+    if (before.writer.isUnpublished) return;
     // Room may be made for a row above it, and what was removed elsewhere is not parked.
     if (before.image.u != null || before.image.w != null) return;
     const removal = this.#parking.removalOf(row);
