@@ -1,6 +1,6 @@
 /**
  * What two regions can take together: TPC-B in both at once, as fast as their clients are answered, of which one transaction in
- * a hundred takes rows that the other region writes too. The figure is all transactions by the time from the first one until
+ * a hundred takes the one row of each table that the other region writes too. The figure is all transactions by the time from the first one until
  * both regions have everything, so that what a side puts off counts as well.
  *
  * PostgreSQL's own replication does not converge where both regions write one row: its apply takes whatever arrives last, and so each
@@ -18,7 +18,7 @@ import type { Measured } from './run.ts';
 const CLIENTS_OF_REGION = 4;
 const WARM_UP_SECONDS = 3;
 const REGIONS = 2;
-/** As many branches as clients for the rows of each region, and as many that both take. */
+/** As many branches as clients for the rows of each region; of as many again, both take one. */
 const SCALE = CLIENTS_OF_REGION * (REGIONS + 1);
 const SHARED_PERCENT = 1;
 

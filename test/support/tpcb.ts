@@ -114,9 +114,9 @@ function statements(region: string, random: Random, part: TpcbPart): [string, st
   ];
 }
 
-/** One of so many rows: of those that are the region's own, or of those that all take, for a whole transaction. */
+/** One of so many rows of the region's own, or the one that all take, for a whole transaction. */
 function rowsOf(random: Random, { place, of, sharedPercent }: TpcbPart): (count: number) => string {
   if (of === 1) return (count) => String(1 + random.below(count));
-  const share = random.below(100) < sharedPercent ? of : place;
-  return (count) => String(1 + share + (of + 1) * random.below(Math.floor(count / (of + 1))));
+  if (random.below(100) < sharedPercent) return () => String(1 + of);
+  return (count) => String(1 + place + (of + 1) * random.below(Math.floor(count / (of + 1))));
 }
