@@ -231,6 +231,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'src/apply/look-again.ts',
     find: 'if (current === undefined || current.tuple.foreign) continue;',
     replace: 'if (current === undefined) continue;',
+    test: 'src/apply/look-again.test.ts',
   },
   {
     name: 'hidden-writes-are-not-told',

@@ -127,6 +127,12 @@ describe('a removal that looks again', () => {
     }
   });
 
+  test('leaves what another tool wrote, whose time says nothing until its echo has rewritten it', async () => {
+    const fixture = new Fixture({ foreign: true });
+    await fixture.settle();
+    assert.deepEqual(fixture.erased, []);
+  });
+
   test('takes an applied row that is older, whenever it was applied', async () => {
     const fixture = new Fixture({ xid: Number(XMAX) + 5, local: false, writer: 'ap' });
     await fixture.settle();
