@@ -348,9 +348,10 @@ export interface ApplyTransaction {
 export interface ApplyPort {
   /**
    * Opens a transaction whose tuples will carry `stampMicros` and the origin. For the region's own name the tuples
-   * carry its own replication origin: the echo's writes.
+   * carry its own replication origin: the echo's writes. One that is `durable` is flushed once its commit is answered, for
+   * what no log would deliver again.
    */
-  begin(origin: string, stampMicros: bigint): Promise<ApplyTransaction>;
+  begin(origin: string, stampMicros: bigint, durable?: 'durable'): Promise<ApplyTransaction>;
   /** The table as it is now; null where it does not exist or is not replicated here. */
   shape(schema: string, table: string): Promise<TableShape | null>;
   /** Forgets cached shapes, after a statement failed on the table's definition. */

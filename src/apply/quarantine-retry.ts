@@ -57,7 +57,7 @@ export class QuarantineRetry {
 
   async discard(eventIds: readonly string[]): Promise<void> {
     const { region, port, quarantined } = this.#options;
-    const transaction = await port.begin(region, 1n);
+    const transaction = await port.begin(region, 1n, 'durable');
     try {
       await transaction.removeQuarantine(eventIds);
       await transaction.commit();
@@ -79,7 +79,7 @@ export class QuarantineRetry {
       committed_at: event.committed_at,
       events: [event],
     };
-    const transaction = await port.begin(entry.origin, hlcMicrosCeil(entry.hlc));
+    const transaction = await port.begin(entry.origin, hlcMicrosCeil(entry.hlc), 'durable');
     try {
       const { steps } = await planner.plan(transaction, [source], new Map(), true);
       const view = { seen, applied: marks.seen, isEcho: false, exact: true };

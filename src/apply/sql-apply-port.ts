@@ -141,7 +141,7 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
     return this.#client.processId;
   }
 
-  async begin(origin: string, stampMicros: bigint): Promise<ApplyTransaction> {
+  async begin(origin: string, stampMicros: bigint, durable?: 'durable'): Promise<ApplyTransaction> {
     if (this.#mustForgetPlans) {
       this.#mustForgetPlans = false;
       await this.#client.forgetPrepared();
@@ -149,7 +149,9 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
     this.lost.throwIfAborted();
     await this.#origins.use(origin);
     const pipeline = new SqlPipeline(this.#client);
-    pipeline.begin(`begin; select pg_replication_origin_xact_setup('0/1', '${microsToIso(stampMicros)}')`, (cause) =>
+    const flushed = durable === undefined ? '' : 'set local synchronous_commit = local; ';
+    const setUp = `select pg_replication_origin_xact_setup('0/1', '${microsToIso(stampMicros)}')`;
+    pipeline.begin(`begin; ${flushed}${setUp}`, (cause) =>
       sqlStateOf(cause) === '55000' ? fail('SYN-A004', `no origin is set up for ${origin}`, { cause }) : cause,
     );
     const rows = new SqlRows(pipeline, this.#origins, {

@@ -279,7 +279,7 @@ describe('the session of the apply port', () => {
     assert.deepEqual(await counts(), ['0', '0']);
   });
 
-  test('the lane looks for deadlocks soon, writes as a replica and does not wait for the disk', async () => {
+  test('the lane looks for deadlocks soon, writes as a replica and waits for the disk only where it is told to', async () => {
     await using target = await start();
     await target.client.query(
       `create function public.tell() returns trigger language plpgsql as $$
@@ -294,6 +294,11 @@ describe('the session of the apply port', () => {
       await t.upsert(kv, [rowOf(kv, { id: '1', v: 'x' })], 'r1', ALL);
       await t.upsert(settings, [rowOf(settings, { id: '1' })], 'r1', ALL);
     });
-    assert.deepEqual(await target.column('select v from public.settings'), ['replica off 100ms 10ms']);
+    const durable = await target.port.begin('r1', STAMP, 'durable');
+    await durable.upsert(settings, [rowOf(settings, { id: '2' })], 'r1', ALL);
+    await durable.commit();
+    await target.apply(async (t) => void (await t.upsert(settings, [rowOf(settings, { id: '3' })], 'r1', ALL)));
+    const expected = ['off', 'local', 'off'].map((flush) => `replica ${flush} 100ms 10ms`);
+    assert.deepEqual(await target.column('select v from public.settings order by id'), expected);
   });
 });
