@@ -66,7 +66,7 @@ export class RegionTruth {
     const applied = [...this.#applied];
     const moves = [...this.#moves];
     return () => {
-      this.#moves = moves;
+      this.#moves = [...moves];
       this.rows.clear();
       for (const [row, history] of rows) this.rows.set(row, [...history]);
       this.#applied.clear();
