@@ -234,14 +234,6 @@ export const MUTATIONS: readonly Mutation[] = [
     test: 'src/apply/look-again.test.ts',
   },
   {
-    name: 'echo-displaces-later-rows',
-    rule: 'an echo leaves a row of a user that has a value of its own by now',
-    file: 'src/apply/echo-writer.ts',
-    find: 'return rivals.some(({ xid }) => op.chain.every(({ source }) => source.xid !== xid));',
-    replace: 'return rivals.length < 0;',
-    test: 'test/simulation/rare.test.ts',
-  },
-  {
     name: 'hidden-writes-are-not-told',
     rule: 'a write that an older event took the row of, before the next one could see it, is told of',
     file: 'src/resolve/judge-row.ts',

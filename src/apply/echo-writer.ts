@@ -162,26 +162,8 @@ export class EchoWriter {
       this.#waiting.set(name, { shape, op });
       return;
     }
-    const { tuple } = row.current;
-    if (await this.#meetsLater(shape, op, tuple)) {
-      // What its transaction went on from is not what it left.
-      if (isOf(op, tuple)) this.#waiting.set(name, { shape, op });
-      else this.#writer.kept.putBack(shape, op);
-      return;
-    }
     this.#rewritten.add(name);
     await this.#writer.rows.place(shape, op, row);
-  }
-
-  /**
-   * Whether a user's row of another transaction has a value of this one. No two rows of a table have it at once, so that row came
-   * later, whatever its commit timestamp says before its echo has rewritten it.
-   */
-  async #meetsLater(shape: TableShape, op: RowOp, current: Tuple): Promise<boolean> {
-    if (!this.#writer.rows.asks(shape)) return false;
-    const image = { ...current.image, ...op.image };
-    const rivals = await this.#writer.parking.localRivals(shape, { key: op.key, pk: op.pk, image });
-    return rivals.some(({ xid }) => op.chain.every(({ source }) => source.xid !== xid));
   }
 
   #localWrite({ last, image }: RowOp): LocalWrite {

@@ -119,12 +119,6 @@ export class Parking {
     this.#change(shape, row.key, true);
   }
 
-  /** The users' rows that are in the way, locked. */
-  async localRivals(shape: TableShape, arriving: Pick<ArrivingRow, 'key' | 'pk' | 'image'>): Promise<Tuple[]> {
-    const rivals = await this.#rivals(shape, arriving);
-    return rivals.flatMap(({ row: { current } }) => (current?.tuple.local === true ? current.tuple : []));
-  }
-
   /** Null once no visible row conflicts with the row; else the key of the highest that is above it. */
   async makeRoom(shape: TableShape, arriving: ArrivingRow): Promise<RowKey | null> {
     const rivals = await this.#rivals(shape, arriving);
@@ -139,7 +133,7 @@ export class Parking {
   }
 
   /** The rows in the way, locked: what is found is found once more under the locks. */
-  async #rivals(shape: TableShape, arriving: Pick<ArrivingRow, 'key' | 'pk' | 'image'>): Promise<Rival[]> {
+  async #rivals(shape: TableShape, arriving: ArrivingRow): Promise<Rival[]> {
     const locked = new Map<RowKey, Rival>();
     for (let races = 0; races < RACES_MAX; races += 1) {
       const found = (await this.#transaction.rivals(shape, [arriving])).get(arriving.key) ?? [];
