@@ -135,8 +135,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'ledger-does-not-wait',
     rule: 'no transaction is stamped while a batch below it may be in flight',
     file: 'src/clock/notes-ledger.ts',
-    find: 'while (this.#mayBeBelow(lsn)) {',
-    replace: 'while (lsn < 0n) {',
+    find: 'while (this.#mayBeBelow(lsn)) await this.#change();',
+    replace: '',
   },
   {
     name: 'stamps-below-what-was-applied',

@@ -172,7 +172,7 @@ export class Applier {
     const lane = new Lane(port, ledger, stability, options);
     await lane.open();
     this.#lane = lane;
-    // A crash of the server may have taken back what the lane before this one had committed.
+    // The server may be another one than that of the lane before, or an older copy of it.
     this.#durable.clear();
     this.#opened.resolve();
     try {

@@ -65,9 +65,9 @@ export type LaneLoopOptions = {
   readonly onBatch: (origin: string, items: readonly LaneItem[], durationMs: number) => void;
   /** As in `FlushWatch`. */
   readonly prepareAcknowledgement: () => () => void;
-  /** The next command of an operator for the lane, if there is one. */
   /** Where the own stream ends by what is published; null for nothing, undefined where that is not known. */
   readonly publishedTo: () => Position | null | undefined;
+  /** The next command of an operator for the lane, if there is one. */
   readonly nextCommand: () => (() => Promise<void>) | undefined;
   readonly nowMs?: () => number;
 };

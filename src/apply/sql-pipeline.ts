@@ -4,8 +4,9 @@
  * The first failure fails the transaction. The server refuses whatever was sent behind it (25P02), which says nothing;
  * so those calls are rejected with the first failure as well, whichever of them the caller looks at first.
  *
- * Nothing is sent behind the end of the transaction: it would count by itself there. Whoever works on several rows at
- * once may still be about to send something when one of them has failed and all is rolled back.
+ * Nothing of the transaction is sent behind its end: it would count by itself there. Whoever works on several rows at
+ * once may still be about to send something when one of them has failed and all is rolled back. Behind a commit goes the
+ * question where the WAL ends by then, in the same write.
  */
 import { lsnFromText } from '../change/position.ts';
 import { fail, sqlStateOf } from '../platform/errors.ts';

@@ -79,9 +79,7 @@ export class NotesLedger {
    */
   async below(lsn: bigint, untilFlushed: UntilFlushed): Promise<Noted> {
     for (;;) {
-      while (this.#mayBeBelow(lsn)) {
-        await new Promise<void>((resolve) => this.#waiters.push(resolve));
-      }
+      while (this.#mayBeBelow(lsn)) await this.#change();
       const note = this.#newestBelow(lsn);
       if (note === undefined) return NOTHING;
       const { noted, end } = note;
@@ -112,7 +110,7 @@ export class NotesLedger {
 
   /** Resolves once it is. */
   async quiet(): Promise<void> {
-    while (!this.isQuiet) await new Promise<void>((resolve) => this.#waiters.push(resolve));
+    while (!this.isQuiet) await this.#change();
   }
 
   /** Forgets notes that no transaction above `lsn` can need: all but the newest below it. */
@@ -144,6 +142,11 @@ export class NotesLedger {
       const endOfAll = end > previous.end ? end : previous.end;
       this.#notes.push({ lsn, noted: join(previous.noted, noted), end: endOfAll });
     }
+  }
+
+  /** Resolves once a batch is noted or has ended. */
+  async #change(): Promise<void> {
+    await new Promise<void>((resolve) => this.#waiters.push(resolve));
   }
 
   #wake(): void {

@@ -123,7 +123,7 @@ export class LinkStore implements AsyncDisposable {
   /** Notes that everything up to this event is applied; it is written within the flush interval. */
   acknowledged(id: string, eventId: string): void {
     const link = this.#links.get(id);
-    if (link === undefined) return;
+    if (link === undefined || link.last_acked_event_id === eventId) return;
     this.#links.set(id, { ...link, last_acked_event_id: eventId, updated_at: new Date().toISOString() });
     this.#unwritten.set(id, eventId);
     this.#timer ??= setTimeout(() => void this.#flushByTimer(), this.#options.flushIntervalMs ?? FLUSH_INTERVAL_MS);
