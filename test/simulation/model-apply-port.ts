@@ -100,7 +100,7 @@ export class ModelApplyPort implements ApplyPort {
   }
 
   async mergesToPrune(stable: Hlc, limit: number): Promise<MergeKey[]> {
-    this.#database.alone();
+    this.#database.unflushed?.alone();
     const rows = [...this.#store.merges.values()];
     for (const row of rows) {
       if (row.key !== EVERY_ROW) continue;
@@ -157,7 +157,7 @@ export class ModelApplyPort implements ApplyPort {
 
   async finaliseConflicts(records: readonly ConflictName[]): Promise<string[]> {
     await this.#ask(`finalise ${records.length} conflicts`);
-    this.#database.alone();
+    this.#database.unflushed?.alone();
     const { conflicts } = this.#store;
     const left: string[] = [];
     for (const { conflict_id, event_id_a, event_id_b } of records) {
@@ -173,7 +173,7 @@ export class ModelApplyPort implements ApplyPort {
 
   async putConflicts(entries: readonly ConflictEntry[]): Promise<void> {
     await this.#ask(`put ${entries.length} conflicts`);
-    this.#database.alone();
+    this.#database.unflushed?.alone();
     for (const entry of entries) {
       if (this.#store.conflicts.get(entry.conflict_id)?.provisional === false) continue;
       this.#store.conflicts.set(entry.conflict_id, entry);
@@ -182,7 +182,7 @@ export class ModelApplyPort implements ApplyPort {
 
   async settleConflicts(horizon: ConflictHorizon): Promise<void> {
     await this.#ask(`settle conflicts below ${horizon.undecided_from}`);
-    this.#database.alone();
+    this.#database.unflushed?.alone();
     const { conflicts } = this.#store;
     for (const [id, entry] of conflicts) {
       if (!entry.provisional || entry.provisional_reason === 'forgotten') continue;
@@ -200,7 +200,7 @@ export class ModelApplyPort implements ApplyPort {
 
   async prune(stable: Hlc, confirmedLsn: bigint, _rowsMax: number): Promise<void> {
     await this.#ask(`prune ${stable}`);
-    this.#database.alone();
+    this.#database.unflushed?.alone();
     const { versions, tombstones, looks, quarantine, notes, holds } = this.#store;
     const setAside = new Set<string>();
     for (const entry of quarantine.values()) {

@@ -11,6 +11,7 @@ import type { Image } from '../../src/change/change-event.ts';
 import { invariant } from '../../src/platform/assert.ts';
 import { UNIQUE_COLUMNS } from './model-store.ts';
 import { type ModelTuple, type Step, sqlError, Transaction, type TransactionKind } from './model-transaction.ts';
+import type { UnflushedCommits } from './unflushed-commits.ts';
 
 /** As in PostgreSQL: `share` is FOR KEY SHARE, `write` FOR NO KEY UPDATE, `key` FOR UPDATE. */
 export type LockStrength = 'share' | 'write' | 'key';
@@ -68,19 +69,6 @@ export type WalEntry = {
 /** What a transaction made of a row, told when it becomes visible. */
 export type RowWrite = { readonly slot: Slot; readonly before: ModelTuple | null; readonly after: ModelTuple | null };
 
-/** What of the disk is to be had back should the lane's commits be lost; each returns how to come back to it. */
-export type Keeps = { readonly store: () => () => void; readonly truth: () => () => void };
-
-/** A commit of the lane, or a statement by itself, that is not flushed. */
-type Unflushed = {
-  /** null for a statement by itself. */
-  readonly transaction: Transaction | null;
-  readonly takeBackStore: () => void;
-  /** Empty until it is visible. */
-  writes: readonly RowWrite[];
-  takeBackTruth: () => void;
-};
-
 export class ModelDatabase {
   readonly region: string;
   readonly now: () => bigint;
@@ -95,10 +83,7 @@ export class ModelDatabase {
   /** Grows with each crash: sessions of an older generation are cut. */
   generation = 0;
   /** null where every commit is flushed at once. */
-  keeps: Keeps | null = null;
-  /** What the lane has done since the WAL was flushed last, in the WAL's order. */
-  #unflushed: Unflushed[] = [];
-  readonly #stores = new Map<Transaction, () => void>();
+  unflushed: UnflushedCommits | null = null;
   #flushedTo = { lsn: 16n, xid: 700 };
   readonly #transactions = new Map<number, Transaction>();
   #lsn = 16n;
@@ -133,7 +118,7 @@ export class ModelDatabase {
 
   begin(kind: TransactionKind): Transaction {
     const transaction = new Transaction(this.nextXid(), kind);
-    if (this.keeps !== null && !kind.local) this.#stores.set(transaction, this.keeps.store());
+    if (!kind.local) this.unflushed?.begins(transaction);
     this.#transactions.set(transaction.xid, transaction);
     this.open.add(transaction);
     return transaction;
@@ -283,10 +268,8 @@ export class ModelDatabase {
     transaction.state = 'committing';
     const lsn = this.nextLsn();
     transaction.lsn = lsn;
-    const takeBackStore = this.#stores.get(transaction);
     if (transaction.kind.local) this.flush();
-    else if (takeBackStore !== undefined)
-      this.#unflushed.push({ transaction, takeBackStore, writes: [], takeBackTruth: () => {} });
+    else this.unflushed?.commits(transaction);
     if (transaction.kind.local && (transaction.changes.length > 0 || transaction.heartbeat !== null)) {
       const { xid, changes, heartbeat, foreign, activates } = transaction;
       const commitMicros = transaction.stampMicros ?? 0n;
@@ -299,34 +282,29 @@ export class ModelDatabase {
     invariant(transaction.state === 'committing', 'a transaction is in the WAL before it is visible');
     // What is shown between two commits of the lane is not told apart from them, so neither of them is lost then.
     if (transaction.kind.local) this.flush();
-    const unflushed = this.#unflushed.find((each) => each.transaction === transaction);
-    if (unflushed !== undefined && this.keeps !== null) unflushed.takeBackTruth = this.keeps.truth();
     const writes: RowWrite[] = [];
     for (const slot of transaction.slots) {
       if (slot.holder !== transaction || slot.pending === undefined) continue;
       writes.push({ slot, before: slot.tuple, after: slot.pending });
       slot.tuple = slot.pending;
     }
-    if (unflushed !== undefined) unflushed.writes = writes;
+    this.unflushed?.shows(transaction, writes);
     this.onVisible(transaction, writes);
     this.#finish(transaction, 'visible');
   }
 
-  /** The lane's connection is about to do something by itself, in a transaction of one statement. */
-  alone(): void {
-    if (this.keeps === null) return;
-    const takeBackStore = this.keeps.store();
-    this.#unflushed.push({ transaction: null, takeBackStore, writes: [], takeBackTruth: () => {} });
-  }
-
   /** Everything that is in the WAL is on disk, as it is with every commit of users. */
   flush(): void {
-    this.#unflushed = [];
+    this.unflushed?.clear();
     this.#flushedTo = { lsn: this.#lsn, xid: this.#xid };
   }
 
   get walEnds(): { readonly inserted: bigint; readonly flushed: bigint } {
-    return { inserted: this.#lsn, flushed: this.#unflushed.length === 0 ? this.#lsn : this.#flushedTo.lsn };
+    return { inserted: this.#lsn, flushed: this.#unflushedCount === 0 ? this.#lsn : this.#flushedTo.lsn };
+  }
+
+  get #unflushedCount(): number {
+    return this.unflushed?.count ?? 0;
   }
 
   /** Nothing is between its commit record and its visibility. */
@@ -369,7 +347,7 @@ export class ModelDatabase {
     const cut = [...this.open];
     // What they would undo comes after all that is lost.
     for (const transaction of cut) if (transaction.state === 'open') this.abort(transaction);
-    this.#lose(lost(this.#unflushed.length));
+    this.#lose(lost(this.#unflushedCount));
     for (const transaction of cut) {
       if (transaction.state === 'committing') this.becomeVisible(transaction);
       transaction.expire?.(sqlError('57P02', 'terminating connection because of a crash'));
@@ -378,23 +356,10 @@ export class ModelDatabase {
 
   /** What comes after a loss gets the same positions and transaction ids again. */
   #lose(count: number): void {
-    const survivors = this.#unflushed.slice(0, this.#unflushed.length - count);
-    for (const { transaction, writes, takeBackStore, takeBackTruth } of this.#unflushed
-      .slice(survivors.length)
-      .reverse()) {
-      if (transaction?.state === 'committing') {
-        this.abort(transaction);
-        continue;
-      }
-      for (const { slot, before } of writes.toReversed()) slot.tuple = before;
-      takeBackTruth();
-      takeBackStore();
-      if (transaction === null) continue;
-      transaction.state = 'aborted';
-      this.#transactions.delete(transaction.xid);
-    }
+    const kept = this.unflushed?.lose(count, (transaction) => this.abort(transaction)) ?? [];
     if (count > 0) {
-      const kept = survivors.flatMap(({ transaction }) => transaction ?? []);
+      for (const [xid, { state, lsn }] of this.#transactions)
+        if (state === 'aborted' && lsn !== null) this.#transactions.delete(xid);
       this.#lsn = kept.reduce((most, { lsn }) => (lsn !== null && lsn > most ? lsn : most), this.#flushedTo.lsn);
       this.#xid = Math.max(this.#flushedTo.xid, ...kept.map(({ xid }) => xid));
     }
@@ -403,7 +368,7 @@ export class ModelDatabase {
 
   #finish(transaction: Transaction, state: 'visible' | 'aborted'): void {
     transaction.state = state;
-    this.#stores.delete(transaction);
+    this.unflushed?.ends(transaction);
     for (const table of transaction.tables) if (table.exclusive === transaction) table.exclusive = null;
     for (const slot of transaction.slots) {
       slot.sharers.delete(transaction);

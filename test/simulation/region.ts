@@ -12,6 +12,7 @@ import { RegionClock } from './region-clock.ts';
 import { RegionTruth } from './region-truth.ts';
 import { ReplicationSlot } from './replication-slot.ts';
 import { TransferActor } from './transfer-actor.ts';
+import { UnflushedCommits } from './unflushed-commits.ts';
 import type { WorldView } from './world-view.ts';
 
 export type Restoring = {
@@ -55,7 +56,10 @@ export class Region {
         ),
     });
     if (world.conditions.losesCommits)
-      this.database.keeps = { store: () => this.#storeOfLane(), truth: () => this.truth.snapshot() };
+      this.database.unflushed = new UnflushedCommits({
+        store: () => this.#storeOfLane(),
+        truth: () => this.truth.snapshot(),
+      });
     this.database.onVisible = (transaction, writes) => this.truth.becameVisible(transaction, writes);
   }
 
