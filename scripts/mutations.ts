@@ -234,6 +234,14 @@ export const MUTATIONS: readonly Mutation[] = [
     test: 'src/apply/look-again.test.ts',
   },
   {
+    name: 'echo-displaces-later-rows',
+    rule: 'an echo makes no room for its row among those of users that have its values by now',
+    file: 'src/apply/parking.ts',
+    find: 'const isLater = isEcho && rival',
+    replace: 'const isLater = !isEcho && isEcho && rival',
+    test: 'src/apply/parking.test.ts',
+  },
+  {
     name: 'hidden-writes-are-not-told',
     rule: 'a write that an older event took the row of, before the next one could see it, is told of',
     file: 'src/resolve/judge-row.ts',
@@ -321,7 +329,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'lower-row-stays',
     rule: 'of two rows that claim one value the higher one is in the table',
     file: 'src/apply/parking.ts',
-    find: 'if (!isAbove(rival.version, arriving.version)) continue;',
+    find: 'if (!isLater && !isAbove(rival.version, arriving.version)) continue;',
     replace: 'if (isAbove(rival.version, arriving.version)) continue;',
   },
   {

@@ -65,7 +65,7 @@ export class EchoWriter {
     for (const op of ops) {
       const row = standing.get(op.key);
       if (row === undefined || row.parked !== undefined) continue;
-      if (echoRewrites(row.current, this.#localWrite(op)) !== 'no') await this.#writer.rows.place(shape, op, row);
+      if (echoRewrites(row.current, this.#localWrite(op)) !== 'no') await this.#writer.rows.place(shape, op, row, true);
     }
   }
 
@@ -135,7 +135,7 @@ export class EchoWriter {
       !isAbove(version, parked) ||
       (parked.origin === this.#self && parked.hlc === hlcFromMicros(stamp)) ||
       (parked.hlc === VERSION_ZERO.hlc && haveSameValues(parked.image, op.image ?? {}));
-    if (current === null && isThisWrite) await this.#writer.rows.place(shape, op, { ...row, parked: undefined });
+    if (current === null && isThisWrite) await this.#writer.rows.place(shape, op, { ...row, parked: undefined }, true);
     else await this.#rewrite(shape, op, row);
   }
 
@@ -152,7 +152,7 @@ export class EchoWriter {
       // Within a transaction, a TRUNCATE behind a first rewriting took the tuple that a later change left, or another row
       // of it took its place for the time being.
       if (this.#rewritten.has(name) || this.#writer.parking.displaced(shape, op.key) !== undefined)
-        await this.#writer.rows.place(shape, op, row);
+        await this.#writer.rows.place(shape, op, row, true);
       else this.#writer.kept.putBack(shape, op);
       return;
     }
@@ -163,7 +163,7 @@ export class EchoWriter {
       return;
     }
     this.#rewritten.add(name);
-    await this.#writer.rows.place(shape, op, row);
+    await this.#writer.rows.place(shape, op, row, true);
   }
 
   #localWrite({ last, image }: RowOp): LocalWrite {

@@ -119,12 +119,17 @@ export class Parking {
     this.#change(shape, row.key, true);
   }
 
-  /** Null once no visible row conflicts with the row; else the key of the highest that is above it. */
-  async makeRoom(shape: TableShape, arriving: ArrivingRow): Promise<RowKey | null> {
+  /**
+   * Null once no visible row conflicts with the row; else the key of the highest that is above it. What a commit of this
+   * database left (`isEcho`) had its values alone then, so a user's row that has them now came later: it is above, whatever its
+   * commit timestamp says until its own echo.
+   */
+  async makeRoom(shape: TableShape, arriving: ArrivingRow, isEcho: boolean): Promise<RowKey | null> {
     const rivals = await this.#rivals(shape, arriving);
     let blocker: Rival | null = null;
     for (const rival of rivals) {
-      if (!isAbove(rival.version, arriving.version)) continue;
+      const isLater = isEcho && rival.row.current?.tuple.local === true;
+      if (!isLater && !isAbove(rival.version, arriving.version)) continue;
       if (blocker === null || isAbove(rival.version, blocker.version)) blocker = rival;
     }
     if (blocker !== null) return blocker.key;

@@ -45,25 +45,31 @@ export class RowPlacer {
   }
 
   /** Writes a row that wins over what stands under its key; where it claims a value of a higher row, it is parked instead. */
-  async place(shape: TableShape, op: Pick<RowOp, 'key' | 'pk' | 'image' | 'last'>, row: StandingRow): Promise<Placing> {
+  async place(
+    shape: TableShape,
+    op: Pick<RowOp, 'key' | 'pk' | 'image' | 'last'>,
+    row: StandingRow,
+    isEcho = false,
+  ): Promise<Placing> {
     const { origin, record } = this.#options;
     const { source, event } = op.last;
-    const placing = await this.#settleIn(shape, row, {
+    const arriving = {
       key: op.key,
       pk: op.pk,
       image: op.image ?? {},
       version: { hlc: source.hlc, origin },
       position: source.position,
       event_id: event.event_id,
-    });
+    };
+    const placing = await this.#settleIn(shape, row, arriving, isEcho);
     if (placing === 'placed') record.wrote(shape, op.key, op.last);
     if (placing === 'parked') record.parked(shape, op.key, source.hlc);
     return placing;
   }
 
   /**
-   * Puts a row back that was taken for older than it is, where neither a later local write nor anything of a higher version
-   * is there, or was removed; returns what of a higher version is.
+   * Puts a row of this region back that was taken for older than it is, where neither a later local write nor anything of a
+   * higher version is there, or was removed; returns what of a higher version is.
    */
   async restore(shape: TableShape, { key, pk, version }: LookAgain, event: ChangeEvent): Promise<Side | null> {
     const row = (await this.#options.stand(shape, [{ key, pk }])).get(key);
@@ -81,7 +87,7 @@ export class RowPlacer {
     const { event_id } = event;
     const position = eventPosition(event);
     const image = event.after_image ?? {};
-    const placing = await this.#settleIn(shape, row, { key, pk, image, version, position, event_id });
+    const placing = await this.#settleIn(shape, row, { key, pk, image, version, position, event_id }, true);
     if (placing === 'placed') this.#options.record.cameBack(shape, { key, hlc: version.hlc, position, event_id });
     return null;
   }
@@ -106,7 +112,7 @@ export class RowPlacer {
         await parking.drop(shape, key);
         return true;
       }
-      const placing = await this.#settleIn(shape, row, { ...parked, version });
+      const placing = await this.#settleIn(shape, row, { ...parked, version }, false);
       if (placing === 'placed' && position !== null && event_id !== null) {
         record.cameBack(shape, { key, hlc, position, event_id });
       }
@@ -116,13 +122,18 @@ export class RowPlacer {
   }
 
   /** Brings a row into the table, or parks it; what is kept of that is the caller's to say. */
-  async #settleIn(shape: TableShape, { current, parked }: StandingRow, arriving: ArrivingRow): Promise<Placing> {
+  async #settleIn(
+    shape: TableShape,
+    { current, parked }: StandingRow,
+    arriving: ArrivingRow,
+    isEcho: boolean,
+  ): Promise<Placing> {
     const { transaction, parking } = this.#options;
     const { key, pk, image, version } = arriving;
     if (this.asks(shape)) {
       // An image may lack columns that did not change.
       const whole = { ...(current?.tuple.image ?? parked?.image), ...image };
-      const blocker = await parking.makeRoom(shape, { ...arriving, image: whole });
+      const blocker = await parking.makeRoom(shape, { ...arriving, image: whole }, isEcho);
       if (blocker !== null) {
         if (current !== null) await transaction.erase(shape, { key, pk });
         // What the database computes is left out, as it is of a tuple that is displaced: regions park the same.

@@ -60,11 +60,13 @@ export async function publishLate(region: Region, world: WorldView): Promise<voi
       const own = words.find((word) => word.region === name);
       const next = own?.generation === generation ? generation + 1 : Math.max(1, generation);
       await say(session, { region: name, generation: next, state: 'published', sealed_at: null });
-      database.unpublished.delete(LATE);
+      session.willCommit(() => {
+        database.unpublished.delete(LATE);
+        return () => void database.unpublished.add(LATE);
+      });
       await session.commit();
       return;
     } catch (error) {
-      database.unpublished.add(LATE);
       session.rollback();
       if (!EXPECTED_STATES.has(sqlStateOf(error) ?? '')) throw error;
     }
@@ -81,6 +83,10 @@ export class TransferActor {
   #session: ModelSession | null = null;
   /** Where the WAL ended when it was learnt, in this generation, that the table is published everywhere. */
   #learnt: { readonly generation: number; readonly lsn: bigint } | null = null;
+
+  /** What is said, and what follows from it: asked for at each step of a schedule, and hardly ever anew. */
+  #said: readonly (ModelTuple | null)[] = [];
+  #step: TransferStep = { kind: 'finish' };
 
   constructor(
     name: string,
@@ -128,7 +134,7 @@ export class TransferActor {
   get #due(): TransferStep | null {
     const { name, database, store } = this.#region;
     if (database.unpublished.has(LATE)) return null;
-    const step = nextStep(name, this.#world.regions, wordsOn(database));
+    const step = this.#nextStep;
     switch (step.kind) {
       case 'seal': {
         const generation = this.#ownWord().generation;
@@ -149,6 +155,15 @@ export class TransferActor {
         break;
     }
     return step;
+  }
+
+  get #nextStep(): TransferStep {
+    const said = [...this.#region.database.table(SAID).slots.values()].map(({ tuple }) => tuple);
+    if (said.length !== this.#said.length || said.some((tuple, place) => tuple !== this.#said[place])) {
+      this.#said = said;
+      this.#step = nextStep(this.#region.name, this.#world.regions, wordsOn(this.#region.database));
+    }
+    return this.#step;
   }
 
   #ownWord(): TransferWord {
