@@ -38,6 +38,7 @@ import { OrphanTally } from './region/orphan-tally.ts';
 import { OwnStreamTrim } from './region/own-stream-trim.ts';
 import { RegionMerges } from './region/region-merges.ts';
 import { makeTransfers } from './region/region-transfers.ts';
+import { enterCluster, noteRest, type Readiness } from './region/server-upgrade.ts';
 import { type RetriedEvent, SetAside } from './region/set-aside.ts';
 import { reportStatus } from './region/status-report.ts';
 import { type Chore, keepUp } from './region/upkeep.ts';
@@ -182,6 +183,7 @@ export class Agent implements AgentControl, AsyncDisposable {
     const slot = captureName(config.region);
     const lease = resources.use(await Lease.acquire({ url: config.database, region: config.region, slot }));
     await upgradeDatabase(config, lease, logger);
+    await enterCluster(config, lease, logger);
     const applicationName = lease.applicationName('control');
     const control = resources.use(new StandingConnection(config.database, { applicationName }));
     const links = resources.use(new LinkStore(control, config.region));
@@ -239,6 +241,17 @@ export class Agent implements AgentControl, AsyncDisposable {
 
   async reapplyLoser(conflictId: string): Promise<Reapplied> {
     return await reapplyLoser(this.#config, this.#parts.lease, this.#logger, conflictId);
+  }
+
+  /**
+   * Whether the region is at rest, so that its server can be upgraded. If it is, that is noted in the database, and this agent
+   * applies nothing any more: it is to be stopped.
+   */
+  async rest(): Promise<Readiness> {
+    if (!this.#capture.isBaselineTold) return { kind: 'unrest', waits: ['baseline'] };
+    const rest = await this.#apply.applier.rest();
+    if (rest.kind === 'rest') await noteRest(this.#parts.control, rest.snapshot);
+    return rest;
   }
 
   async stop(): Promise<void> {

@@ -36,6 +36,7 @@ import { LinkFaults } from './link-faults.ts';
 import type { RetryOutcome } from './quarantine-retry.ts';
 import { firstKept, readBack } from './read-back.ts';
 import type { OrphanLook } from './removed-parents.ts';
+import type { Rest } from './rest-watch.ts';
 
 const COMMANDS_MAX = 100;
 const RECONNECT_MS_MIN = 50;
@@ -83,6 +84,7 @@ export type ApplierOptions = {
 export class Applier {
   readonly #options: ApplierOptions;
   readonly #commands: (() => Promise<void>)[] = [];
+  readonly #resting = new AbortController();
   readonly #opened = Promise.withResolvers<void>();
   /** By origin, up to where what is applied is durable. */
   readonly #durable = new Map<string, Mark>();
@@ -131,11 +133,11 @@ export class Applier {
    * Runs until the signal aborts; rejects with what no new connection can mend. A log that refuses this region, by a password
    * or a right that it lacks, is asked again like one that is away: it is mended there, and the agent keeps telling of it.
    */
-  async run(signal: AbortSignal): Promise<void> {
+  async run(stopping: AbortSignal): Promise<void> {
     const { onState } = this.#options;
     try {
       await runLoop({
-        signal,
+        signal: AbortSignal.any([stopping, this.#resting.signal]),
         onState,
         isRetryable: (error) => isInfrastructure(error) || isLogRefusal(error),
         backoff: new Backoff({ minMs: RECONNECT_MS_MIN, maxMs: RECONNECT_MS_MAX, random: systemRandom }),
@@ -148,6 +150,15 @@ export class Applier {
 
   async retry(eventIds: readonly string[]): Promise<RetryOutcome[]> {
     return await this.#command(async (lane) => await lane.retry(eventIds));
+  }
+
+  /** Whether the region is at rest; if it is, nothing is applied any more. */
+  async rest(): Promise<Rest> {
+    return await this.#command(async (lane) => {
+      const rest = await lane.rest();
+      if (rest.kind === 'rest') this.#resting.abort();
+      return rest;
+    });
   }
 
   async discard(eventIds: readonly string[]): Promise<void> {
@@ -198,12 +209,11 @@ export class Applier {
   }
 
   #loop(port: ApplyPort, lane: Lane, consumers: readonly LinkConsumer[]): LaneLoop {
-    const { region, stability, batchRowsMax, confirmedLsn, isPaused, leadLimits, onBatch, publishedTo } = this.#options;
+    const { region, batchRowsMax, confirmedLsn, isPaused, leadLimits, onBatch, publishedTo } = this.#options;
     return new LaneLoop({
       region,
       lane,
       port,
-      stability,
       consumers,
       batchRowsMax,
       confirmedLsn,

@@ -14,6 +14,7 @@ import type { Position, Seen } from '../change/position.ts';
 import type { Version } from '../change/version.ts';
 import type { OwnHistory } from '../clock/own-history.ts';
 import type { Validity } from '../resolve/known-merges.ts';
+import type { Kept, Moment } from './rest-watch.ts';
 
 /** The canonical text of a row's key within its table: equal texts are equal rows by the key index's own rule. */
 export type RowKey = string;
@@ -359,6 +360,10 @@ export interface ApplyPort {
   loadMarks(): Promise<Mark[]>;
   /** What the database's clock shows now, Unix µs: the one that stamps local commits. */
   clockMicros(): Promise<bigint>;
+  /** How the database stands now; see `rest-watch.ts`. */
+  moment(): Promise<Moment>;
+  /** What is kept beside the rows of all tables. */
+  kept(): Promise<Kept>;
   /** Where the WAL ends, and up to where it is durable. */
   walEnds(): Promise<{ readonly inserted: bigint; readonly flushed: bigint }>;
   /**

@@ -8,6 +8,7 @@
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import type { ChangeEvent } from '../change/change-event.ts';
+import type { Hlc } from '../change/hlc.ts';
 import type { ApplyPort, ConflictEntry, ConflictHorizon } from './apply-port.ts';
 import { conflictId, eventIdOf, type Merged, settledEntry } from './conflicts.ts';
 import type { EventAt } from './event-at.ts';
@@ -45,8 +46,14 @@ export class ConflictSettler {
     return this.#horizon.offsets[origin] ?? 0;
   }
 
-  /** `offsetOf` tells how far a stream is applied. Returns how many records became final. */
-  async run(offsetOf: (origin: string) => number): Promise<number> {
+  /**
+   * `offsetOf` tells how far a stream is applied; `beforeForgetting` is called before events below a stamp are not read back from
+   * the log any more. Returns how many records became final.
+   */
+  async run(
+    offsetOf: (origin: string) => number,
+    beforeForgetting: (undecidedFrom: Hlc) => Promise<void>,
+  ): Promise<number> {
     const round = await this.#unsettled.settle(async () => await turn());
     if (round === null) return 0;
     for (let from = 0; from < round.settled.length; from += RECORDS_PER_STATEMENT) {
@@ -54,6 +61,7 @@ export class ConflictSettler {
       await this.#finalise(losses);
       this.#unsettled.keepSettled(losses);
     }
+    await beforeForgetting(round.undecidedFrom);
     const horizon = this.#unsettled.forget(round.undecidedFrom, offsetOf);
     await this.#port.settleConflicts(horizon);
     this.#horizon = horizon;

@@ -11,7 +11,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Position } from '../change/position.ts';
 import type { DatabaseClock } from '../clock/database-clock.ts';
-import type { Stability } from '../clock/stability.ts';
 import { fail, isInfrastructure, sqlStateOf } from '../platform/errors.ts';
 import type { ApplyPort } from './apply-port.ts';
 import { rowsAfter, rowsAfterLock } from './batch-size.ts';
@@ -49,7 +48,6 @@ export type LaneLoopOptions = {
   readonly region: string;
   readonly lane: Lane;
   readonly port: ApplyPort;
-  readonly stability: Stability;
   readonly consumers: readonly LinkConsumer[];
   readonly batchRowsMax: number;
   /** The slot's confirmed position: notes behind it are needed no more. */
@@ -128,7 +126,7 @@ export class LaneLoop {
   }
 
   async #housekeeping(): Promise<void> {
-    const { lane, port, stability, region, nextCommand } = this.#options;
+    const { lane, port, nextCommand } = this.#options;
     for (let command = nextCommand(); command !== undefined; command = nextCommand()) await command();
     if (this.#options.clock.ageMs >= CLOCK_PERIOD_MS) await this.#readClock();
     const now = this.#nowMs();
@@ -157,9 +155,7 @@ export class LaneLoop {
     }
     if (now >= this.#nextPruneMs) {
       this.#nextPruneMs = now + PRUNE_PERIOD_MS;
-      const echoed = stability.promiseAt(region, lane.mark(region)?.position);
-      const watermark = stability.watermark();
-      const stable = watermark < echoed ? watermark : echoed;
+      const { stable } = lane;
       await this.#yielding(async () => {
         await port.prune(stable, this.#options.confirmedLsn(), PRUNE_ROWS_MAX);
         while ((await lane.pruneMerges(stable)) > 0 && this.#nowMs() < now + PRUNE_MS_MAX);

@@ -33,6 +33,7 @@ import { PassedMemory } from './passed-memory.ts';
 import { QuarantineRetry, type RetryOutcome } from './quarantine-retry.ts';
 import { QuarantinedKeys } from './quarantined-keys.ts';
 import type { OrphanLook } from './removed-parents.ts';
+import { type Rest, RestWatch } from './rest-watch.ts';
 import { WriterMaker } from './writer-maker.ts';
 
 export type LaneOptions = PlannerOptions & {
@@ -63,6 +64,8 @@ export class Lane {
   readonly #retry: QuarantineRetry;
   readonly #rules: MergeRules;
   readonly #upkeep: MergeUpkeep;
+  readonly #rest = new RestWatch();
+  #changes = 0;
 
   constructor(port: ApplyPort, ledger: NotesLedger, stability: Stability, options: LaneOptions) {
     const { region, eventAt, unsettledMax, orphans, merges, onApplied } = options;
@@ -187,6 +190,7 @@ export class Lane {
       await this.apply(origin, fresh.slice(0, registryAt + 1));
       return await this.apply(origin, fresh.slice(registryAt + 1));
     }
+    this.#changes += fresh.filter(({ kind }) => kind !== 'heartbeat').length;
     try {
       await this.#attempt.run(origin, fresh, new Map(), false);
     } catch (error) {
@@ -195,6 +199,25 @@ export class Lane {
       for (const item of fresh) await applyExactly(this.#attempt, origin, item, this.#options.onError);
     }
     if (registryAt >= 0) await this.#upkeep.reload();
+  }
+
+  /** Everything up to it is applied everywhere, and echoed here. */
+  get stable(): Hlc {
+    const { region } = this.#options;
+    const echoed = this.#stability.promiseAt(region, this.mark(region)?.position);
+    const watermark = this.#stability.watermark();
+    return watermark < echoed ? watermark : echoed;
+  }
+
+  /** Whether the region is at rest, and else what is waited for. */
+  async rest(): Promise<Rest> {
+    const [moment, kept] = [await this.#port.moment(), await this.#port.kept()];
+    const highest = this.#stability.members.reduce((most, member) => {
+      const stamp = this.#stability.highestAt(member, this.mark(member)?.position);
+      return stamp > most ? stamp : most;
+    }, this.#ledger.newest.max_hlc);
+    const { stable, echoedLsn } = this;
+    return this.#rest.look({ moment, kept, highest, stable, echoedLsn, changes: this.#changes });
   }
 
   /** As in `LaneMarks`. */

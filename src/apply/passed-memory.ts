@@ -160,9 +160,16 @@ export class PassedMemory {
 
   /** Makes those conflict records final that nothing can change any more; returns how many. */
   async settle(): Promise<number> {
+    const { stability, marks } = this.#options;
     // First, because what is settled is not read back from the log any more.
-    if (!(await this.#lookForOrphans())) return 0;
-    return await this.#settler.run((origin) => this.#options.marks.of(origin)?.log_offset ?? 0);
+    if (!(await this.#lookForOrphans(stability.watermark()))) return 0;
+    return await this.#settler.run(
+      (origin) => marks.of(origin)?.log_offset ?? 0,
+      // The watermark falls back where a region begins a new epoch; what was stable before is settled all the same.
+      async (undecidedFrom) => {
+        while (!(await this.#lookForOrphans(undecidedFrom - 1n)));
+      },
+    );
   }
 
   #newUnsettled(horizon: ConflictHorizon): UnsettledEvents {
@@ -189,11 +196,11 @@ export class PassedMemory {
     return (position) => steps.findLast(({ after }) => position > after)?.stated ?? 0n;
   }
 
-  /** Whether nothing stable is left to look at. */
-  async #lookForOrphans(): Promise<boolean> {
-    const { stability, orphans } = this.#options;
+  /** Whether nothing stable, which is what is stamped up to there, is left to look at. */
+  async #lookForOrphans(stable: Hlc): Promise<boolean> {
+    const { orphans } = this.#options;
     await this.#refer();
-    const due = this.#removed.upTo(stability.watermark());
+    const due = this.#removed.upTo(stable);
     if (due.length === 0) return true;
     const removed = due.slice(0, REMOVED_PER_LOOK);
     await orphans?.look(removed);

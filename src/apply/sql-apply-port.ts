@@ -36,6 +36,7 @@ import type {
   TableShape,
 } from './apply-port.ts';
 import { Redaction } from './redaction.ts';
+import type { Kept, Moment } from './rest-watch.ts';
 import { SqlApplyTransaction, type SqlSessionState } from './sql-apply-transaction.ts';
 import * as sql from './sql-bookkeeping.ts';
 import { loadShape } from './sql-catalog.ts';
@@ -191,6 +192,31 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
   async clockMicros(): Promise<bigint> {
     const { rows } = await this.#client.query(sql.CLOCK, [], { prepare: true });
     return BigInt(rows[0]?.micros ?? '');
+  }
+
+  async moment(): Promise<Moment> {
+    const { rows } = await this.#client.query(sql.MOMENT);
+    const { micros, snapshot, lsn, open } = rows[0] ?? {};
+    return {
+      micros: BigInt(micros ?? ''),
+      snapshot: snapshot ?? '',
+      lsn: lsnFromText(lsn ?? ''),
+      open: Number(open),
+    };
+  }
+
+  async kept(): Promise<Kept> {
+    const row = (await this.#client.query(sql.KEPT)).rows[0] ?? {};
+    const count = (name: string): number => Number(row[name]);
+    return {
+      parked: count('parked'),
+      quarantined: count('quarantined'),
+      looks: count('looks'),
+      versions: count('versions'),
+      tombstones: count('tombstones'),
+      merges: count('merges'),
+      transfers: count('transfers'),
+    };
   }
 
   async walEnds(): Promise<{ inserted: bigint; flushed: bigint }> {

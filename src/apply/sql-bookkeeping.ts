@@ -50,6 +50,22 @@ set hlc = excluded.hlc, origin = excluded.origin, position = excluded.position, 
 where (excluded.hlc, excluded.origin) >= (d.hlc, d.origin)`;
 
 /**
+ * The WAL's end is read behind the statement's snapshot. That names no transaction in progress which is younger than all that
+ * have ended, so these are counted by the sessions that have one.
+ */
+export const MOMENT = `
+select (extract(epoch from clock_timestamp()) * 1000000)::bigint as micros, pg_current_snapshot() as snapshot,
+  (select count(*) from pg_stat_activity where backend_xid is not null and pid <> pg_backend_pid())
+    + (select count(*) from pg_prepared_xacts) as open, pg_current_wal_insert_lsn() as lsn`;
+
+export const KEPT = `
+select (select count(*) from syncline.parked) as parked, (select count(*) from syncline.quarantine) as quarantined,
+  (select count(*) from syncline.look_again) as looks, (select count(*) from syncline.row_version) as versions,
+  (select count(*) from syncline.tombstone) as tombstones,
+  (select count(*) from syncline.merge_state) + (select count(*) from syncline.history) as merges,
+  (select count(*) from syncline.transfer_hold) as transfers`;
+
+/**
  * Aborted transactions have no commit timestamp, so the first of some that has one tells the time. Ids below 3 are no
  * transactions: to ask for their time is an error.
  */

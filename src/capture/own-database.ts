@@ -5,14 +5,13 @@ import { lsnToText, parsePosition } from '../change/position.ts';
 import type { OwnHistory } from '../clock/own-history.ts';
 import { readCommitTimes, readOwnHistory, saveOwnHistory } from '../clock/sql-own-history.ts';
 import { invariant } from '../platform/assert.ts';
-import { fail } from '../platform/errors.ts';
+import { fail, type SynclineError } from '../platform/errors.ts';
 import type { PostgresClient } from '../platform/postgres.ts';
 import type { Lease } from './lease.ts';
 import type { OwnMark } from './own-stream.ts';
 import type { OwnDatabase } from './run-start.ts';
-import { SLOT_DUE_KEY, serverMicros } from './slot.ts';
+import { SLOT_DUE_KEY, SYSTEM_KEY, serverMicros } from './slot.ts';
 
-const SYSTEM_KEY = 'system_id';
 /** Written to for the sake of a commit. */
 const FLUSH_KEY = 'flush';
 
@@ -97,7 +96,22 @@ export async function checkCluster(client: PostgresClient, region: string): Prom
     [SYSTEM_KEY],
   );
   const { value, here } = rows[0] ?? {};
-  if (value === here) return;
-  const detail = `region ${region} was served by cluster ${value}, and this database is in cluster ${here}`;
-  throw fail('SYN-K020', detail, { context: { region, was: value, is: here } });
+  if (value !== here) throw otherCluster(region, value ?? '', here ?? '');
+}
+
+/** The system identifiers of the cluster that the region was served by last, null before its first start, and of this one. */
+export async function clusterOf(
+  client: PostgresClient,
+): Promise<{ readonly was: string | null; readonly here: string }> {
+  const { rows } = await client.query(
+    `select (select value from syncline.meta where key = $1) as was,
+       (select system_identifier::text from pg_control_system()) as here`,
+    [SYSTEM_KEY],
+  );
+  return { was: rows[0]?.was ?? null, here: rows[0]?.here ?? '' };
+}
+
+export function otherCluster(region: string, was: string, here: string): SynclineError {
+  const detail = `region ${region} was served by cluster ${was}, and this database is in cluster ${here}`;
+  return fail('SYN-K020', detail, { context: { region, was, is: here } });
 }

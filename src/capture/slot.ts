@@ -22,6 +22,8 @@ const START_KEY = 'slot_start_lsn';
 const BEGAN_KEY = 'began';
 const SNAPSHOT_KEY = 'began_snapshot';
 const TABLES_KEY = 'began_tables';
+/** The cluster that serves the region: its system identifier. */
+export const SYSTEM_KEY = 'system_id';
 /** Not empty while the slot is a new one of which no epoch knows. */
 export const SLOT_DUE_KEY = 'slot_due';
 
@@ -146,6 +148,19 @@ async function makeAnew(
   const { consistentPoint, snapshotName } = await connection.createSlot({ slot, snapshot: 'export' });
   await control.query(note, [START_KEY, lsnToText(consistentPoint)]);
   return { startLsn: consistentPoint, anewFrom: snapshotName ?? null };
+}
+
+/**
+ * In another cluster, everything that is committed by now counts as from before the stream began, and the slot is to be made
+ * anew; `noteKey` names the note that goes with that.
+ */
+export async function noteBeginsAnew(client: PostgresClient, cluster: string, noteKey: string): Promise<void> {
+  await client.query(
+    `with gone as (delete from syncline.meta where key = $1)
+     insert into syncline.meta (key, value) values ($2, $3), ($4, 'yes'), ($5, pg_current_snapshot()::text)
+     on conflict (key) do update set value = excluded.value`,
+    [noteKey, SYSTEM_KEY, cluster, SLOT_DUE_KEY, SNAPSHOT_KEY],
+  );
 }
 
 export async function dropSlot(control: PostgresClient, slot: string): Promise<void> {

@@ -55,6 +55,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'compare the tables of two or more regions while writes go on',
     register: async (program) => (await import('./verify.ts')).registerVerify(program),
   },
+  'prepare-upgrade': {
+    summary: 'bring a region to rest, before pg_upgrade of its server',
+    register: async (program) => (await import('./prepare-upgrade.ts')).registerPrepareUpgrade(program),
+  },
   uninstall: {
     summary: "remove everything of Syncline from a region's database",
     register: async (program) => (await import('./uninstall.ts')).registerUninstall(program),

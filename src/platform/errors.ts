@@ -417,9 +417,9 @@ export const ERRORS = {
   'SYN-K020': {
     class: 'protocol',
     cause:
-      'The database was moved to another cluster by a dump or an upgrade, so what it keeps of replication is void.',
+      'The database was moved to another cluster by a dump, or by an upgrade of the server that was not prepared, so what it keeps of replication is void.',
     remedy:
-      'Restore a physical copy of the region (snapshot, base backup, standby), or take Syncline out (`syncline uninstall`) and let it join as a new region.',
+      'After pg_upgrade, start the old server again, run `syncline prepare-upgrade`, and upgrade anew. Else restore a physical copy of the region (snapshot, base backup, standby), or take Syncline out (`syncline uninstall`) and let it join as a new region.',
   },
   'SYN-K021': {
     class: 'protocol',
@@ -456,6 +456,19 @@ export const ERRORS = {
       'A table was published after replication had begun, and a region cannot send, or take, rows of it one by one: it has a unique index beside its key, its rows merge, or it had left the publication before.',
     remedy:
       'What is written since then is replicated. For the rows from before, make the table equal by hand (`syncline verify` tells), or write them again in one region.',
+  },
+  'SYN-K032': {
+    class: 'protocol',
+    cause:
+      'Rows were written after the region had been prepared for an upgrade of its server, so nobody has heard of them.',
+    remedy:
+      'Start the old server and its agent again, which publishes them, and prepare the upgrade anew, with users kept out until the agent is at work on the new server. Where the old server cannot start any more, save the rows that the message counts and restore a copy of the region.',
+  },
+  'SYN-K033': {
+    class: 'operator',
+    cause: 'The region has not come to rest, so its server must not be upgraded yet.',
+    remedy:
+      'Let writes rest in all regions, see that all agents are at work and no link is paused (`syncline status`), and settle what the message names: parked rows and events in the quarantine by `syncline quarantine`, open transactions by ending them. Then run it again.',
   },
   'SYN-L001': {
     class: 'protocol',

@@ -12,11 +12,13 @@ import type { Config } from '../platform/config.ts';
 import type { Logger } from '../platform/logger.ts';
 import { checkVersion, migrate } from '../platform/migrations.ts';
 import { connect } from '../platform/postgres.ts';
+import { adaptPublication } from './server-upgrade.ts';
 
 /** The lease can be taken then. Rejects with what the operator has to mend. */
 export async function prepareDatabase(config: Config, logger: Logger): Promise<void> {
   const client = await connect(config.database, { applicationName: `syncline ${config.region} start` });
   try {
+    await adaptPublication(client, config.region);
     tellWarnings(await checkPrerequisites(client, config), logger);
     if ((await checkVersion(client)) === 0) await migrate(client);
   } finally {

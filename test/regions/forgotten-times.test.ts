@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { linkFrom, setLink } from '../support/agent-client.ts';
 import { Cluster, type ClusterRegion } from '../support/cluster.ts';
+import { freezeEverything } from '../support/forgotten.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let cluster: Cluster;
@@ -68,15 +69,4 @@ async function apart(eu: ClusterRegion, us: ClusterRegion, older: string, newer:
   await waitFor(async () => (await eu.one(isOld)) === 't', { what: 'the event to be old' });
   await setLink('us', eu, 'active');
   await setLink('eu', us, 'active');
-}
-
-/** As autovacuum does at the latest after 200 million transactions. */
-async function freezeEverything(region: ClusterRegion): Promise<void> {
-  await region.sql('alter database template0 allow_connections true');
-  for (const [name] of await region.sql('select datname from pg_database')) {
-    const client = await region.session(region.server.url(name ?? ''));
-    await client.query('vacuum (freeze)');
-    await client.end();
-  }
-  await region.sql('checkpoint');
 }

@@ -136,11 +136,23 @@ export class ApplyActor {
     await this.#inTurn(async () => await this.#prune());
   }
 
+  /** Does that in the lane's turn, if the region is at rest. */
+  async whenAtRest(work: () => void): Promise<void> {
+    await this.#inTurn(async () => {
+      try {
+        this.#port.mustLive();
+        await this.#lane.settleConflicts();
+        await this.#prune();
+        if ((await this.#lane.rest()).kind === 'rest') work();
+      } catch (error) {
+        await this.#recover(error);
+      }
+    });
+  }
+
   /** Everything up to it is applied everywhere, and echoed here. */
   get stable(): bigint {
-    const echoed = this.#stability.promiseAt(this.#region.name, this.#lane.mark(this.#region.name)?.position);
-    const watermark = this.#stability.watermark();
-    return watermark < echoed ? watermark : echoed;
+    return this.#lane.stable;
   }
 
   /** What is stable here, and echoed, is needed no more. */

@@ -97,7 +97,8 @@ export class CaptureActor {
         await step('commit times');
         return xids.map((xid) => {
           const transaction = slot.database.transactionOf(xid);
-          return transaction?.lsn == null ? 'never' : (transaction.stampMicros ?? 'never');
+          if (transaction?.lsn == null) return 'never';
+          return transaction.isForgotten ? 'forgotten' : (transaction.stampMicros ?? 'never');
         });
       },
       lastRun: async () => slot.lastRun,

@@ -44,6 +44,8 @@ export type InvariantName =
   | 'quarantine-empty'
   /** Once heartbeats went round, nothing is kept that only unstable versions need. */
   | 'forgets'
+  /** A region that is at rest has published everything. */
+  | 'rests'
   /** No assertion fails, and no error is thrown that nobody expects. */
   | 'runs';
 

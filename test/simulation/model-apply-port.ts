@@ -16,6 +16,7 @@ import {
   type RipeLook,
   type TableShape,
 } from '../../src/apply/apply-port.ts';
+import type { Kept, Moment } from '../../src/apply/rest-watch.ts';
 import { type Hlc, hlcFromMicros } from '../../src/change/hlc.ts';
 import type { OwnHistory } from '../../src/clock/own-history.ts';
 import { ModelApplyTransaction } from './model-apply-transaction.ts';
@@ -89,6 +90,28 @@ export class ModelApplyPort implements ApplyPort {
     return this.#database.now();
   }
 
+  async moment(): Promise<Moment> {
+    await this.#ask('moment');
+    const { xmin, xmax } = this.#database.idsInUse;
+    const { inserted } = this.#database.walEnds;
+    const open = [...this.#database.open].length;
+    return { micros: this.#database.now(), snapshot: `${xmin}:${xmax}:`, lsn: inserted, open };
+  }
+
+  async kept(): Promise<Kept> {
+    await this.#ask('what is kept');
+    const { parked, quarantine, looks, versions, tombstones, merges, holds } = this.#store;
+    return {
+      parked: parked.size,
+      quarantined: quarantine.size,
+      looks: looks.size,
+      versions: versions.size,
+      tombstones: tombstones.size,
+      merges: merges.size,
+      transfers: holds.size,
+    };
+  }
+
   async walEnds(): Promise<{ inserted: bigint; flushed: bigint }> {
     await this.#ask('WAL ends');
     return this.#database.walEnds;
@@ -140,7 +163,8 @@ export class ModelApplyPort implements ApplyPort {
     return commits.map(({ xid, commitMicros }) => {
       const transaction = this.#database.transactionOf(xid);
       if (transaction?.lsn == null) return 'elsewhere';
-      if (commitMicros !== null && transaction.stampMicros !== commitMicros) return 'elsewhere';
+      const { isForgotten } = transaction;
+      if (!isForgotten && commitMicros !== null && transaction.stampMicros !== commitMicros) return 'elsewhere';
       return transaction.ended ? 'visible' : 'pending';
     });
   }

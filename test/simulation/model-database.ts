@@ -116,6 +116,12 @@ export class ModelDatabase {
     }
   }
 
+  /** Nothing that is visible tells any more when it was committed, and by whom. */
+  forgetTimes(): void {
+    for (const transaction of this.#transactions.values())
+      if (transaction.state === 'visible') transaction.forget(this.region);
+  }
+
   begin(kind: TransactionKind): Transaction {
     const transaction = new Transaction(this.nextXid(), kind);
     if (!kind.local) this.unflushed?.begins(transaction);

@@ -39,7 +39,7 @@ export function sqlError(code: string, message: string): Error {
 
 export class Transaction {
   readonly xid: number;
-  readonly kind: TransactionKind;
+  kind: TransactionKind;
   state: 'open' | 'committing' | 'visible' | 'aborted' = 'open';
   /** The commit timestamp: null until it is taken, and where PostgreSQL has it no more. */
   stampMicros: bigint | null;
@@ -57,6 +57,8 @@ export class Transaction {
   isUnpublished = false;
   /** Whether it was committed before the stream of its region began. */
   isFromBefore = false;
+  /** Whether the server has lost its commit timestamp, and its replication origin with that. */
+  isForgotten = false;
   /** null for a user's transaction. */
   applies: Applies | null = null;
   readonly savepoints: { name: string; undoTo: number; changesTo: number }[] = [];
@@ -78,6 +80,15 @@ export class Transaction {
 
   get ended(): boolean {
     return this.state === 'visible' || this.state === 'aborted';
+  }
+
+  /** As pg_upgrade leaves it: by region `region`, some time before the stream began. */
+  forget(region: string): void {
+    this.isForgotten = true;
+    this.isFromBefore = true;
+    this.stampMicros = null;
+    this.foreign = false;
+    this.kind = { writer: region, local: true, stampMicros: null };
   }
 
   /** How many changes can be undone now: what a savepoint remembers. */

@@ -161,6 +161,16 @@ export class Region {
     };
   }
 
+  /** The server is stopped and upgraded by pg_upgrade; the agent starts behind it. */
+  upgradeServer(): void {
+    this.killAgent(false);
+    this.database.crash();
+    const slot = this.slot.snapshot();
+    this.database.forgetTimes();
+    slot(true);
+    this.startAgent();
+  }
+
   /** Whether everything committed is published, and everything published was applied here. */
   isSettled(tails: ReadonlyMap<string, Position>): boolean {
     if (this.#world.conditions.late && !TransferActor.isDone(this, this.#world)) return false;

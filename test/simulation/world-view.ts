@@ -34,6 +34,8 @@ export type Conditions = {
   readonly foreignRate: number;
   /** Whether a table is published in mid-run, with rows that differ. */
   readonly late: boolean;
+  /** Whether a region's server is upgraded by pg_upgrade while users rest. */
+  readonly upgrades: boolean;
   /** Whether servers that crash lose what the lane committed last. */
   readonly losesCommits: boolean;
   /** Whether databases come back from copies of their disks. */
@@ -50,6 +52,8 @@ export type WorldView = {
   readonly isCalm: boolean;
   /** True time, Unix µs. */
   nowMicros(): bigint;
+  /** Nobody does anything for so long. */
+  pass(micros: bigint): void;
   /** Appends so far, of all streams: tells whether there may be something new to read. */
   readonly appends: number;
   appended(): void;

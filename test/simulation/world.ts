@@ -22,6 +22,7 @@ import { Scheduler } from './scheduler.ts';
 import { checkShadows } from './shadow-invariants.ts';
 import { checkStreams } from './stream-invariants.ts';
 import { loadLateRows, publishLate } from './transfer-actor.ts';
+import { upgradeServer } from './upgrade-actor.ts';
 import { TABLES, Workload } from './workload.ts';
 import type { Conditions, WorldView } from './world-view.ts';
 
@@ -43,6 +44,8 @@ const CAUGHT_UP_MICROS = 120_000_000n;
 const RESTART_SPARED_SHARE = 0.8;
 /** Of so many seeds one has a table that is published in mid-run: all others are what they are without it. */
 const LATE_EVERY = 7;
+/** Likewise, of so many one has a server that is upgraded. */
+const UPGRADES_EVERY = 20;
 /** Likewise, of so many one has servers that lose unflushed commits. */
 const LOSES_COMMITS_EVERY = 3;
 /** The share of seeds whose clocks are bad; more of them by hand. */
@@ -86,10 +89,14 @@ export class World implements WorldView {
       ]),
       unsettledMax: random.chance(0.1) ? 1 + random.below(30) : UNSETTLED_EVENTS_MAX,
       late: false,
+      upgrades: false,
       losesCommits: seed % LOSES_COMMITS_EVERY === 0,
       baseline: random.chance(0.3) ? chooseBaseline(random, this.regions) : [],
     };
-    this.conditions = { ...this.conditions, late: !this.conditions.restores && seed % LATE_EVERY === 0 };
+    const { restores } = this.conditions;
+    const late = !restores && seed % LATE_EVERY === 0;
+    const upgrades = !restores && !late && seed % UPGRADES_EVERY === 0;
+    this.conditions = { ...this.conditions, late, upgrades };
     // A counter that users only add to is there from the beginning.
     if (this.conditions.merging.countsOnly)
       this.conditions = { ...this.conditions, baseline: withCounters(this.conditions.baseline) };
@@ -108,6 +115,10 @@ export class World implements WorldView {
 
   nowMicros(): bigint {
     return this.#now;
+  }
+
+  pass(micros: bigint): void {
+    this.#now += micros;
   }
 
   get driftMicros(): bigint {
@@ -134,16 +145,31 @@ export class World implements WorldView {
   async run(): Promise<Failure | null> {
     // Much of what can go wrong takes few transactions, and short stories are told sooner.
     const isShort = this.random.chance(0.4);
+    let working = 0;
+    const users = (region: Region): void => {
+      for (let count = 1 + (isShort ? 0 : this.random.below(2)); count > 0; count -= 1) {
+        working += 1;
+        this.#starts(
+          this.#workload.user(region, isShort ? 2 : 5).finally(() => {
+            working -= 1;
+          }),
+        );
+      }
+    };
     for (const region of this.#regions) {
       for (const table of TABLES) region.database.table(table);
       if (this.conditions.late) loadLateRows(region.database, this.random);
       loadBaseline(region.database, this.conditions.baseline, this.random);
       region.startAgent();
       if (this.conditions.late) this.#starts(publishLate(region, this));
-      for (let users = 1 + (isShort ? 0 : this.random.below(2)); users > 0; users -= 1)
-        this.#starts(this.#workload.user(region, isShort ? 2 : 5));
+      users(region);
       const beats = this.conditions.isSwift ? 4 + this.random.below(6) : 1 + this.random.below(isShort ? 2 : 4);
       this.#starts(this.#workload.heart(region, beats, 20));
+    }
+    const [first] = this.#regions;
+    if (this.conditions.upgrades && first !== undefined) {
+      const goOn = (): void => this.#regions.forEach(users);
+      this.#starts(upgradeServer(first, this.#regions, this, this.#workload, () => working === 0, goOn));
     }
     return (
       (await this.#settle()) ??

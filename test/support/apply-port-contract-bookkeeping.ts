@@ -339,6 +339,38 @@ export function bookkeepingContract(make: MakeHarness): void {
   );
 
   test(
+    'a moment tells the clock, a place behind all that is committed, and what is open',
+    withHarness(make, async (h) => {
+      const before = await h.port.moment();
+      const foreground = await h.foreground();
+      await foreground.begin();
+      await foreground.insert(kv(1, 'open'));
+      const within = await h.port.moment();
+      await foreground.commit();
+      const after = await h.port.moment();
+      assert.equal(within.open - before.open, 1);
+      assert.ok(before.micros <= within.micros && within.micros <= after.micros);
+      assert.ok(before.lsn < after.lsn);
+      assert.notEqual(before.snapshot, after.snapshot);
+    }),
+  );
+
+  test(
+    'what is kept beside rows is counted',
+    withHarness(make, async (h) => {
+      const none = { parked: 0, quarantined: 0, looks: 0, versions: 0, tombstones: 0, merges: 0, transfers: 0 };
+      assert.deepEqual(await h.port.kept(), none);
+      const shape = await kvShape(h);
+      await applying(h, 'r1', PAST, async (t) => {
+        await t.putTombstones(shape, 'r1', [entry(1, PAST_HLC, 1)]);
+        await t.recordVersions(shape, [entry(2, PAST_HLC, 2)]);
+        await t.putLooks([look(3)]);
+      });
+      assert.deepEqual(await h.port.kept(), { ...none, looks: 1, versions: 1, tombstones: 1 });
+    }),
+  );
+
+  test(
     'exact versions of rows that are to be looked at again are not pruned',
     withHarness(make, async (h) => {
       const shape = await kvShape(h);

@@ -7,7 +7,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { linkFrom, setLink } from '../../support/agent-client.ts';
+import { ackedSince, linkFrom, setLink } from '../../support/agent-client.ts';
 import { Cluster, type ClusterRegion } from '../../support/cluster.ts';
 import { kafkaLog } from '../../support/cluster-log.ts';
 import { type KafkaCluster, plainKafka } from '../../support/kafka-cluster.ts';
@@ -127,10 +127,11 @@ async function equalAgain(): Promise<void> {
 }
 
 test(`a link that rests for ${PAUSED_EVENTS} events goes on behind its last acked one, in order`, async (t) => {
+  const sinceMs = Date.now();
   await write(EVENTS_OF_TRANSACTION);
   await cluster.settle();
   await setLink('eu', us, 'paused');
-  const { last_acked_event_id: acked } = await linkFrom('eu', us);
+  const acked = await ackedSince('eu', us, sinceMs);
   const mark = `select position, event_id from syncline.applied where origin = 'eu'`;
   const [resting] = await us.sql(mark);
   const walFrom = await walPosition(eu);
