@@ -7,8 +7,8 @@
  * forgotten. A region that was away for longer brings such events; taken for newer than the row, an older write would
  * replace a newer one here and nowhere else.
  *
- * So an event from about that time or before is applied only if no row that it would replace is one of those; else its
- * link waits, and says why. Rows from before the region's stream began never had a version, and rows of the event's own
+ * So an event from about that time or before is applied only if no row that it would replace, or take a unique value from, is one
+ * of those; else its link waits, and says why. Rows from before the region's stream began never had a version, and rows of the event's own
  * stream are older than it, whatever they show. The bound is looked up before the batch is written and once more
  * behind it: if it has moved meanwhile, a statement may have seen a tuple whose time was known a moment ago.
  */
@@ -16,6 +16,7 @@ import { type Hlc, hlcMicros } from '../change/hlc.ts';
 import { fail } from '../platform/errors.ts';
 import type { ApplyPort, ApplyTransaction, TableShape } from './apply-port.ts';
 import type { RowOp, SourceTransaction, Step } from './net-change.ts';
+import type { KeyedRow } from './standing-row.ts';
 
 /**
  * By itself a server freezes nothing younger than vacuum_freeze_min_age. It takes somebody who freezes all databases by hand,
@@ -56,7 +57,10 @@ export class ForgottenTimes {
         continue;
       }
       for (const { shape, ops } of step.tables.values()) {
-        const key = await this.#forgottenKey(transaction, { origin, isEcho }, shape, [...ops.values()]);
+        const rows = [...ops.values()];
+        const key =
+          (await this.#forgottenKey(transaction, { origin, isEcho }, shape, rows)) ??
+          (await this.#forgottenKey(transaction, { origin, isEcho }, shape, await rivalsOf(transaction, shape, rows)));
         if (key !== null) throw this.#doubt(origin, shape, `the row ${key}`);
       }
     }
@@ -75,9 +79,10 @@ export class ForgottenTimes {
     transaction: ApplyTransaction,
     { origin, isEcho }: { readonly origin: string; readonly isEcho: boolean },
     shape: TableShape,
-    ops: readonly RowOp[],
+    rows: readonly KeyedRow[],
   ): Promise<string | null> {
-    const tuples = await transaction.inspect(shape, ops);
+    if (rows.length === 0) return null;
+    const tuples = await transaction.inspect(shape, rows);
     const doubtful = [...tuples].filter(([, { forgotten, local, writer }]) => {
       return forgotten === true && (local ? !isEcho : writer !== origin);
     });
@@ -90,6 +95,18 @@ export class ForgottenTimes {
     const detail = `${what} of ${shape.id} may be newer than an event of ${origin}: ${this.#region} has forgotten when it was written`;
     return fail('SYN-A011', detail, { context: { origin, table: shape.id } });
   }
+}
+
+/** The visible rows that have values which these rows claim. */
+async function rivalsOf(
+  transaction: ApplyTransaction,
+  shape: TableShape,
+  ops: readonly RowOp[],
+): Promise<readonly KeyedRow[]> {
+  const claiming = ops.flatMap(({ key, pk, image }) => (image === null ? [] : [{ key, pk, image }]));
+  if (!shape.hasClaims || claiming.length === 0) return [];
+  const found = [...(await transaction.rivals(shape, claiming)).values()].flat();
+  return [...new Map(found.map((row) => [row.key, row])).values()];
 }
 
 function leastOf(sources: readonly SourceTransaction[]): Hlc {

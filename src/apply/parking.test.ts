@@ -22,7 +22,7 @@ class Fixture {
   readonly #parking: Parking;
 
   /** `rival` is the row that has the value by now; unless it says otherwise a user's, whose clock was behind. */
-  constructor(rival: Partial<Tuple> = {}) {
+  constructor(rival: Partial<Tuple> = {}, parked: readonly RowKey[] = []) {
     const tuple: Tuple = {
       xid: 40,
       stampMicros: 1_000_000n,
@@ -41,7 +41,9 @@ class Fixture {
     const current = { tuple, version: tupleVersion(tuple, undefined) };
     const stand = async () =>
       new Map([[RIVAL.key, { current, exact: undefined, tombstone: undefined, parked: undefined }]]);
-    this.#parking = new Parking(transaction, new ParkedKeys(), { origin: 'eu', stand, ownVersion: () => undefined });
+    const known = new ParkedKeys();
+    known.load(parked.map((key) => ({ schema: SHAPE.schema, table: SHAPE.table, key })));
+    this.#parking = new Parking(transaction, known, { origin: 'eu', stand, ownVersion: () => undefined });
   }
 
   async makeRoom(isEcho: boolean): Promise<RowKey | null> {
@@ -72,4 +74,12 @@ describe('a row that arrives where another has its value', () => {
       assert.deepEqual(fixture.erased, []);
     });
   }
+
+  test('displaces one whose time is forgotten only where nothing is parked that it could have to be told apart from', async () => {
+    const forgotten = { stampMicros: null, forgotten: true } as const;
+    assert.equal(await new Fixture(forgotten).makeRoom(false), null);
+    const beside = new Fixture(forgotten, ['["3"]']);
+    await assert.rejects(beside.makeRoom(false), { code: 'SYN-A011' });
+    assert.deepEqual(beside.erased, []);
+  });
 });

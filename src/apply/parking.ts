@@ -122,7 +122,7 @@ export class Parking {
   /**
    * Null once no visible row conflicts with the row; else the key of the highest that is above it. What a commit of this
    * database left (`isEcho`) had its values alone then, so a user's row that has them now came later: it is above, whatever its
-   * commit timestamp says until its own echo.
+   * commit timestamp says until its own echo. SYN-A011 where nothing is above it, and a row would be parked whose time is forgotten.
    */
   async makeRoom(shape: TableShape, arriving: ArrivingRow, isEcho: boolean): Promise<RowKey | null> {
     const rivals = await this.#rivals(shape, arriving);
@@ -133,6 +133,9 @@ export class Parking {
       if (blocker === null || isAbove(rival.version, blocker.version)) blocker = rival;
     }
     if (blocker !== null) return blocker.key;
+    // Parked rows are told apart by their versions: one whose version nobody knows here must not come among others.
+    const unknown = rivals.find(({ row }) => row.current?.tuple.forgotten === true);
+    if (unknown !== undefined && this.concerns(shape)) throw this.#forgotten(shape, unknown.key);
     for (const rival of rivals) await this.#displace(shape, rival, arriving.key);
     return null;
   }
@@ -171,6 +174,12 @@ export class Parking {
     const { image } = current.tuple;
     const position = known?.position ?? null;
     await this.park(shape, { key, pk, image, version, position, event_id: known?.event_id ?? null }, blocker);
+  }
+
+  #forgotten(shape: TableShape, key: RowKey): Error {
+    const { origin } = this.#view;
+    const detail = `the row ${key} of ${shape.id} would be parked, and this region has forgotten when it was written`;
+    return fail('SYN-A011', detail, { context: { origin, table: shape.id } });
   }
 
   #change({ id, schema, table }: TableShape, key: RowKey, isParked: boolean): void {

@@ -6,7 +6,7 @@
  */
 import { type ChangeEvent, eventPosition } from '../change/change-event.ts';
 import { isAbove, type Version } from '../change/version.ts';
-import { fail } from '../platform/errors.ts';
+import { fail, SynclineError } from '../platform/errors.ts';
 import type { ApplyTransaction, LookAgain, ParkedRow, TableShape } from './apply-port.ts';
 import type { BatchRecord } from './batch-record.ts';
 import type { Side } from './conflicts.ts';
@@ -94,7 +94,8 @@ export class RowPlacer {
 
   /**
    * Applies a parked row again; one that something newer stands above is parked no more. False where a user has inserted
-   * its key: which of the two is later the echo of that tells.
+   * its key: which of the two is later the echo of that tells. And where the time of a row in its way is forgotten: it waits until
+   * that one is written again.
    */
   async release(shape: TableShape, { hlc, origin, blocker: _, ...parked }: ParkedRow): Promise<boolean> {
     const { stand, parking, record } = this.#options;
@@ -112,7 +113,8 @@ export class RowPlacer {
         await parking.drop(shape, key);
         return true;
       }
-      const placing = await this.#settleIn(shape, row, { ...parked, version }, false);
+      const placing = await this.#settleIn(shape, row, { ...parked, version }, false).catch(waitsForWrite);
+      if (placing === 'unknown') return false;
       if (placing === 'placed' && position !== null && event_id !== null) {
         record.cameBack(shape, { key, hlc, position, event_id });
       }
@@ -148,4 +150,9 @@ export class RowPlacer {
     if (parked !== undefined) await parking.drop(shape, key);
     return 'placed';
   }
+}
+
+function waitsForWrite(error: unknown): 'unknown' {
+  if (error instanceof SynclineError && error.code === 'SYN-A011') return 'unknown';
+  throw error;
 }

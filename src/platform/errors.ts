@@ -652,7 +652,7 @@ export const ERRORS = {
   'SYN-A011': {
     class: 'operator',
     cause:
-      'A region that was away for long brings an event that may be older than a row here, and PostgreSQL has forgotten when that row was written: all databases of the server were frozen meanwhile.',
+      'A region that was away for long brings an event that may be older than a row here, or the event takes a unique value from a row while others of its table are parked, and PostgreSQL has forgotten when that row was written: all databases of the server were frozen meanwhile.',
     remedy:
       'The link waits and loses nothing. Write the row that the message names once more here, with the values that it should have (`UPDATE … SET column = column` keeps those that it has): that write is the newest, wins everywhere, and the link goes on within seconds. Keep absences shorter than vacuum_freeze_min_age transactions (50 million) of any one server.',
   },

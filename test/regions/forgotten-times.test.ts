@@ -13,7 +13,8 @@ let cluster: Cluster;
 before(async () => {
   cluster = await Cluster.start({
     regions: ['eu', 'us'],
-    schema: 'create table t (id int primary key, v text not null)',
+    schema: `create table t (id int primary key, v text not null);
+      create table claims (id int primary key, u text unique)`,
   });
 });
 after(async () => await cluster?.[Symbol.asyncDispose]());
@@ -49,8 +50,28 @@ test('so does a TRUNCATE, which would take rows that came after it', async () =>
   assert.deepEqual(await cluster.equal('select * from t order by id'), [['3', 'newer']]);
 });
 
+test('so does an event that would take a value from such a row', async () => {
+  const [eu, us] = [cluster.region('eu'), cluster.region('us')];
+  await eu.sql(`insert into claims values (1, 'a'), (2, 'b')`);
+  await cluster.settle();
+  await apart(eu, us, `insert into claims values (3, 'x')`, `update claims set u = 'x' where id = 2`, 'claims');
+  await waitFor(async () => (await linkFrom('us', eu)).reason?.code === 'SYN-A011', { what: 'the link to say so' });
+  assert.deepEqual(await eu.sql('select * from claims order by id'), [
+    ['1', 'a'],
+    ['2', 'x'],
+  ]);
+
+  await eu.sql('update claims set u = u where id = 2');
+  await cluster.settle();
+  assert.deepEqual(await cluster.equal('select * from claims order by id'), [
+    ['1', 'a'],
+    ['2', 'x'],
+  ]);
+  assert.deepEqual(await cluster.equal('select key from syncline.parked'), [['["3"]']]);
+});
+
 /** Writes in the second region, then in the first, which forgets all times before the two hear of each other. */
-async function apart(eu: ClusterRegion, us: ClusterRegion, older: string, newer: string): Promise<void> {
+async function apart(eu: ClusterRegion, us: ClusterRegion, older: string, newer: string, table = 't'): Promise<void> {
   await setLink('us', eu, 'paused');
   await us.sql(older);
   const writtenAt = await us.one('select clock_timestamp()');
@@ -60,7 +81,7 @@ async function apart(eu: ClusterRegion, us: ClusterRegion, older: string, newer:
   await waitFor(
     async () => {
       await freezeEverything(eu);
-      return (await eu.one('select count(pg_xact_commit_timestamp(xmin)) from t')) === '0';
+      return (await eu.one(`select count(pg_xact_commit_timestamp(xmin)) from ${table}`)) === '0';
     },
     { what: 'the times of all rows to be forgotten' },
   );
