@@ -99,8 +99,8 @@ describe('the record of a giant transaction', () => {
     const sent = new Sent();
     const record = new BatchRecord(sent.transaction, 'eu');
     for (const key of ['stays', 'goes']) {
-      const last = link(0);
-      record.putBack(SHAPE, { key, pk: {}, kind: 'upsert', image: {}, chain: [last], last });
+      const { event, source } = link(0);
+      record.putBack(SHAPE, { key, pk: {}, version: { hlc: source.hlc, origin: 'eu' }, event });
     }
     await record.sendPiece(SOURCE, NONE, []);
     assert.equal(sent.looks.length, 0);

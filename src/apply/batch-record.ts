@@ -20,11 +20,14 @@ import {
   type TableShape,
   type VersionEntry,
 } from './apply-port.ts';
-import type { ChainLink, RowOp } from './net-change.ts';
+import type { ChainLink } from './net-change.ts';
 import { PackedRows } from './packed-rows.ts';
 
 /** `index` is the event's place in its transaction. */
 type Entry = VersionEntry & { readonly index?: number };
+
+/** A row of this region that was taken, or has to wait, though it may be above what is there. */
+export type RowToPutBack = Pick<LookAgain, 'key' | 'pk' | 'version'> & { readonly event: ChangeEvent };
 
 type TableRecord = {
   readonly shape: TableShape;
@@ -108,10 +111,10 @@ export class BatchRecord {
   }
 
   /** Leaves the intent to put the row back, which a removal behind it in the batch takes away again. */
-  putBack(shape: TableShape, { key, pk, last }: RowOp): void {
+  putBack(shape: TableShape, { key, pk, version, event }: RowToPutBack): void {
     const rows = this.#restores.get(shape.id) ?? new Map<RowKey, LookAgain>();
     this.#restores.set(shape.id, rows);
-    rows.set(key, lookAt(shape, key, pk, { hlc: last.source.hlc, origin: this.#origin }, last.event));
+    rows.set(key, lookAt(shape, key, pk, version, event));
   }
 
   /** Sends it all, with the conflicts; `quarantined` tells which rows of a table have events in the quarantine. */

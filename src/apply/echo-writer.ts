@@ -65,7 +65,7 @@ export class EchoWriter {
     for (const op of ops) {
       const row = standing.get(op.key);
       if (row === undefined || row.parked !== undefined) continue;
-      if (echoRewrites(row.current, this.#localWrite(op)) !== 'no') await this.#writer.rows.place(shape, op, row, true);
+      if (echoRewrites(row.current, this.#localWrite(op)) !== 'no') await this.#place(shape, op, row);
     }
   }
 
@@ -101,7 +101,8 @@ export class EchoWriter {
       const version: Version = { hlc: op.last.source.hlc, origin: this.#self };
       if (op.kind === 'remove') {
         if (echoTakes(row.current, version)) await this.#writer.transaction.erase(shape, op);
-        if (row.parked !== undefined && isAbove(version, row.parked)) await this.#writer.parking.drop(shape, op.key);
+        if (row.parked !== undefined && this.#isBehind(shape, op, version, row.parked))
+          await this.#writer.parking.drop(shape, op.key);
         this.#writer.kept.buried(shape, op.key, op.last);
       } else if (!this.#isLaterDisplaced(shape, op)) {
         if (row.parked !== undefined) await this.#besideParked(shape, op, row, row.parked);
@@ -109,6 +110,25 @@ export class EchoWriter {
       }
       this.#writer.judge.row(shape, op, row);
     }
+  }
+
+  /** Whether a removal is above what is parked, or behind it within one transaction: then a piece before this one has parked it. */
+  #isBehind(shape: TableShape, { key }: RowOp, removal: Version, parked: ParkedRow): boolean {
+    return isAbove(removal, parked) || (!isAbove(parked, removal) && this.#writer.parking.isParkedHere(shape, key));
+  }
+
+  /**
+   * Writes a row that wins over what stands under its key. A user's row that has a value of it came later, since no two have it at
+   * once; which of the two is above, its own echo tells. Until then it is left, and this one waits.
+   */
+  async #place(shape: TableShape, op: RowOp, row: StandingRow): Promise<void> {
+    const isUntold = ({ local, forgotten }: Tuple): boolean => local && forgotten !== true;
+    if ((await this.#writer.rows.place(shape, op, row, isUntold)) === 'untold') this.#putBack(shape, op);
+  }
+
+  #putBack(shape: TableShape, { key, pk, last }: RowOp): void {
+    const version: Version = { hlc: last.source.hlc, origin: this.#self };
+    this.#writer.kept.putBack(shape, { key, pk, version, event: last.event });
   }
 
   /** Whether a later write of another tool had to make room for a row of this batch: its own echo, which is to come, decides. */
@@ -135,7 +155,7 @@ export class EchoWriter {
       !isAbove(version, parked) ||
       (parked.origin === this.#self && parked.hlc === hlcFromMicros(stamp)) ||
       (parked.hlc === VERSION_ZERO.hlc && haveSameValues(parked.image, op.image ?? {}));
-    if (current === null && isThisWrite) await this.#writer.rows.place(shape, op, { ...row, parked: undefined }, true);
+    if (current === null && isThisWrite) await this.#place(shape, op, { ...row, parked: undefined });
     else await this.#rewrite(shape, op, row);
   }
 
@@ -152,8 +172,8 @@ export class EchoWriter {
       // Within a transaction, a TRUNCATE behind a first rewriting took the tuple that a later change left, or another row
       // of it took its place for the time being.
       if (this.#rewritten.has(name) || this.#writer.parking.displaced(shape, op.key) !== undefined)
-        await this.#writer.rows.place(shape, op, row, true);
-      else this.#writer.kept.putBack(shape, op);
+        await this.#place(shape, op, row);
+      else this.#putBack(shape, op);
       return;
     }
     const rewrites = echoRewrites(row.current, this.#localWrite(op));
@@ -163,7 +183,7 @@ export class EchoWriter {
       return;
     }
     this.#rewritten.add(name);
-    await this.#writer.rows.place(shape, op, row, true);
+    await this.#place(shape, op, row);
   }
 
   #localWrite({ last, image }: RowOp): LocalWrite {

@@ -158,7 +158,8 @@ export class LookAgainRunner {
       await this.#inTransaction(origin, [look], async (transaction) => {
         if (shape === null) return;
         writer = this.#makeWriter(transaction, origin);
-        const winner = await writer.rows.restore(shape, look, event);
+        const isUntold = (tuple: Tuple): boolean => this.#isFromAfter(tuple, look);
+        const winner = await writer.rows.restore(shape, look, event, isUntold);
         await writer.record(() => new Set());
         // An event that was not forgotten unsettled is judged from all events on its row.
         const { lostBelow } = this.#unsettled();

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { hlcFromMicros } from '../change/hlc.ts';
-import type { ApplyTransaction, RowKey, TableShape, Tuple } from './apply-port.ts';
+import { makePosition } from '../change/position.ts';
+import type { ApplyTransaction, RowKey, TableShape, Tuple, VersionEntry } from './apply-port.ts';
 import { tupleVersion } from './decide.ts';
 import { ParkedKeys } from './parked-keys.ts';
-import { type ArrivingRow, Parking } from './parking.ts';
+import { type ArrivingRow, type Blocking, Parking } from './parking.ts';
 
 const SHAPE = { id: '"public"."t"', schema: 'public', table: 't', key: ['id'] } as unknown as TableShape;
 const ARRIVING: ArrivingRow = {
@@ -17,24 +18,28 @@ const ARRIVING: ArrivingRow = {
 };
 const RIVAL = { key: '["2"]', pk: { id: '2' } };
 
+/** A user's, whose clock was behind. */
+const TUPLE: Tuple = {
+  xid: 40,
+  stampMicros: 1_000_000n,
+  writer: 'eu',
+  local: true,
+  foreign: false,
+  own: false,
+  image: { id: '2', u: 'x' },
+};
+const POSITION = makePosition('0000000000000000001', 7n);
+
 class Fixture {
   readonly erased: RowKey[] = [];
   readonly #parking: Parking;
 
-  /** `rival` is the row that has the value by now; unless it says otherwise a user's, whose clock was behind. */
-  constructor(rival: Partial<Tuple> = {}, parked: readonly RowKey[] = []) {
-    const tuple: Tuple = {
-      xid: 40,
-      stampMicros: 1_000_000n,
-      writer: 'eu',
-      local: true,
-      foreign: false,
-      own: false,
-      image: { id: '2', u: 'x' },
-      ...rival,
-    };
+  /** `rival` is what the row that has the value by now is besides `TUPLE`; `own` its version, where this transaction wrote it. */
+  constructor(rival: Partial<Tuple> = {}, parked: readonly RowKey[] = [], own?: VersionEntry) {
+    const tuple: Tuple = { ...TUPLE, ...rival };
     const transaction = {
-      rivals: async () => new Map(this.erased.includes(RIVAL.key) ? [] : [[ARRIVING.key, [RIVAL]]]),
+      rivals: async (_: TableShape, [arriving]: readonly ArrivingRow[]) =>
+        new Map(this.erased.includes(RIVAL.key) ? [] : [[arriving?.key, [RIVAL]]]),
       erase: async (_shape: TableShape, { key }: { key: RowKey }) => void this.erased.push(key),
       putParked: async () => undefined,
     } as unknown as ApplyTransaction;
@@ -43,11 +48,12 @@ class Fixture {
       new Map([[RIVAL.key, { current, exact: undefined, tombstone: undefined, parked: undefined }]]);
     const known = new ParkedKeys();
     known.load(parked.map((key) => ({ schema: SHAPE.schema, table: SHAPE.table, key })));
-    this.#parking = new Parking(transaction, known, { origin: 'eu', stand, ownVersion: () => undefined });
+    this.#parking = new Parking(transaction, known, { origin: 'eu', stand, ownVersion: () => own });
   }
 
-  async makeRoom(isEcho: boolean): Promise<RowKey | null> {
-    return await this.#parking.makeRoom(SHAPE, ARRIVING, isEcho);
+  /** `isUntold`: whether the echoes of users' rows are yet to come. */
+  async makeRoom(isUntold: boolean, arriving = ARRIVING): Promise<Blocking | null> {
+    return await this.#parking.makeRoom(SHAPE, arriving, ({ local }) => isUntold && local);
   }
 }
 
@@ -58,7 +64,12 @@ describe('a row that arrives where another has its value', () => {
     assert.deepEqual(fixture.erased, [RIVAL.key]);
   });
 
-  test('displaces a user`s row that seems older, if it comes from elsewhere or from before', async () => {
+  test('waits for one that is above it', async () => {
+    const fixture = new Fixture({ stampMicros: 3_000_000n });
+    assert.deepEqual(await fixture.makeRoom(true), { key: RIVAL.key, isUntold: false });
+  });
+
+  test('displaces a user`s row that is older by all that is told of it', async () => {
     const fixture = new Fixture();
     assert.equal(await fixture.makeRoom(false), null);
     assert.deepEqual(fixture.erased, [RIVAL.key]);
@@ -68,9 +79,9 @@ describe('a row that arrives where another has its value', () => {
     ['a user`s row with an older commit timestamp', {}],
     ['a row that another tool wrote', { foreign: true, stampMicros: null }],
   ] as const) {
-    test(`waits for ${whose} if it comes back as an echo: that one came later`, async () => {
+    test(`waits for ${whose} that is still to be told by its echo`, async () => {
       const fixture = new Fixture(rival);
-      assert.equal(await fixture.makeRoom(true), RIVAL.key);
+      assert.deepEqual(await fixture.makeRoom(true), { key: RIVAL.key, isUntold: true });
       assert.deepEqual(fixture.erased, []);
     });
   }
@@ -81,5 +92,16 @@ describe('a row that arrives where another has its value', () => {
     const beside = new Fixture(forgotten, ['["3"]']);
     await assert.rejects(beside.makeRoom(false), { code: 'SYN-A011' });
     assert.deepEqual(beside.erased, []);
+  });
+
+  test('of two with one version the one with the lower key is above, whoever arrives first, unless one transaction wrote both', async () => {
+    const { version } = ARRIVING;
+    const rival = { writer: 'eu', local: false, stampMicros: 2_000_000n };
+    assert.deepEqual(tupleVersion({ ...TUPLE, ...rival }, undefined), version);
+    assert.equal(await new Fixture(rival).makeRoom(false), null);
+    const other: ArrivingRow = { ...ARRIVING, key: '["3"]', pk: { id: '3' }, position: POSITION };
+    assert.deepEqual(await new Fixture(rival).makeRoom(false, other), { key: RIVAL.key, isUntold: false });
+    const entry = { key: RIVAL.key, hlc: version.hlc, position: POSITION, event_id: '' };
+    assert.equal(await new Fixture({ ...rival, own: true }, [], entry).makeRoom(false, other), null);
   });
 });

@@ -29,6 +29,12 @@ export type ArrivingRow = KeyedRow & {
   readonly event_id: string | null;
 };
 
+/** What stands in the way of a row. */
+export type Blocking = { readonly key: RowKey; readonly isUntold: boolean };
+
+/** Whether a tuple is a user's write of which the version is not known before its echo, which is yet to come. */
+export type IsUntold = (tuple: Tuple) => boolean;
+
 type Rival = KeyedRow & {
   readonly row: StandingRow;
   readonly version: Version;
@@ -48,6 +54,14 @@ export type ParkingView = {
 export function parkedId(tableId: string, key: RowKey): string {
   const digest = hash('sha256', `parked ${tableId} ${key}`, 'hex');
   return `${digest.slice(0, 8)}-${digest.slice(8, 12)}-8${digest.slice(13, 16)}-a${digest.slice(17, 20)}-${digest.slice(20, 32)}`;
+}
+
+/** As `downwards` in `src/resolve/parking.ts` has it; what one transaction wrote is in the order of its changes. */
+function takesPlaceBefore(rival: Rival, arriving: ArrivingRow): boolean {
+  const order = compareVersions(rival.version, arriving.version);
+  if (order !== 0) return order > 0;
+  const isOfOne = rival.own !== undefined && rival.own.position === arriving.position;
+  return !isOfOne && rival.key < arriving.key;
 }
 
 export class Parking {
@@ -72,6 +86,11 @@ export class Parking {
   /** The row with that key that this transaction took out of its table to make room. */
   displaced(shape: TableShape, key: RowKey): Tuple | undefined {
     return this.#displaced.get(`${shape.id} ${key}`);
+  }
+
+  /** Whether this transaction parked it. */
+  isParkedHere(shape: TableShape, key: RowKey): boolean {
+    return this.#changes.get(shape.id)?.keys.get(key) === true;
   }
 
   isParked(shape: TableShape, key: RowKey): boolean {
@@ -120,19 +139,19 @@ export class Parking {
   }
 
   /**
-   * Null once no visible row conflicts with the row; else the key of the highest that is above it. What a commit of this
-   * database left (`isEcho`) had its values alone then, so a user's row that has them now came later: it is above, whatever its
-   * commit timestamp says until its own echo. SYN-A011 where nothing is above it, and a row would be parked whose time is forgotten.
+   * Null once no visible row conflicts with the row; else the highest that is above it, or one that is still to be told by its
+   * echo. SYN-A011 where there is none, and a row would be parked whose time is forgotten.
    */
-  async makeRoom(shape: TableShape, arriving: ArrivingRow, isEcho: boolean): Promise<RowKey | null> {
+  async makeRoom(shape: TableShape, arriving: ArrivingRow, isUntold: IsUntold): Promise<Blocking | null> {
     const rivals = await this.#rivals(shape, arriving);
     let blocker: Rival | null = null;
     for (const rival of rivals) {
-      const isLater = isEcho && rival.row.current?.tuple.local === true;
-      if (!isLater && !isAbove(rival.version, arriving.version)) continue;
+      if (!takesPlaceBefore(rival, arriving)) continue;
       if (blocker === null || isAbove(rival.version, blocker.version)) blocker = rival;
     }
-    if (blocker !== null) return blocker.key;
+    if (blocker !== null) return { key: blocker.key, isUntold: false };
+    const untold = rivals.find(({ row: { current } }) => current !== null && isUntold(current.tuple));
+    if (untold !== undefined) return { key: untold.key, isUntold: true };
     // Parked rows are told apart by their versions: one whose version nobody knows here must not come among others.
     const unknown = rivals.find(({ row }) => row.current?.tuple.forgotten === true);
     if (unknown !== undefined && this.concerns(shape)) throw this.#forgotten(shape, unknown.key);

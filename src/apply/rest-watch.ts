@@ -6,10 +6,10 @@
  * right only if every event that is still to come is above every row, and if what a region keeps beside its rows
  * (tombstones, exact versions, parked rows, what merges) says nothing any more.
  *
- * It begins with a moment: a snapshot, a place in the WAL at or behind all that the snapshot sees, and a stamp at or above
- * all that any row holds. It is reached once the own stream has come back up to that place, every member is known to have
- * applied everything up to that stamp, and so has this region, nothing but heartbeats was applied meanwhile, and nothing
- * is kept. With any other event a new moment begins.
+ * It begins with a moment at which nothing is kept and no transaction is open: a snapshot, a place in the WAL at or behind all
+ * that the snapshot sees, and a stamp at or above all that any row holds. It is reached once the own stream has come back up to
+ * that place, every member is known to have applied everything up to that stamp, and so has this region, and nothing but heartbeats
+ * was applied meanwhile. With any other event, or anything that is kept, a new moment begins: what is kept makes the lane write.
  */
 import { type Hlc, hlcFromMicros } from '../change/hlc.ts';
 
@@ -33,7 +33,7 @@ export type Moment = {
   readonly snapshot: string;
   /** Every commit that the snapshot sees stands below it. */
   readonly lsn: bigint;
-  /** Transactions in progress, of the whole server. */
+  /** Transactions in progress in the database. */
   readonly open: number;
 };
 
@@ -70,16 +70,18 @@ export class RestWatch {
   #began: { readonly since: Hlc; readonly moment: Moment; readonly changes: number } | null = null;
 
   look({ moment, highest, stable, echoedLsn, changes, kept }: RestView): Rest {
-    if (this.#began?.changes !== changes) {
-      const now = hlcFromMicros(moment.micros);
-      this.#began = { since: now > highest ? now : highest, moment, changes };
-      return { kind: 'unrest', waits: ['written'] };
-    }
-    const { since, moment: begun } = this.#began;
+    const began = this.#began;
     const waits: Unrest[] = KEPT.filter((what) => kept[what] > 0);
-    if (moment.open + begun.open > 0) waits.unshift('open');
-    if (stable < since) waits.unshift('unstable');
-    if (echoedLsn < begun.lsn) waits.unshift('unpublished');
-    return waits.length > 0 ? { kind: 'unrest', waits } : { kind: 'rest', snapshot: begun.snapshot };
+    if (moment.open > 0) waits.unshift('open');
+    if (began !== null && began.changes !== changes) waits.unshift('written');
+    if (began === null || waits.length > 0) {
+      const now = hlcFromMicros(moment.micros);
+      const isMoment = waits.every((what) => what === 'written');
+      this.#began = isMoment ? { since: now > highest ? now : highest, moment, changes } : null;
+      return { kind: 'unrest', waits: waits.length > 0 ? waits : ['unstable'] };
+    }
+    if (stable < began.since) waits.unshift('unstable');
+    if (echoedLsn < began.moment.lsn) waits.unshift('unpublished');
+    return waits.length > 0 ? { kind: 'unrest', waits } : { kind: 'rest', snapshot: began.moment.snapshot };
   }
 }

@@ -12,14 +12,17 @@ import type { BatchRecord } from './batch-record.ts';
 import type { Side } from './conflicts.ts';
 import { echoTakes } from './decide.ts';
 import type { RowOp } from './net-change.ts';
-import type { ArrivingRow, Parking } from './parking.ts';
+import type { ArrivingRow, IsUntold, Parking } from './parking.ts';
 import type { Stand, StandingRow } from './standing-row.ts';
 
 /** How often a row is looked at again that the foreground changes between look and write. */
 export const RACES_MAX = 16;
 
-/** What became of a row that was to be written; `raced`: the foreground inserted one first, so it has to be looked at again. */
-export type Placing = 'placed' | 'parked' | 'raced';
+/**
+ * What became of a row that was to be written. `raced`: the foreground inserted one first, so it has to be looked at again.
+ * `untold`: it is parked for as long as only an echo that is yet to come can tell which of two rows is above the other.
+ */
+export type Placing = 'placed' | 'parked' | 'raced' | 'untold';
 
 export type RowPlacerOptions = {
   readonly transaction: ApplyTransaction;
@@ -49,7 +52,7 @@ export class RowPlacer {
     shape: TableShape,
     op: Pick<RowOp, 'key' | 'pk' | 'image' | 'last'>,
     row: StandingRow,
-    isEcho = false,
+    isUntold: IsUntold = allIsTold,
   ): Promise<Placing> {
     const { origin, record } = this.#options;
     const { source, event } = op.last;
@@ -61,17 +64,23 @@ export class RowPlacer {
       position: source.position,
       event_id: event.event_id,
     };
-    const placing = await this.#settleIn(shape, row, arriving, isEcho);
+    const placing = await this.#settleIn(shape, row, arriving, isUntold);
     if (placing === 'placed') record.wrote(shape, op.key, op.last);
-    if (placing === 'parked') record.parked(shape, op.key, source.hlc);
+    if (placing === 'parked' || placing === 'untold') record.parked(shape, op.key, source.hlc);
     return placing;
   }
 
   /**
    * Puts a row of this region back that was taken for older than it is, where neither a later local write nor anything of a
-   * higher version is there, or was removed; returns what of a higher version is.
+   * higher version is there, or was removed; returns what of a higher version is. Where a user's row has a value of it that is from
+   * after the look was ripe, it is looked at once more.
    */
-  async restore(shape: TableShape, { key, pk, version }: LookAgain, event: ChangeEvent): Promise<Side | null> {
+  async restore(
+    shape: TableShape,
+    { key, pk, version }: LookAgain,
+    event: ChangeEvent,
+    isUntold: IsUntold,
+  ): Promise<Side | null> {
     const row = (await this.#options.stand(shape, [{ key, pk }])).get(key);
     if (row === undefined) return null;
     const { current, tombstone, parked, exact } = row;
@@ -87,8 +96,10 @@ export class RowPlacer {
     const { event_id } = event;
     const position = eventPosition(event);
     const image = event.after_image ?? {};
-    const placing = await this.#settleIn(shape, row, { key, pk, image, version, position, event_id }, true);
-    if (placing === 'placed') this.#options.record.cameBack(shape, { key, hlc: version.hlc, position, event_id });
+    const { record } = this.#options;
+    const placing = await this.#settleIn(shape, row, { key, pk, image, version, position, event_id }, isUntold);
+    if (placing === 'placed') record.cameBack(shape, { key, hlc: version.hlc, position, event_id });
+    if (placing === 'untold') record.putBack(shape, { key, pk, version, event });
     return null;
   }
 
@@ -113,7 +124,7 @@ export class RowPlacer {
         await parking.drop(shape, key);
         return true;
       }
-      const placing = await this.#settleIn(shape, row, { ...parked, version }, false).catch(waitsForWrite);
+      const placing = await this.#settleIn(shape, row, { ...parked, version }, allIsTold).catch(waitsForWrite);
       if (placing === 'unknown') return false;
       if (placing === 'placed' && position !== null && event_id !== null) {
         record.cameBack(shape, { key, hlc, position, event_id });
@@ -128,20 +139,20 @@ export class RowPlacer {
     shape: TableShape,
     { current, parked }: StandingRow,
     arriving: ArrivingRow,
-    isEcho: boolean,
+    isUntold: IsUntold,
   ): Promise<Placing> {
     const { transaction, parking } = this.#options;
     const { key, pk, image, version } = arriving;
     if (this.asks(shape)) {
       // An image may lack columns that did not change.
       const whole = { ...(current?.tuple.image ?? parked?.image), ...image };
-      const blocker = await parking.makeRoom(shape, { ...arriving, image: whole }, isEcho);
-      if (blocker !== null) {
+      const blocking = await parking.makeRoom(shape, { ...arriving, image: whole }, isUntold);
+      if (blocking !== null) {
         if (current !== null) await transaction.erase(shape, { key, pk });
         // What the database computes is left out, as it is of a tuple that is displaced: regions park the same.
         const kept = Object.fromEntries(Object.entries(whole).filter(([column]) => shape.columns.includes(column)));
-        await parking.park(shape, { ...arriving, image: kept }, blocker);
-        return 'parked';
+        await parking.park(shape, { ...arriving, image: kept }, blocking.key);
+        return blocking.isUntold ? 'untold' : 'parked';
       }
     }
     const written = { key, pk, image: { ...parked?.image, ...image }, hlc: version.hlc };
@@ -151,6 +162,8 @@ export class RowPlacer {
     return 'placed';
   }
 }
+
+const allIsTold: IsUntold = () => false;
 
 function waitsForWrite(error: unknown): 'unknown' {
   if (error instanceof SynclineError && error.code === 'SYN-A011') return 'unknown';

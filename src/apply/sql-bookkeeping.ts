@@ -55,8 +55,9 @@ where (excluded.hlc, excluded.origin) >= (d.hlc, d.origin)`;
  */
 export const MOMENT = `
 select (extract(epoch from clock_timestamp()) * 1000000)::bigint as micros, pg_current_snapshot() as snapshot,
-  (select count(*) from pg_stat_activity where backend_xid is not null and pid <> pg_backend_pid())
-    + (select count(*) from pg_prepared_xacts) as open, pg_current_wal_insert_lsn() as lsn`;
+  (select count(*) from pg_stat_activity where datname = current_database()
+      and backend_xid is not null and pid <> pg_backend_pid())
+    + (select count(*) from pg_prepared_xacts where database = current_database()) as open, pg_current_wal_insert_lsn() as lsn`;
 
 export const KEPT = `
 select (select count(*) from syncline.parked) as parked, (select count(*) from syncline.quarantine) as quarantined,

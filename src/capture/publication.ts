@@ -70,12 +70,13 @@ export function captureName(region: string): string {
 export async function ensurePublication(
   client: PostgresClient,
   spec: PublicationSpec,
-  options: { readonly mayCreate: boolean },
+  options: { readonly mayCreate: boolean; readonly mayAdd?: boolean },
 ): Promise<PublicationReport> {
   const exists = (await readState(client, spec.name)) !== null;
   if (!exists && options.mayCreate) await create(client, spec);
   // What tables hold before the very first start is the baseline of the region, and no surprise.
-  return await look(client, spec, { known: null, unsent: [], waited: [], isBaseline: options.mayCreate });
+  const { mayCreate, mayAdd = true } = options;
+  return await look(client, spec, { known: null, unsent: [], waited: [], isBaseline: mayCreate, mayAdd });
 }
 
 /** Looks whether anything has changed since the last look, and adds new tables. Throws SYN-K002 and SYN-K008. */
@@ -87,7 +88,13 @@ export async function reconcilePublication(
   const isSame = last.waiting.length === 0 && (await fingerprintOf(client, spec.name)) === last.fingerprint;
   if (isSame) return { ...last, added: [] };
   const unsent = last.problems.filter(({ code }) => code === UNSENT);
-  return await look(client, spec, { known: last.members, unsent, waited: last.waiting, isBaseline: false });
+  return await look(client, spec, {
+    known: last.members,
+    unsent,
+    waited: last.waiting,
+    isBaseline: false,
+    mayAdd: true,
+  });
 }
 
 type Before = {
@@ -97,12 +104,14 @@ type Before = {
   readonly waited: readonly TableName[];
   /** Whether rows that a table holds when it is published are expected. */
   readonly isBaseline: boolean;
+  /** Else new tables wait for the next look. */
+  readonly mayAdd: boolean;
 };
 
 async function look(
   client: PostgresClient,
   spec: PublicationSpec,
-  { known, unsent, waited, isBaseline }: Before,
+  { known, unsent, waited, isBaseline, mayAdd }: Before,
 ): Promise<PublicationReport> {
   // Taken first: what changes while this look works is seen by the next one.
   const before = await fingerprintOf(client, spec.name);
@@ -113,7 +122,7 @@ async function look(
   if (plan.fault !== null) throw plan.fault;
   const history = isBaseline ? null : await readHistory(client);
   const began = history === null ? null : hlcFromText(history.began);
-  const done = await carryOut(client, spec, plan, { waited: new Set(waited.map(nameOf)), began });
+  const done = await carryOut(client, spec, plan, { waited: new Set(waited.map(nameOf)), began, mayAdd });
   const members = new Set([...state.members, ...done.added.map(({ oid }) => oid)]);
   for (const { oid } of plan.drop) members.delete(oid);
   const isChanged = done.added.length > 0 || plan.drop.length > 0 || plan.identify.length > 0;
@@ -149,7 +158,11 @@ async function carryOut(
   client: PostgresClient,
   spec: PublicationSpec,
   plan: PublicationPlan,
-  { waited, began }: { readonly waited: ReadonlySet<string>; readonly began: Hlc | null },
+  {
+    waited,
+    began,
+    mayAdd,
+  }: { readonly waited: ReadonlySet<string>; readonly began: Hlc | null; readonly mayAdd: boolean },
 ): Promise<Done> {
   const done: Done = { added: [], waiting: [], problems: [] };
   const publication = quoteIdent(spec.name);
@@ -175,6 +188,10 @@ async function carryOut(
   };
   for (const leaf of plan.identify) await attempt(leaf, () => identify(client, [leaf]));
   for (const table of plan.add) {
+    if (!mayAdd) {
+      done.waiting.push({ schema: table.schema, table: table.table });
+      continue;
+    }
     await attempt(table, async () => {
       if (spec.identity === 'full') await identify(client, lackingIdentity(table));
       const isTold = began !== null && (await willBeTold(client, spec, table));

@@ -42,7 +42,7 @@ import { ReplicationConnection } from './replication-connection.ts';
 import type { ReplicationStream } from './replication-stream.ts';
 import { readResumePoint } from './resume-point.ts';
 import { type StartedRun, startRun } from './run-start.ts';
-import { dropSlot, ensureSlot, readHistory, readSlot, type SlotFacts, type SlotHistory } from './slot.ts';
+import { dropSlot, ensureSlot, isSlotDue, readHistory, readSlot, type SlotFacts, type SlotHistory } from './slot.ts';
 import { SlotAcker } from './slot-acker.ts';
 import { readTable } from './table-catalog.ts';
 import { TransactionAssembler } from './transaction-assembler.ts';
@@ -126,7 +126,9 @@ export async function startSession(
   if (isFirst) await checkNeverPublished(log, region);
   await checkCluster(control, region);
   await checkLedger(options.ledger, async (lsn) => await isNoted(control, lsn));
-  const report = await ensurePublication(control, publication, { mayCreate: isFirst });
+  // What is said of a table that is published now must be in the stream: without a slot it would be lost.
+  const mayAdd = isFirst || !(await isSlotDue(control, slot));
+  const report = await ensurePublication(control, publication, { mayCreate: isFirst, mayAdd });
   events.onPublication(report);
   const applicationName = lease.applicationName('capture');
   const connection = await keep(resources, ReplicationConnection.connect({ url, applicationName }));
@@ -245,7 +247,8 @@ async function beginRun(options: CaptureOptions, parts: RunParts): Promise<Start
   const database = new SqlOwnDatabase(control, lease, region);
   if (anewFrom === null) return await traced(startRun({ region, reader, writer, database, isSlotNew: false }));
   // The snapshot lasts until the replication connection is used again, and then as long as a transaction has it.
-  const past = await connect(url, { applicationName: lease.applicationName('snapshot') });
+  // All published tables are read, however long that takes.
+  const past = await connect(url, { applicationName: lease.applicationName('snapshot'), statementTimeoutMs: 0 });
   try {
     await past.query('begin isolation level repeatable read read only');
     await past.query(`set transaction snapshot ${quoteLiteral(anewFrom)}`);

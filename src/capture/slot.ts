@@ -77,6 +77,12 @@ async function slotExists(control: PostgresClient, slot: string): Promise<boolea
   throw fail('SYN-K004', detail, { context: { slot } });
 }
 
+/** Whether the slot is to be made anew. */
+export async function isSlotDue(control: PostgresClient, slot: string): Promise<boolean> {
+  const history = await readHistory(control);
+  return history !== null && (history.isSlotDue || !(await slotExists(control, slot)));
+}
+
 export type FoundSlot = {
   readonly startLsn: bigint;
   /** The snapshot where a slot begins that was made anew; null for one that was there, and at the very first start. */

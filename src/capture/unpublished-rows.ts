@@ -37,10 +37,9 @@ export async function findUnpublished(
   if (mark !== null) times.push(...(await timesBefore(reader, mark.log_offset, since)));
   const found: UnpublishedRows[] = [];
   for (const { schema, table } of tables) {
-    const name = `${quoteIdent(schema)}.${quoteIdent(table)}`;
     const { rows } = await client.query(
       `select count(*) as rows from (
-         select pg_xact_commit_timestamp_origin(xmin) as c from only ${name} offset 0) as t
+         select pg_xact_commit_timestamp_origin(xmin) as c from ${await rowsOf(client, { schema, table })} offset 0) as t
        where (c).timestamp > timestamptz 'epoch' + $1::bigint * interval '1 microsecond'
          and (extract(epoch from (c).timestamp) * 1000000)::bigint <> all ($2::bigint[])
          and (c).roident = 0`,
@@ -50,6 +49,13 @@ export async function findUnpublished(
     if (count > 0) found.push({ table: `${schema}.${table}`, rows: count });
   }
   return found;
+}
+
+/** The rows that a published table stands for: its own, and for the root of partitions those of all of them. */
+export async function rowsOf(client: PostgresClient, { schema, table }: TableName): Promise<string> {
+  const name = `${quoteIdent(schema)}.${quoteIdent(table)}`;
+  const { rows } = await client.query(`select relkind = 'p' as is_root from pg_class where oid = $1::regclass`, [name]);
+  return rows[0]?.is_root === 't' ? name : `only ${name}`;
 }
 
 /** Commit time of what stands before the mark; the beginning of time where there is nothing. */

@@ -1,5 +1,6 @@
 // `syncline prepare-upgrade`: serves a region until it is at rest, so that pg_upgrade may take its server to a new major version.
 
+import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { Agent } from '../agent.ts';
@@ -13,12 +14,13 @@ import { print } from './output.ts';
 
 const LOOK_PERIOD_MS = 500;
 const LIMIT_S = 120;
+const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 
 type Flags = { readonly config: string; readonly wait: number };
 type Wait = Extract<Readiness, { kind: 'unrest' }>['waits'][number];
 
 const WAITS: Readonly<Record<Wait, string>> = {
-  baseline: 'the baseline is still being read',
+  baseline: 'the baseline is not known yet (the log tells if it cannot be read)',
   written: 'a write has just been applied',
   unpublished: 'writes are on their way into the stream',
   open: 'transactions are open on the server',
@@ -47,18 +49,24 @@ async function prepareUpgrade({ config: path, wait }: Flags): Promise<void> {
   const config = await loadConfig(path);
   // The lines below tell what goes on; the log is for what goes wrong.
   const logger = createLogger({ level: 'warn', fields: { region: config.region } });
-  const limitMs = Date.now() + wait * 1_000;
-  await using agent = await Agent.start(config, logger);
-  const ended = agent.ended.then(() => undefined);
-  let told = '';
-  for (;;) {
-    const readiness = await Promise.race([agent.rest(), ended]);
-    if (readiness?.kind === 'rest') break;
-    const waits = (readiness?.waits ?? []).map((what) => WAITS[what]).join('; ');
-    if (Date.now() >= limitMs) throw fail('SYN-K033', `region ${config.region}: after ${wait} s, ${waits}`);
-    if (waits !== told) print(`${config.region} is not at rest yet: ${waits}`);
-    told = waits;
-    await Promise.race([delay(LOOK_PERIOD_MS), ended]);
+  const over = new AbortController();
+  const limit = setTimeout(() => over.abort(`${wait} s are over`), wait * 1_000);
+  for (const signal of SIGNALS) process.once(signal, () => over.abort(`it was ended by ${signal}`));
+  let told = 'the agent starts';
+  try {
+    await using agent = await Agent.start(config, logger, over.signal);
+    const ended = Promise.race([agent.ended, once(over.signal, 'abort')]).then(() => null);
+    for (;;) {
+      const readiness = over.signal.aborted ? null : await Promise.race([agent.rest(), ended]);
+      if (readiness === null) throw fail('SYN-K033', `region ${config.region}: ${over.signal.reason}, and ${told}`);
+      if (readiness.kind === 'rest') break;
+      const waits = readiness.waits.map((what) => WAITS[what]).join('; ');
+      if (waits !== told) print(`${config.region} is not at rest yet: ${waits}`);
+      told = waits;
+      await Promise.race([delay(LOOK_PERIOD_MS), ended]);
+    }
+  } finally {
+    clearTimeout(limit);
   }
   print(
     [

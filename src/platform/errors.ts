@@ -468,7 +468,7 @@ export const ERRORS = {
     class: 'operator',
     cause: 'The region has not come to rest, so its server must not be upgraded yet.',
     remedy:
-      'Let writes rest in all regions, see that all agents are at work and no link is paused (`syncline status`), and settle what the message names: parked rows and events in the quarantine by `syncline quarantine`, open transactions by ending them. Then run it again.',
+      'Let writes rest in all regions, and see that the agents of the others are at work and no link is paused. End transactions that are open. Parked rows and events in the quarantine are settled with `syncline quarantine`, for which the agent of this region is started once more. Then run it again.',
   },
   'SYN-L001': {
     class: 'protocol',

@@ -13,6 +13,7 @@ import type { Lease } from '../capture/lease.ts';
 import { clusterOf, otherCluster } from '../capture/own-database.ts';
 import { captureName } from '../capture/publication.ts';
 import { noteBeginsAnew } from '../capture/slot.ts';
+import { rowsOf } from '../capture/unpublished-rows.ts';
 import type { Config } from '../platform/config.ts';
 import { fail } from '../platform/errors.ts';
 import type { Logger } from '../platform/logger.ts';
@@ -24,10 +25,14 @@ const REST_KEY = 'at_rest';
 /** Whether a region is ready for an upgrade of its server, and else what is waited for. */
 export type Readiness = Rest | { readonly kind: 'unrest'; readonly waits: readonly (Unrest | 'baseline')[] };
 
-/** Notes that all that the snapshot sees is published, and is older than whatever is still to come. */
+/**
+ * Notes that all that the snapshot sees is published, and is older than whatever is still to come. With it goes the id of the
+ * transaction that notes it: pg_upgrade keeps which transaction wrote a row, and a dump does not.
+ */
 export async function noteRest(database: Queryable, snapshot: string): Promise<void> {
   await database.query(
-    `insert into syncline.meta (key, value) values ($1, $2) on conflict (key) do update set value = excluded.value`,
+    `insert into syncline.meta (key, value) values ($1, pg_current_xact_id()::xid::text || ' ' || $2)
+     on conflict (key) do update set value = excluded.value`,
     [REST_KEY, snapshot],
   );
 }
@@ -54,8 +59,11 @@ async function isUpgraded(client: PostgresClient): Promise<boolean> {
 }
 
 async function readNote(client: PostgresClient): Promise<string | null> {
-  const { rows } = await client.query('select value from syncline.meta where key = $1', [REST_KEY]);
-  return rows[0]?.value ?? null;
+  const { rows } = await client.query(
+    `select split_part(value, ' ', 2) as snapshot from syncline.meta where key = $1 and split_part(value, ' ', 1) = xmin::text`,
+    [REST_KEY],
+  );
+  return rows[0]?.snapshot ?? null;
 }
 
 /**
@@ -63,13 +71,15 @@ async function readNote(client: PostgresClient): Promise<string | null> {
  * nothing was written since, SYN-K032.
  */
 export async function enterCluster(config: Config, lease: Lease, logger: Logger): Promise<void> {
-  const client = await connect(config.database, { applicationName: lease.applicationName('upgrade') });
+  // After an upgrade all published tables are read, however long that takes.
+  const applicationName = lease.applicationName('upgrade');
+  const client = await connect(config.database, { applicationName, statementTimeoutMs: 0 });
   try {
     await lease.assertHeld();
     const { was, here } = await clusterOf(client);
     const snapshot = await readNote(client);
     if (was === null || was === here) {
-      if (snapshot !== null) await client.query('delete from syncline.meta where key = $1', [REST_KEY]);
+      await client.query('delete from syncline.meta where key = $1', [REST_KEY]);
       return;
     }
     if (snapshot === null) throw otherCluster(config.region, was, here);
@@ -92,9 +102,9 @@ async function checkNothingWritten(client: PostgresClient, region: string, snaps
   );
   const written: string[] = [];
   for (const { schemaname, tablename } of tables) {
-    if (schemaname == null || tablename == null || schemaname === 'syncline') continue;
+    if (schemaname == null || tablename == null) continue;
     const { rows } = await client.query(
-      `select count(*) as rows from ${quoteIdent(schemaname)}.${quoteIdent(tablename)} as t
+      `select count(*) as rows from ${await rowsOf(client, { schema: schemaname, table: tablename })} as t
          cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as n
        where not pg_visible_in_snapshot(
          (n.newest - ((n.newest - t.xmin::text::bigint) & 4294967295))::text::xid8, $1::pg_snapshot)`,

@@ -6,8 +6,8 @@
  * the oracle of the simulation. Apply reaches the same set step by step, because there is only one set of rows in which no
  * two conflict and everything left out has a higher one inside that it conflicts with.
  *
- * Rows of one version were written by one transaction and stood beside each other at its origin, so they do not conflict;
- * the key makes the order total all the same.
+ * Two transactions of one region that come behind the same later stamp have one version, and their rows may conflict where an
+ * event of another region freed a value in between. So the key makes the order total: the lower one is above.
  */
 import { compareVersions, type Version } from '../change/version.ts';
 
