@@ -95,16 +95,18 @@ describe('the record of a giant transaction', () => {
     assert.equal(record.version(SHAPE, 'row 3'), undefined);
   });
 
-  test('keeps intents to put a row back until its end, since a later piece may remove the row', async () => {
+  test('keeps intents to put a row back until its end, since a later piece may say what becomes of the row', async () => {
     const sent = new Sent();
     const record = new BatchRecord(sent.transaction, 'eu');
-    for (const key of ['stays', 'goes']) {
+    for (const key of ['stays', 'goes', 'is written', 'is parked']) {
       const { event, source } = link(0);
       record.putBack(SHAPE, { key, pk: {}, version: { hlc: source.hlc, origin: 'eu' }, event });
     }
     await record.sendPiece(SOURCE, NONE, []);
     assert.equal(sent.looks.length, 0);
     record.buried(SHAPE, 'goes', link(1));
+    record.wrote(SHAPE, 'is written', link(1));
+    record.parked(SHAPE, 'is parked', 1n);
     await record.sendPiece(SOURCE, NONE, []);
     await record.send(NONE, []);
     assert.deepEqual(

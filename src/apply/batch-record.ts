@@ -80,11 +80,13 @@ export class BatchRecord {
     const record = this.#table(shape);
     record.versions.set(key, entryOf(key, link));
     record.rows.set(key, link.source.hlc);
+    this.#restores.get(shape.id)?.delete(key);
     this.#written += 1;
   }
 
   parked(shape: TableShape, key: RowKey, hlc: Hlc): void {
     this.#table(shape).rows.set(key, hlc);
+    this.#restores.get(shape.id)?.delete(key);
     this.#written += 1;
   }
 
@@ -110,7 +112,7 @@ export class BatchRecord {
     this.#looks.push(lookAt(shape, key, pk, { hlc, origin: this.#origin }, null));
   }
 
-  /** Leaves the intent to put the row back, which a removal behind it in the batch takes away again. */
+  /** Leaves the intent to put the row back, which whatever becomes of it behind that in the batch takes away again. */
   putBack(shape: TableShape, { key, pk, version, event }: RowToPutBack): void {
     const rows = this.#restores.get(shape.id) ?? new Map<RowKey, LookAgain>();
     this.#restores.set(shape.id, rows);

@@ -122,7 +122,7 @@ export class EchoWriter {
    * once; which of the two is above, its own echo tells. Until then it is left, and this one waits.
    */
   async #place(shape: TableShape, op: RowOp, row: StandingRow): Promise<void> {
-    const isUntold = ({ local, forgotten }: Tuple): boolean => local && forgotten !== true;
+    const isUntold = ({ local }: Tuple): boolean => local;
     if ((await this.#writer.rows.place(shape, op, row, isUntold)) === 'untold') this.#putBack(shape, op);
   }
 

@@ -24,7 +24,7 @@ import type { ChangeEvent, Image } from '../change/change-event.ts';
 import { hlcMicros, hlcMicrosCeil } from '../change/hlc.ts';
 import { isAbove } from '../change/version.ts';
 import type { Stability } from '../clock/stability.ts';
-import { isDataFault, sqlStateOf } from '../platform/errors.ts';
+import { isDataFault, SynclineError, sqlStateOf } from '../platform/errors.ts';
 import {
   type ApplyPort,
   type ApplyTransaction,
@@ -109,12 +109,13 @@ export class LookAgainRunner {
       });
     }
     // One by one, because each may run into a constraint.
-    for (const look of ripe) if (look.restores !== null) await this.#restore(look, look.restores);
+    let kept = 0;
+    for (const look of ripe) if (look.restores !== null && !(await this.#restore(look, look.restores))) kept += 1;
     for (const look of ripe) {
       this.#waiting.delete(look.look_id);
       this.#parked.touched(look.table.schema, look.table.table);
     }
-    return ripe.length;
+    return ripe.length - kept;
   }
 
   #isEchoed({ look_id, snapshot }: RipeLook, notedLsn: bigint, echoedLsn: bigint): boolean {
@@ -150,7 +151,8 @@ export class LookAgainRunner {
     }
   }
 
-  async #restore(look: RipeLook, event: ChangeEvent): Promise<void> {
+  /** False where the intent stays: a user was quicker, or a row is in the way whose time is forgotten, until it is written again. */
+  async #restore(look: RipeLook, event: ChangeEvent): Promise<boolean> {
     const { origin } = look.version;
     const shape = await this.#port.shape(look.table.schema, look.table.table);
     let writer: BatchWriter | null = null;
@@ -170,17 +172,19 @@ export class LookAgainRunner {
       });
       if (writer !== null) this.#parked.changed((writer as BatchWriter).parking.changes);
     } catch (error) {
+      if (error instanceof SynclineError && error.code === 'SYN-A011') return false;
       if (!isDataFault(error)) throw error;
       // A user took a value between the look and the write: the intent stays, and its turn comes again.
       const races = this.#races.get(look.look_id) ?? 0;
       this.#races.set(look.look_id, races + 1);
-      if (isClaimViolation(error) && races < RACES_MAX) return;
+      if (isClaimViolation(error) && races < RACES_MAX) return false;
       const poison = { sqlstate: sqlStateOf(error) ?? 'XX000', error: error instanceof Error ? error.message : '' };
       await this.#inTransaction(origin, [look], async (transaction) => {
         await transaction.recordQuarantine([toQuarantine(event, look.key, poison)]);
       });
     }
     this.#races.delete(look.look_id);
+    return true;
   }
 
   /** Of intents that are alike. */

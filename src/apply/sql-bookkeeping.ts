@@ -242,7 +242,7 @@ returning ${PARKED_COLUMNS}`;
 /**
  * $1 the highest stable commit timestamp in µs, $2 how many. Versions of quarantined rows stay, and those that a look still
  * needs: what it decides was put off, so it is not decided by anything that is stable by now. So do those of a batch between
- * whose rows and whose stamp the version of a parked row lies: without them the rows would count as above it. And while the
+ * whose rows and whose stamp the version of a row lies that is parked, or to be put back: without them the rows would count as above it. And while the
  * rows of a table are told to others, old versions are compared with what was written meanwhile.
  */
 export const PRUNE_VERSIONS = `
@@ -255,6 +255,9 @@ delete from syncline.row_version where ctid = any (array(
   and not exists (select from syncline.transfer_hold h where h.rel = r.rel and r.stamp > h.above >> 10)
   and not exists (
     select from syncline.parked p where p.rel = r.rel and p.hlc <= (r.stamp << 10) and p.hlc >= any (r.hlcs))
+  and not exists (
+    select from syncline.look_again l where l.rel = r.rel and l.restores is not null
+      and l.hlc <= (r.stamp << 10) and l.hlc >= any (r.hlcs))
   order by r.stamp limit $2::bigint))`;
 
 /**

@@ -54,6 +54,8 @@ export type PublicationReport = {
   readonly added: readonly AddedTable[];
   /** Tables that are to be added or identified, and whose lock was not to be had. */
   readonly waiting: readonly TableName[];
+  /** Whether all changes were left to the next look. */
+  readonly isPutOff: boolean;
   readonly problems: readonly TableProblem[];
   readonly fingerprint: string;
 };
@@ -70,13 +72,13 @@ export function captureName(region: string): string {
 export async function ensurePublication(
   client: PostgresClient,
   spec: PublicationSpec,
-  options: { readonly mayCreate: boolean; readonly mayAdd?: boolean },
+  options: { readonly mayCreate: boolean; readonly mayChange?: boolean },
 ): Promise<PublicationReport> {
   const exists = (await readState(client, spec.name)) !== null;
   if (!exists && options.mayCreate) await create(client, spec);
   // What tables hold before the very first start is the baseline of the region, and no surprise.
-  const { mayCreate, mayAdd = true } = options;
-  return await look(client, spec, { known: null, unsent: [], waited: [], isBaseline: mayCreate, mayAdd });
+  const { mayCreate, mayChange = true } = options;
+  return await look(client, spec, { known: null, unsent: [], waited: [], isBaseline: mayCreate, mayChange });
 }
 
 /** Looks whether anything has changed since the last look, and adds new tables. Throws SYN-K002 and SYN-K008. */
@@ -85,15 +87,17 @@ export async function reconcilePublication(
   spec: PublicationSpec,
   last: PublicationReport,
 ): Promise<PublicationReport> {
-  const isSame = last.waiting.length === 0 && (await fingerprintOf(client, spec.name)) === last.fingerprint;
+  const { isPutOff } = last;
+  const isSame =
+    !isPutOff && last.waiting.length === 0 && (await fingerprintOf(client, spec.name)) === last.fingerprint;
   if (isSame) return { ...last, added: [] };
   const unsent = last.problems.filter(({ code }) => code === UNSENT);
   return await look(client, spec, {
-    known: last.members,
+    known: isPutOff ? null : last.members,
     unsent,
     waited: last.waiting,
     isBaseline: false,
-    mayAdd: true,
+    mayChange: true,
   });
 }
 
@@ -104,14 +108,14 @@ type Before = {
   readonly waited: readonly TableName[];
   /** Whether rows that a table holds when it is published are expected. */
   readonly isBaseline: boolean;
-  /** Else new tables wait for the next look. */
-  readonly mayAdd: boolean;
+  /** Else tables come and go with the next look. */
+  readonly mayChange: boolean;
 };
 
 async function look(
   client: PostgresClient,
   spec: PublicationSpec,
-  { known, unsent, waited, isBaseline, mayAdd }: Before,
+  { known, unsent, waited, isBaseline, mayChange }: Before,
 ): Promise<PublicationReport> {
   // Taken first: what changes while this look works is seen by the next one.
   const before = await fingerprintOf(client, spec.name);
@@ -122,15 +126,16 @@ async function look(
   if (plan.fault !== null) throw plan.fault;
   const history = isBaseline ? null : await readHistory(client);
   const began = history === null ? null : hlcFromText(history.began);
-  const done = await carryOut(client, spec, plan, { waited: new Set(waited.map(nameOf)), began, mayAdd });
+  const done = await carryOut(client, spec, plan, { waited: new Set(waited.map(nameOf)), began, mayChange });
   const members = new Set([...state.members, ...done.added.map(({ oid }) => oid)]);
-  for (const { oid } of plan.drop) members.delete(oid);
+  if (mayChange) for (const { oid } of plan.drop) members.delete(oid);
   const isChanged = done.added.length > 0 || plan.drop.length > 0 || plan.identify.length > 0;
   return {
     members,
     tables: tables.filter(({ oid }) => members.has(oid)).map(({ schema, table }) => ({ schema, table })),
     added: done.added.map(({ oid: _, ...table }) => table),
     waiting: done.waiting,
+    isPutOff: !mayChange,
     problems: [
       ...plan.problems,
       ...done.problems,
@@ -161,10 +166,11 @@ async function carryOut(
   {
     waited,
     began,
-    mayAdd,
-  }: { readonly waited: ReadonlySet<string>; readonly began: Hlc | null; readonly mayAdd: boolean },
+    mayChange,
+  }: { readonly waited: ReadonlySet<string>; readonly began: Hlc | null; readonly mayChange: boolean },
 ): Promise<Done> {
   const done: Done = { added: [], waiting: [], problems: [] };
+  if (!mayChange) return done;
   const publication = quoteIdent(spec.name);
   for (const table of plan.drop) {
     await underLock(client, LOCK_TIMEOUT_LONG_MS, async () => {
@@ -188,10 +194,6 @@ async function carryOut(
   };
   for (const leaf of plan.identify) await attempt(leaf, () => identify(client, [leaf]));
   for (const table of plan.add) {
-    if (!mayAdd) {
-      done.waiting.push({ schema: table.schema, table: table.table });
-      continue;
-    }
     await attempt(table, async () => {
       if (spec.identity === 'full') await identify(client, lackingIdentity(table));
       const isTold = began !== null && (await willBeTold(client, spec, table));

@@ -126,9 +126,9 @@ export async function startSession(
   if (isFirst) await checkNeverPublished(log, region);
   await checkCluster(control, region);
   await checkLedger(options.ledger, async (lsn) => await isNoted(control, lsn));
-  // What is said of a table that is published now must be in the stream: without a slot it would be lost.
-  const mayAdd = isFirst || !(await isSlotDue(control, slot));
-  const report = await ensurePublication(control, publication, { mayCreate: isFirst, mayAdd });
+  // What is said of a table that comes or goes now must be in the stream: without a slot it would be lost.
+  const mayChange = isFirst || !(await isSlotDue(control, slot));
+  const report = await ensurePublication(control, publication, { mayCreate: isFirst, mayChange });
   events.onPublication(report);
   const applicationName = lease.applicationName('capture');
   const connection = await keep(resources, ReplicationConnection.connect({ url, applicationName }));

@@ -246,7 +246,8 @@ export class ModelApplyPort implements ApplyPort {
       const kept = new Map<string, ExactVersion>();
       // What a batch wrote in one table is kept or forgotten together.
       for (const ofTable of Map.groupBy(byRow, ([row]) => row.slice(0, row.indexOf(' '))).values()) {
-        const straddles = this.#store.straddlesParked({ stampMicros, byRow: new Map(ofTable) });
+        const versionsOfTable = { stampMicros, byRow: new Map(ofTable) };
+        const straddles = this.#store.straddlesParked(versionsOfTable) || this.#store.straddlesPutBack(versionsOfTable);
         if (!straddles && !ofTable.some(([row]) => isNeeded(row) || isHeld(row))) continue;
         for (const [row, exact] of ofTable) kept.set(row, exact);
       }

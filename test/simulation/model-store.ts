@@ -63,12 +63,15 @@ export class ModelStore {
    * Whether the version of a parked row lies between those of a batch in its table and the batch's stamp: then only exact
    * versions tell which of them are above it.
    */
-  straddlesParked({ stampMicros, byRow }: KeptVersions): boolean {
-    return [...this.parked.values()].some(({ schema, table, hlc }) => {
-      const prefix = rowName(modelShape(schema, table), '');
-      const isBelow = [...byRow].some(([row, exact]) => row.startsWith(prefix) && exact.hlc <= hlc);
-      return isBelow && hlc <= hlcFromMicros(stampMicros);
-    });
+  straddlesParked(versions: KeptVersions): boolean {
+    return [...this.parked.values()].some((parked) => straddles(versions, parked, parked.hlc));
+  }
+
+  /** The same of a row that is to be put back. */
+  straddlesPutBack(versions: KeptVersions): boolean {
+    return [...this.looks.values()].some(
+      ({ restores, table, version }) => restores !== null && straddles(versions, table, version.hlc),
+    );
   }
 
   /** The highest tombstone of a row or its table. */
@@ -161,4 +164,14 @@ export function modelShape(schema: string, table: string): TableShape {
     keyNeedsDatabase: false,
     hasClaims: true,
   };
+}
+
+function straddles(
+  { stampMicros, byRow }: KeptVersions,
+  { schema, table }: { readonly schema: string; readonly table: string },
+  hlc: Hlc,
+): boolean {
+  const prefix = rowName(modelShape(schema, table), '');
+  const isBelow = [...byRow].some(([row, exact]) => row.startsWith(prefix) && exact.hlc <= hlc);
+  return isBelow && hlc <= hlcFromMicros(stampMicros);
 }

@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ParkedRow } from '../../src/apply/apply-port.ts';
+import type { ApplyTransaction, ParkedRow, TableShape } from '../../src/apply/apply-port.ts';
+import type { ChangeEvent } from '../../src/change/change-event.ts';
 import {
   ALL,
   applying,
@@ -14,6 +15,7 @@ import {
   keyOf,
   kv,
   kvShape,
+  look,
   NONE,
   PAST,
   PAST_HLC,
@@ -23,7 +25,7 @@ import {
   trying,
   withHarness,
 } from './apply-port-fixtures.ts';
-import type { MakeHarness } from './apply-port-harness.ts';
+import type { ApplyPortHarness, MakeHarness } from './apply-port-harness.ts';
 
 const NO_LIMIT = 1_000;
 
@@ -38,6 +40,10 @@ function parked(id: number, more: Partial<ParkedRow> = {}): ParkedRow {
     blocker: keyOf(9),
     ...more,
   };
+}
+
+function restored(id: number): ChangeEvent {
+  return { event_id: idOf(id), row_pk: { id: String(id) } } as unknown as ChangeEvent;
 }
 
 export function parkedContract(make: MakeHarness): void {
@@ -146,33 +152,46 @@ export function parkedContract(make: MakeHarness): void {
     }),
   );
 
-  test(
-    'exact versions stay while that of a parked row lies between them and the stamp of their batch',
-    withHarness(make, async (h) => {
-      const shape = await kvShape(h);
-      const recorded = async (id: number, stampMicros: bigint, hlc: bigint): Promise<number> =>
-        await applying(h, 'r1', stampMicros, async (t) => {
-          await t.recordVersions(shape, [{ key: keyOf(id), hlc, position: at(id), event_id: idOf(id) }]);
-          const { xid } = await t.note({ origin: 'r1', seen: {}, max_hlc: hlc });
-          return xid;
-        });
-      const below = await recorded(1, PAST - 5n, PAST_HLC - 9_000n);
-      const straddling = await recorded(2, PAST + 5n, PAST_HLC - 1_000n);
-      const above = await recorded(3, PAST + 9n, PAST_HLC + 1_000n);
-      await applying(h, 'r1', PAST, (t) => t.putParked(shape, [parked(4)]));
-      const kept = async (): Promise<string[]> => {
-        const wanted = [
-          { key: keyOf(1), xid: below },
-          { key: keyOf(2), xid: straddling },
-          { key: keyOf(3), xid: above },
-        ];
-        return [...(await trying(h, 'r1', (t) => t.exactVersions(shape, wanted))).keys()];
-      };
-      await h.port.prune(FUTURE_HLC, 0n, NO_LIMIT);
-      assert.deepEqual(await kept(), [keyOf(2)]);
-      await applying(h, 'r1', FUTURE, (t) => t.dropParked(shape, [keyOf(4)]));
-      await h.port.prune(FUTURE_HLC, 0n, NO_LIMIT);
-      assert.deepEqual(await kept(), []);
-    }),
-  );
+  for (const [what, keep, drop] of [
+    [
+      'parked',
+      (t: ApplyTransaction, shape: TableShape) => t.putParked(shape, [parked(4)]),
+      (t: ApplyTransaction, shape: TableShape) => t.dropParked(shape, [keyOf(4)]),
+    ],
+    [
+      'to be put back',
+      (t: ApplyTransaction) => t.putLooks([{ ...look(4), restores: restored(4) }]),
+      async (t: ApplyTransaction, _: TableShape, h: ApplyPortHarness) =>
+        await t.removeLooks((await h.port.ripeLooks(NO_LIMIT)).map((each) => each.look_id)),
+    ],
+  ] as const)
+    test(
+      `exact versions stay while that of a row that is ${what} lies between them and the stamp of their batch`,
+      withHarness(make, async (h) => {
+        const shape = await kvShape(h);
+        const recorded = async (id: number, stampMicros: bigint, hlc: bigint): Promise<number> =>
+          await applying(h, 'r1', stampMicros, async (t) => {
+            await t.recordVersions(shape, [{ key: keyOf(id), hlc, position: at(id), event_id: idOf(id) }]);
+            const { xid } = await t.note({ origin: 'r1', seen: {}, max_hlc: hlc });
+            return xid;
+          });
+        const below = await recorded(1, PAST - 5n, PAST_HLC - 9_000n);
+        const straddling = await recorded(2, PAST + 5n, PAST_HLC - 1_000n);
+        const above = await recorded(3, PAST + 9n, PAST_HLC + 1_000n);
+        await applying(h, 'r1', PAST, (t) => keep(t, shape));
+        const kept = async (): Promise<string[]> => {
+          const wanted = [
+            { key: keyOf(1), xid: below },
+            { key: keyOf(2), xid: straddling },
+            { key: keyOf(3), xid: above },
+          ];
+          return [...(await trying(h, 'r1', (t) => t.exactVersions(shape, wanted))).keys()];
+        };
+        await h.port.prune(FUTURE_HLC, 0n, NO_LIMIT);
+        assert.deepEqual(await kept(), [keyOf(2)]);
+        await applying(h, 'r1', FUTURE, (t) => drop(t, shape, h));
+        await h.port.prune(FUTURE_HLC, 0n, NO_LIMIT);
+        assert.deepEqual(await kept(), []);
+      }),
+    );
 }
