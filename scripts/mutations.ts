@@ -247,6 +247,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'src/apply/echo-writer.ts',
     find: "if ((await this.#writer.rows.place(shape, op, row, isUntold)) === 'untold') this.#putBack(shape, op);",
     replace: 'await this.#writer.rows.place(shape, op, row, isUntold);',
+    test: 'src/apply/echo-writer.test.ts',
   },
   {
     name: 'echo-displaces-later-rows',

@@ -7,9 +7,9 @@
  * forgotten. A region that was away for longer brings such events; taken for newer than the row, an older write would
  * replace a newer one here and nowhere else.
  *
- * So an event from about that time or before is applied only if no row that it would replace, or take a unique value from, is one
- * of those; else its link waits, and says why. Rows from before the region's stream began never had a version, and rows of the event's own
- * stream are older than it, whatever they show. The bound is looked up before the batch is written and once more
+ * So an event from about that time or before is applied only if no row that it would replace, or take a unique value
+ * from, is one of those; else its link waits, and says why. Rows from before the region's stream began never had a
+ * version, and rows of the event's own stream are older than it, whatever they show. The bound is looked up before the batch is written and once more
  * behind it: if it has moved meanwhile, a statement may have seen a tuple whose time was known a moment ago.
  */
 import { type Hlc, hlcMicros } from '../change/hlc.ts';
