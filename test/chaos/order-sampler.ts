@@ -2,8 +2,9 @@
  * Readers, one in each region, who look again and again whether they are shown an origin's transactions whole and in order.
  *
  * Each client of the workload writes its two rows of `paired` in one transaction, with a number that it has not used before.
- * So in any snapshot, anywhere, both rows have one number, and no number is below the one that was read before. A region
- * whose server crashes shows nothing that it takes back: what is applied is durable before it is visible for good.
+ * So in any snapshot, anywhere, both rows have one number, and no number is below the one that was read before. A server that
+ * crashes may take back what it applied last, with all that came behind it (ADR 13), and has it again once the log was read; so what a
+ * reader knows ends with the server that told it.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { PostgresClient } from '../../src/platform/postgres.ts';
@@ -29,10 +30,16 @@ export class OrderSampler implements AsyncDisposable {
 
   async #read(region: ClusterRegion): Promise<void> {
     const highest = new Map<string, bigint>();
+    let server: string | null | undefined;
     let client: PostgresClient | null = null;
     while (!this.#stop.signal.aborted) {
       try {
-        client ??= await region.session();
+        if (client === null) {
+          client = await region.session();
+          const started = (await client.query('select pg_postmaster_start_time() as started')).rows[0]?.started;
+          if (started !== server) highest.clear();
+          server = started;
+        }
         const { rows } = await client.query('select client, min(n) as low, max(n) as high from paired group by client');
         this.samples += 1;
         for (const row of rows) this.#look(region.name, row, highest);
