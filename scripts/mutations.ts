@@ -29,16 +29,16 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'rows-from-before-keep-their-stamp',
     rule: 'what was there before the stream began is below everything, whatever its commit timestamp',
-    file: 'test/simulation/model-rows.ts',
-    find: 'own || isFromBefore ? null',
-    replace: 'own ? null',
+    file: 'test/simulation/model-store.ts',
+    find: 'stampMicros: isFromBefore ? null : stampMicros',
+    replace: 'stampMicros',
   },
   {
     name: 'truncate-spares-rows-from-before',
     rule: 'a TRUNCATE takes what was there before the stream began, whatever its commit timestamp',
     file: 'test/simulation/model-rows.ts',
-    find: ' && !isFromBefore && stampMicros',
-    replace: ' && stampMicros',
+    find: 'isLaterWrite(this.#written(tuple), hlc)',
+    replace: 'isLaterWrite({ ...this.#written(tuple), stampMicros: tuple.writer.stampMicros }, hlc)',
   },
   {
     name: 'stamps-for-exact-versions',

@@ -346,10 +346,13 @@ export interface ApplyTransaction {
   rollback(): Promise<void>;
 }
 
+/** Up to where, in the WAL, the slot was confirmed and the own stream has come back. */
+export type PrunedTo = { readonly confirmedLsn: bigint; readonly echoedLsn: bigint };
+
 export interface ApplyPort {
   /**
-   * Opens a transaction whose tuples will carry `stampMicros` and the origin. For the region's own name the tuples
-   * carry its own replication origin: the echo's writes. One that is `durable` is flushed once its commit is answered, for
+   * Opens a transaction whose tuples will show `stampMicros` and the origin, for as long as that matters. For the region's own name they
+   * show that the echo wrote them. One that is `durable` is flushed once its commit is answered, for
    * what no log would deliver again.
    */
   begin(origin: string, stampMicros: bigint, durable?: 'durable'): Promise<ApplyTransaction>;
@@ -404,5 +407,5 @@ export interface ApplyPort {
    * versions of a batch stay while a row of its table is parked whose version lies between them and the batch's stamp:
    * without them the batch's rows would count as above it.
    */
-  prune(stable: Hlc, confirmedLsn: bigint, rowsMax: number): Promise<void>;
+  prune(stable: Hlc, to: PrunedTo, rowsMax: number): Promise<void>;
 }

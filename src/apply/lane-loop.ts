@@ -155,9 +155,9 @@ export class LaneLoop {
     }
     if (now >= this.#nextPruneMs) {
       this.#nextPruneMs = now + PRUNE_PERIOD_MS;
-      const { stable } = lane;
+      const { stable, echoedLsn } = lane;
       await this.#yielding(async () => {
-        await port.prune(stable, this.#options.confirmedLsn(), PRUNE_ROWS_MAX);
+        await port.prune(stable, { confirmedLsn: this.#options.confirmedLsn(), echoedLsn }, PRUNE_ROWS_MAX);
         while ((await lane.pruneMerges(stable)) > 0 && this.#nowMs() < now + PRUNE_MS_MAX);
       });
     }

@@ -3,7 +3,8 @@
  *
  * The session. It writes in replica role under the replication origin of the batch, and every transaction first sets the
  * stamp that its tuples will carry; PostgreSQL would keep the one before through commit and rollback alike, and a batch
- * under a wrong stamp would decide conflicts wrongly, so nothing is sent before that is confirmed. Plans are made once
+ * under a wrong stamp would decide conflicts wrongly, so nothing is sent before that is confirmed. Where there are to be no origins, each
+ * transaction is signed instead (`sql-origins.ts`). Plans are made once
  * and are index lookups only: a plan made while a table was small would scan it for ever. Commits need not wait for the
  * disk: what a crash takes back is applied again, mark and rows together.
  *
@@ -11,7 +12,6 @@
  * for deadlocks: the lane gives way, never the foreground. Where the role may, the lane looks for one itself at once.
  */
 
-import { microsToIso } from '../change/change-event.ts';
 import { type Hlc, hlcFromText, hlcMicros } from '../change/hlc.ts';
 import { lsnFromText, lsnToText, parsePosition } from '../change/position.ts';
 import { parseChange } from '../change/stream-record.ts';
@@ -31,6 +31,7 @@ import type {
   OwnCommit,
   OwnCommitState,
   ParkedKey,
+  PrunedTo,
   QuarantineEntry,
   RipeLook,
   TableShape,
@@ -44,6 +45,7 @@ import * as merges from './sql-merges.ts';
 import { SqlOrigins } from './sql-origins.ts';
 import { SqlPipeline } from './sql-pipeline.ts';
 import { SqlRows } from './sql-rows.ts';
+import { FACTS_OF_AUTHORS } from './sql-tuple-facts.ts';
 import { SqlVersionCache } from './sql-version-cache.ts';
 import { fullXidNear } from './sql-xid.ts';
 
@@ -54,6 +56,8 @@ export type SqlApplyPortOptions = {
   readonly isReplicated?: (schema: string, table: string) => boolean;
   /** What was committed when the region's stream began, as far as that is known; it may begin while the port is open. */
   readonly began?: () => Snapshot | null;
+  /** Whether it writes under replication origins; true unless given. */
+  readonly hasOrigins?: boolean;
   /** Columns whose values conflict records withhold. */
   readonly redact?: readonly string[];
   readonly lockTimeoutMs?: number;
@@ -76,6 +80,7 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
   readonly #client: PostgresClient;
   readonly #origins: SqlOrigins;
   readonly #state: SqlSessionState;
+  readonly #region: string;
   readonly #isReplicated: (schema: string, table: string) => boolean;
   readonly #began: () => Snapshot | null;
   #shapes = new Map<string, TableShape | null>();
@@ -87,11 +92,12 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
     client: PostgresClient,
     origins: SqlOrigins,
     state: SqlSessionState,
-    { isReplicated, began }: SqlApplyPortOptions,
+    { region, isReplicated, began }: SqlApplyPortOptions,
   ) {
     this.#client = client;
     this.#origins = origins;
     this.#state = state;
+    this.#region = region;
     this.#isReplicated = isReplicated ?? (() => true);
     this.#began = began ?? (() => null);
   }
@@ -118,7 +124,7 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
          set plan_cache_mode = force_generic_plan`,
       );
       await lookForDeadlocksSoon(client);
-      const origins = new SqlOrigins(client, options.region, String(server.database));
+      const origins = new SqlOrigins(client, options.region, String(server.database), options.hasOrigins === false);
       await origins.load();
       const state = {
         versions: new SqlVersionCache(),
@@ -151,8 +157,7 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
     await this.#origins.use(origin);
     const pipeline = new SqlPipeline(this.#client);
     const flushed = durable === undefined ? '' : 'set local synchronous_commit = local; ';
-    const setUp = `select pg_replication_origin_xact_setup('0/1', '${microsToIso(stampMicros)}')`;
-    pipeline.begin(`begin; ${flushed}${setUp}`, (cause) =>
+    pipeline.begin(`begin; ${flushed}${this.#origins.opening(origin, stampMicros)}`, (cause) =>
       sqlStateOf(cause) === '55000' ? fail('SYN-A004', `no origin is set up for ${origin}`, { cause }) : cause,
     );
     const rows = new SqlRows(pipeline, this.#origins, {
@@ -341,10 +346,15 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
     };
   }
 
-  async prune(stable: Hlc, confirmedLsn: bigint, rowsMax: number): Promise<void> {
+  async prune(stable: Hlc, { confirmedLsn, echoedLsn }: PrunedTo, rowsMax: number): Promise<void> {
     this.#state.versions.prune(stable);
     const limit = String(rowsMax);
+    const authors =
+      this.#origins.facts === FACTS_OF_AUTHORS
+        ? [[sql.PRUNE_AUTHORS, [String(hlcMicros(stable)), lsnToText(echoedLsn), this.#region, limit]] as const]
+        : [];
     await Promise.all([
+      ...authors.map(async ([text, values]) => await this.#client.query(text, values, { prepare: true })),
       this.#client.query(sql.PRUNE_VERSIONS, [String(hlcMicros(stable)), limit], { prepare: true }),
       this.#client.query(sql.PRUNE_TOMBSTONES, [String(stable), limit], { prepare: true }),
       this.#client.query(sql.PRUNE_NOTES, [lsnToText(confirmedLsn), limit], { prepare: true }),

@@ -4,6 +4,10 @@
  * Each region whose events are applied here has an origin named `syncline_<database oid>_<region>`; origins belong to
  * the whole cluster, so the name carries the database. A tuple without an origin, or with one of another tool, is a
  * local write. An origin is never dropped while its tuples exist: PostgreSQL would give its number to the next one.
+ *
+ * A lane that is to do without them signs each of its transactions in `syncline.author` (`sql-tuple-facts.ts`). Tuples of both
+ * kinds may be there, where a server got or lost the functions; so signatures are asked for as long as there are any. An origin is in
+ * use by one session at a time, so that two lanes cannot write at once; without one, an advisory lock sees to that.
  */
 
 import { microsToIso } from '../change/change-event.ts';
@@ -12,9 +16,10 @@ import { fail, sqlStateOf } from '../platform/errors.ts';
 import { originPrefix } from '../platform/own-origins.ts';
 import { arrayText, type PostgresClient, quoteLiteral, type TextValue } from '../platform/postgres.ts';
 import type { Guard, Tuple } from './apply-port.ts';
+import { AUTHOR_LABEL, FACTS_OF_AUTHORS, FACTS_OF_ORIGINS, NO_ORIGIN, type TupleFacts } from './sql-tuple-facts.ts';
 
-/** The number that stands for no origin. */
-const NO_ORIGIN = '0';
+/** Any number that no other tool takes: the letters of SYNLANE as ASCII, behind a zero. */
+const LANE_LOCK = '23458961018015301';
 
 /** The highest stamp (Unix µs) that a guard admits of a writer; null for none. */
 type Limit = bigint | 'always' | null;
@@ -25,16 +30,28 @@ export class SqlOrigins {
   readonly #prefix: string;
   readonly #regionOf = new Map<string, string>();
   readonly #names = new Set<string>();
+  /** Whether the lane signs, and writes under no origin. */
+  readonly #signs: boolean;
   #current: string | null = null;
+  #hasLock = false;
+  #facts: TupleFacts = FACTS_OF_ORIGINS;
 
-  constructor(client: PostgresClient, region: string, databaseOid: string) {
+  constructor(client: PostgresClient, region: string, databaseOid: string, signs: boolean) {
     this.#client = client;
     this.#region = region;
     this.#prefix = originPrefix(databaseOid);
+    this.#signs = signs;
   }
 
-  /** Reads which origins of ours exist. */
+  /** How tuples tell of their writers here. */
+  get facts(): TupleFacts {
+    return this.#facts;
+  }
+
+  /** Reads which origins of ours exist, and whether there are signatures. */
   async load(): Promise<void> {
+    const { rows: found } = await this.#client.query('select exists (select from syncline.author) as signed');
+    if (this.#signs || found[0]?.signed === 't') this.#facts = FACTS_OF_AUTHORS;
     const { rows } = await this.#client.queryArrays(
       'select roident, roname from pg_replication_origin where starts_with(roname, $1)',
       [this.#prefix],
@@ -48,6 +65,7 @@ export class SqlOrigins {
 
   /** Makes the session write under the origin of this region; outside of a transaction. */
   async use(region: string): Promise<void> {
+    if (this.#signs) return await this.#lock();
     if (this.#current === region) return;
     const name = this.#prefix + region;
     try {
@@ -61,29 +79,50 @@ export class SqlOrigins {
     }
   }
 
-  /** The region whose events a tuple with this origin holds, and whether it is a local write instead, of whom. */
-  writerOf(origin: string | null): Pick<Tuple, 'writer' | 'local' | 'foreign'> {
-    const region = origin === null ? undefined : this.#regionOf.get(origin);
+  /** What a transaction that applies the events of a region begins with. */
+  opening(region: string, stampMicros: bigint): string {
+    const stamp = quoteLiteral(microsToIso(stampMicros));
+    return this.#signs
+      ? `select syncline.sign(${quoteLiteral(region)}, ${stamp})`
+      : `select pg_replication_origin_xact_setup('0/1', ${stamp})`;
+  }
+
+  /** The region whose events a tuple of this writer holds, and whether it is a local write instead, of whom. */
+  writerOf(writer: string | null): Pick<Tuple, 'writer' | 'local' | 'foreign'> {
+    const region = writer?.startsWith(AUTHOR_LABEL)
+      ? writer.slice(AUTHOR_LABEL.length)
+      : this.#regionOf.get(writer ?? NO_ORIGIN);
     if (region !== undefined) return { writer: region, local: false, foreign: false };
-    return { writer: this.#region, local: true, foreign: origin !== null && origin !== NO_ORIGIN };
+    return { writer: this.#region, local: true, foreign: writer !== null && writer !== NO_ORIGIN };
   }
 
   /** The three parameters of a guard for events of which `leastHlc` is the lowest stamp. */
   guard(guard: Guard, leastHlc: Hlc): TextValue[] {
     // A stamp S covers versions up to S without a counter, so "below the event" means at most this.
     const below = hlcMicros(leastHlc - 1n);
-    const origins = [NO_ORIGIN, ...this.#regionOf.keys()];
-    const limits = origins.map((origin): Limit => {
-      const rule = guard[this.writerOf(origin).writer];
+    const isSigned = this.#facts === FACTS_OF_AUTHORS;
+    const authors = isSigned ? Object.keys(guard).map((region) => `${AUTHOR_LABEL}${region}`) : [];
+    const writers = [NO_ORIGIN, ...this.#regionOf.keys(), ...authors];
+    const limits = writers.map((writer): Limit => {
+      const rule = guard[this.writerOf(writer).writer];
       if (rule === undefined || rule === 'never') return null;
       return rule === 'always' || rule < below ? rule : below;
     });
-    return [timestampText(lowest(limits)), arrayText(origins), arrayText(limits.map(timestampText))];
+    // Anybody may have signed, also who has no rule.
+    const least = isSigned ? null : lowest(limits);
+    return [timestampText(least), arrayText(writers), arrayText(limits.map(timestampText))];
   }
 
   /** The parameter that tells local tuples above an event from all others. */
   laterLocal(hlc: Hlc): TextValue[] {
     return [timestampText(hlcMicros(hlc))];
+  }
+
+  async #lock(): Promise<void> {
+    if (this.#hasLock) return;
+    const { rows } = await this.#client.query('select pg_try_advisory_lock($1::bigint) as is_free', [LANE_LOCK]);
+    if (rows[0]?.is_free !== 't') throw fail('SYN-K004', `another session applies to the database of ${this.#region}`);
+    this.#hasLock = true;
   }
 
   async #create(name: string): Promise<void> {

@@ -68,7 +68,7 @@ export class SqlRows {
       const { names, places } = group;
       const first = group.rows.every(({ isNew }) => isNew === true) ? 'insert' : 'update';
       const name = `upsert ${first} ${names.join('\0')}`;
-      const sql = statementOf(shape, name, () => statements.upsertSql(shape, names, first));
+      const sql = statementOf(shape, name, () => statements.upsertSql(shape, names, first, this.#origins.facts));
       const answer = await this.#pipeline.run(sql, [
         ...limits,
         String(places.length),
@@ -85,7 +85,7 @@ export class SqlRows {
   async remove(table: TableShape, rows: readonly RemoveRow[], guard: Guard): Promise<RemoveOutcome[]> {
     const shape = sqlShape(table);
     if (rows.length === 0) return [];
-    const sql = statementOf(shape, 'remove', () => statements.removeSql(shape));
+    const sql = statementOf(shape, 'remove', () => statements.removeSql(shape, this.#origins.facts));
     const limits = this.#origins.guard(guard, leastHlc(rows));
     const keys = keyArrays(
       shape,
@@ -104,8 +104,8 @@ export class SqlRows {
       shape,
       Promise.all([
         this.#pipeline.run('set local enable_seqscan = on'),
-        this.#pipeline.runOnce(statements.removeAllSql(shape), this.#origins.guard(guard, hlc)),
-        this.#pipeline.runOnce(statements.remainingSql(shape), [
+        this.#pipeline.runOnce(statements.removeAllSql(shape, this.#origins.facts), this.#origins.guard(guard, hlc)),
+        this.#pipeline.runOnce(statements.remainingSql(shape, this.#origins.facts), [
           ...this.#origins.laterLocal(hlc),
           this.#batch.began?.text ?? null,
         ]),
@@ -118,22 +118,22 @@ export class SqlRows {
   async inspect(table: TableShape, rows: readonly Keyed[]): Promise<Map<RowKey, Tuple>> {
     const shape = sqlShape(table);
     if (rows.length === 0) return new Map();
-    const sql = statementOf(shape, 'inspect', () => statements.inspectSql(shape));
+    const sql = statementOf(shape, 'inspect', () => statements.inspectSql(shape, this.#origins.facts));
     const keys = keyArrays(
       shape,
       rows.map((row) => row.pk),
     );
     const answer = await this.#verify(shape, this.#pipeline.run(sql, keys));
     return new Map(
-      answer.rows.map(([place, xmin, stamp, origin, own, ...values]) => {
+      answer.rows.map(([place, xmin, stamp, writer, own, ...values]) => {
         const row = rows[Number(place) - 1];
         invariant(row !== undefined, 'a row that was asked for');
         const tuple: Tuple = {
           xid: Number(xmin),
-          stampMicros: typeof stamp === 'string' ? BigInt(stamp) : null,
+          stampMicros: own !== 't' && typeof stamp === 'string' ? BigInt(stamp) : null,
           // A commit timestamp and an origin come with the commit only.
-          ...(own === 't' ? ownTuple(this.#batch.origin) : this.#writerOf(Number(xmin), origin ?? null)),
-          ...(own !== 't' && origin === null && !this.#isFromBefore(Number(xmin)) ? { forgotten: true } : {}),
+          ...(own === 't' ? ownTuple(this.#batch.origin) : this.#writerOf(Number(xmin), writer ?? null)),
+          ...(own !== 't' && writer === null && !this.#isFromBefore(Number(xmin)) ? { forgotten: true } : {}),
           own: own === 't',
           image: toImage(shape.columns, values),
         };
@@ -179,7 +179,7 @@ export class SqlRows {
 
   async hasForgotten(table: TableShape): Promise<boolean> {
     const shape = sqlShape(table);
-    const sql = statements.hasForgottenSql(shape);
+    const sql = statements.hasForgottenSql(shape, this.#origins.facts);
     const { rows } = await this.#verify(shape, this.#pipeline.runOnce(sql, [this.#batch.began?.text ?? null]));
     return rows[0]?.[0] === 't';
   }
@@ -230,8 +230,8 @@ export class SqlRows {
   }
 
   /** A local tuple from before the stream began is one that tells no stamp, whoever wrote it. */
-  #writerOf(xid: number, origin: string | null): Pick<Tuple, 'writer' | 'local' | 'foreign'> & { stampMicros?: null } {
-    const writer = this.#origins.writerOf(origin);
+  #writerOf(xid: number, name: string | null): Pick<Tuple, 'writer' | 'local' | 'foreign'> & { stampMicros?: null } {
+    const writer = this.#origins.writerOf(name);
     if (!writer.local || !this.#isFromBefore(xid)) return writer;
     return { ...writer, foreign: false, stampMicros: null };
   }

@@ -12,8 +12,9 @@
  * between. That is computed only where the counts differ.
  *
  * A guard comes as three parameters: $1, a timestamp that no rule is below (null where one is `never`); $2, the
- * replication origins it knows, the first standing for local writes, and $3, the highest stamp each admits. A tuple
- * without a stamp is below everything; one of this very transaction is always admitted.
+ * writers it knows, the first standing for local writes, and $3, the highest stamp each admits. A tuple
+ * without a stamp is below everything; one of this very transaction is always admitted. A writer is a replication origin; where the
+ * lane has none, it signs its transactions instead, and `syncline.author` tells (`TupleFacts`).
  *
  * Rows come as one array per column. Columns whose type cannot be unnested as itself (arrays, composites, domains) come
  * as text and are cast one by one.
@@ -28,15 +29,7 @@ import { invariant } from '../platform/assert.ts';
 import { quoteIdent, quoteLiteral } from '../platform/postgres.ts';
 import { canonicalSql } from './sql-key-types.ts';
 import type { SqlColumn, SqlTableShape } from './sql-table-shape.ts';
-
-const STAMP = '(pg_xact_commit_timestamp_origin(t.xmin))."timestamp"';
-const WRITER = '(pg_xact_commit_timestamp_origin(t.xmin)).roident';
-const IS_OWN = 't.xmin = pg_current_xact_id()::xid';
-/** 1 for a local write: also for one of another tool's origin, which the guard does not list. */
-const WRITER_PLACE = `coalesce(array_position($2::oid[], ${WRITER}), 1)`;
-const ADMITTED = `(pg_xact_commit_timestamp(t.xmin) <= $1::timestamptz
-    or ${IS_OWN}
-    or coalesce(${STAMP}, '-infinity') <= ($3::timestamptz[])[${WRITER_PLACE}])`;
+import { admitted, FACTS_OF_ORIGINS, IS_OWN, NO_ORIGIN, type TupleFacts } from './sql-tuple-facts.ts';
 
 /** A row source `i` of arrays from parameters, beginning at `$first`. */
 export type Source = { readonly from: string; readonly value: ReadonlyMap<string, string> };
@@ -46,7 +39,12 @@ export type Source = { readonly from: string; readonly value: ReadonlyMap<string
  * held off by a tombstone, not admitted, or appeared while the statement ran. Whether it first updates or first inserts makes
  * no difference but in time: what comes second is spared where the first has done with all rows.
  */
-export function upsertSql(shape: SqlTableShape, names: readonly string[], first: 'update' | 'insert'): string {
+export function upsertSql(
+  shape: SqlTableShape,
+  names: readonly string[],
+  first: 'update' | 'insert',
+  facts: TupleFacts = FACTS_OF_ORIGINS,
+): string {
   const columns = 8;
   const rows = source(shape, names, columns, ["string_to_array($5::text, e'\\n')", '$6::bigint[]']);
   const keys = source(shape, shape.key, columns, [], names);
@@ -65,11 +63,11 @@ export function upsertSql(shape: SqlTableShape, names: readonly string[], first:
   // A table in which nothing can be set has no rows to update: they are left to `overwrite`.
   const update =
     set === null
-      ? 'select 0::bigint as n where false and ($1::timestamptz, $2::oid[], $3::timestamptz[]) is null'
+      ? `select 0::bigint as n where false and ($1::timestamptz, $2::${facts.writerType}[], $3::timestamptz[]) is null`
       : `update ${target(shape)} as t set ${set}
   from ${rows.from}
   where ${notInserted}${keyMatch(shape, rows)}
-  and ${ADMITTED}${sameIdentity(shape, names, value)}
+  and ${admitted(facts)}${sameIdentity(shape, names, value)}
   and ${free}
   returning i.n`;
   const insert = `insert into ${shape.id} as t (${names.map(quoteIdent).join(', ')}) overriding system value
@@ -93,11 +91,11 @@ where (select count(*) from u) + (select count(*) from w) < $4::int
  * $4 count, then the key columns. Returns the places, from 1, of the rows not removed, and whether a tuple is there:
  * looked up anew under a lock, because one that the statement began with may have gone while it waited.
  */
-export function removeSql(shape: SqlTableShape): string {
+export function removeSql(shape: SqlTableShape, facts: TupleFacts = FACTS_OF_ORIGINS): string {
   const keys = source(shape, shape.key, 5);
   return `with d as (
   delete from ${target(shape)} as t using ${keys.from}
-  where ${keyMatch(shape, keys)} and ${ADMITTED}
+  where ${keyMatch(shape, keys)} and ${admitted(facts)}
   returning i.n
 ), k as (
   select i.n from (
@@ -111,8 +109,8 @@ where (select count(*) from d) < $4::int and i.n not in (select n from d)`;
 }
 
 /** The guard alone. */
-export function removeAllSql(shape: SqlTableShape): string {
-  return `delete from ${target(shape)} as t where ${ADMITTED}`;
+export function removeAllSql(shape: SqlTableShape, facts: TupleFacts = FACTS_OF_ORIGINS): string {
+  return `delete from ${target(shape)} as t where ${admitted(facts)}`;
 }
 
 /** A tuple that a statement sees is older than the statement's snapshot, so the upper half of its id follows. */
@@ -123,28 +121,29 @@ const IS_FROM_BEFORE = `coalesce(pg_visible_in_snapshot(
  * $1 is the event's stamp, $2 the snapshot in which the region's stream began (or null). Returns key columns of all rows
  * but local ones above the stamp; those of another tool, and from before the stream, do not count.
  */
-export function remainingSql(shape: SqlTableShape): string {
+export function remainingSql(shape: SqlTableShape, facts: TupleFacts = FACTS_OF_ORIGINS): string {
+  const noOrigin = facts.writerType === 'oid' ? NO_ORIGIN : quoteLiteral(NO_ORIGIN);
   return `select ${keyTexts(shape, (name) => `t.${quoteIdent(name)}`)}
 from ${target(shape)} as t
   cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as n
-where not coalesce(${WRITER} = 0 and ${STAMP} > $1::timestamptz, false) or ${IS_FROM_BEFORE}`;
+where not coalesce(${facts.writer} = ${noOrigin} and ${facts.stamp} > $1::timestamptz, false) or ${IS_FROM_BEFORE}`;
 }
 
 /** $1 the snapshot in which the region's stream began (or null). Whether a row is from after it, and has no time any more. */
-export function hasForgottenSql(shape: SqlTableShape): string {
+export function hasForgottenSql(shape: SqlTableShape, facts: TupleFacts = FACTS_OF_ORIGINS): string {
   return `select exists (select from ${target(shape)} as t
   cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as n
-where ${STAMP} is null and not ${IS_OWN} and not ${IS_FROM_BEFORE.replaceAll('$2', '$1')})`;
+where ${facts.stamp} is null and not ${IS_OWN} and not ${IS_FROM_BEFORE.replaceAll('$2', '$1')})`;
 }
 
 /** The key columns. Returns place, xmin, stamp in µs, origin, whether it is this transaction's, then all columns. */
-export function inspectSql(shape: SqlTableShape): string {
+export function inspectSql(shape: SqlTableShape, facts: TupleFacts = FACTS_OF_ORIGINS): string {
   const keys = source(shape, shape.key, 1);
   const columns = shape.columns.map((name) => `t.${quoteIdent(name)}`).join(', ');
   // Another tool may have stamped a tuple with any time, also with one that no number of ours can hold.
-  const stamp = `case when ${STAMP} between '1970-01-01' and '9999-01-01'
-    then (extract(epoch from ${STAMP}) * 1000000)::bigint end`;
-  return `select i.n, t.xmin, ${stamp}, ${WRITER}, ${IS_OWN},
+  const stamp = `case when ${facts.stamp} between '1970-01-01' and '9999-01-01'
+    then (extract(epoch from ${facts.stamp}) * 1000000)::bigint end`;
+  return `select i.n, t.xmin, ${stamp}, ${facts.writer}, ${IS_OWN},
   ${columns}
 from ${keys.from} join ${target(shape)} as t on ${keyMatch(shape, keys)}
 for no key update of t`;

@@ -64,7 +64,8 @@ export async function resendLateRows(
   const { rowCount } = await client.query(
     `update ${relation} as t set ${set} = t.${set}
       where (pg_xact_commit_timestamp_origin(t.xmin)).roident not in
-        (select roident from pg_replication_origin where starts_with(roname, $1))`,
+        (select roident from pg_replication_origin where starts_with(roname, $1))
+        and not exists (select from syncline.author a where a.tuple_xid = t.xmin)`,
     [await ownOriginPrefix(client)],
   );
   return { resent: rowCount, unsent: false };

@@ -12,6 +12,7 @@ import { lsnFromText, lsnToText } from '../change/position.ts';
 import { invariant } from '../platform/assert.ts';
 import { type ErrorContext, fail } from '../platform/errors.ts';
 import { connectError, describeUrl, PINNED, quoteIdent, quoteLiteral, type TextRow } from '../platform/postgres.ts';
+import type { AppliedWork } from './applied-work.ts';
 import { FRAME_BYTES_MAX_DEFAULT } from './copy-framing.ts';
 import { clientFailure, type ReplicationPhase } from './replication-errors.ts';
 import { ReplicationStream, type StreamLimits } from './replication-stream.ts';
@@ -54,8 +55,8 @@ export interface StartOptions extends Partial<StreamLimits> {
   readonly publications: readonly string[];
   /** Where to begin; not given, or before the slot's confirmed position, the stream begins there. */
   readonly startLsn?: bigint;
-  /** Names replication origins whose row changes are left out of the stream, undecoded. */
-  readonly passesOver?: (origin: string) => boolean;
+  /** Tells the transactions whose row changes are left out of the stream, undecoded. */
+  readonly applied?: AppliedWork;
 }
 
 const MIB = 1024 * 1024;
@@ -167,7 +168,7 @@ export class ReplicationConnection implements AsyncDisposable {
     // Only the library's parser goes: its other listeners notice when the connection ends.
     socket.removeAllListeners('data');
     const context = { slot, publications: options.publications, startLsn: lsnToText(startLsn) };
-    const stream = new ReplicationStream(socket, startLsn, withDefaults(options), context, options.passesOver);
+    const stream = new ReplicationStream(socket, startLsn, withDefaults(options), context, options.applied);
     this.#stream = stream;
     this.#client.connection.query(this.#startCommand(options));
     await stream.started;

@@ -18,6 +18,7 @@
 import type { Duplex } from 'node:stream';
 import { invariant } from '../platform/assert.ts';
 import { type ErrorContext, fail, type SynclineError } from '../platform/errors.ts';
+import type { AppliedWork } from './applied-work.ts';
 import { type BackendFrame, CopyFraming, type Keepalive, type ServerReport, type XLogData } from './copy-framing.ts';
 import { FrameQueue } from './frame-queue.ts';
 import { PgoutputDecoder } from './pgoutput-decoder.ts';
@@ -81,26 +82,24 @@ export class ReplicationStream implements AsyncIterable<StreamItem>, AsyncDispos
   #stopping: Promise<void> | undefined;
   #silentTicks = 0;
   #insistentTicks = 0;
-  /** Whether the rows of the transaction that is under way are left out. */
-  #isPassedOver = false;
   #replyRequests = 0;
   /** The highest position up to which everything has been handed to the consumer. */
   #deliveredLsn: bigint;
 
-  readonly #passesOver: (origin: string) => boolean;
+  readonly #applied: AppliedWork | null;
 
   /**
-   * Takes over the socket, on which nobody else listens for data any more. Of transactions with an origin that `passesOver`
-   * names, inserts, updates and deletes are dropped undecoded.
+   * Takes over the socket, on which nobody else listens for data any more. Of transactions that `applied` knows, inserts, updates
+   * and deletes are dropped undecoded.
    */
   constructor(
     socket: Duplex,
     startLsn: bigint,
     limits: StreamLimits,
     context: ErrorContext,
-    passesOver: (origin: string) => boolean = () => false,
+    applied: AppliedWork | null = null,
   ) {
-    this.#passesOver = passesOver;
+    this.#applied = applied;
     this.#socket = socket;
     this.#limits = limits;
     this.#context = context;
@@ -184,16 +183,15 @@ export class ReplicationStream implements AsyncIterable<StreamItem>, AsyncDispos
         this.#delivered(frame.walEnd);
         return frame;
       }
-      if (!this.#isPassedOver || !isRowChange(frame.bytes[frame.start])) return this.#decode(frame);
+      if (this.#applied?.isUnderWay !== true || !isRowChange(frame.bytes[frame.start])) return this.#decode(frame);
     }
   }
 
   #decode(frame: XLogData): PgoutputMessage | undefined {
     try {
       const message = this.#decoder.decode(frame.bytes, frame.start, frame.end);
-      if (message.kind === 'begin') this.#isPassedOver = false;
-      else if (message.kind === 'origin') this.#isPassedOver = this.#passesOver(message.name);
-      else if (message.kind === 'commit') this.#delivered(message.endLsn);
+      this.#applied?.next(message);
+      if (message.kind === 'commit') this.#delivered(message.endLsn);
       else if (message.kind === 'message' && !message.transactional) this.#delivered(message.lsn);
       return message;
     } catch (error) {

@@ -24,6 +24,7 @@ import { fail, SynclineError } from '../platform/errors.ts';
 import { ownOriginPrefix } from '../platform/own-origins.ts';
 import { connect, type PostgresClient, quoteLiteral } from '../platform/postgres.ts';
 import { readActiveMerges } from './active-merges.ts';
+import { AppliedWork } from './applied-work.ts';
 import {
   type BaselineMode,
   type BaselineSession,
@@ -138,9 +139,13 @@ export async function startSession(
   const users = report.tables.filter(({ schema, table }) => !isRegistryTable(schema, table));
   const found = await ensureSlot(control, connection, slot, users);
   const ownOrigins = await ownOriginPrefix(control);
-  const passesOver = (origin: string): boolean => origin.startsWith(ownOrigins);
+  const secret = await decisionSecret(control);
   const startStream = (): Promise<ReplicationStream> =>
-    connection.start({ slot, publications: [publication.name], passesOver });
+    connection.start({
+      slot,
+      publications: [publication.name],
+      applied: new AppliedWork(ownOrigins, secret),
+    });
   const held = found.anewFrom === null ? await startStream() : null;
   const { confirmedLsn } = await readSlot(control, slot);
   if ((await reader.bounds()) === null && confirmedLsn > found.startLsn) {
@@ -192,8 +197,8 @@ export async function startSession(
   });
   const assembler = new TransactionAssembler({
     sink: publisher,
-    ownOriginPrefix: ownOrigins,
-    decisionSecret: await decisionSecret(control),
+    applied: new AppliedWork(ownOrigins, secret),
+    decisionSecret: secret,
     lookUp: (oid) => readTable(catalog, oid),
   });
   const publishedTo = (): Position | null => publisher.lastPosition;

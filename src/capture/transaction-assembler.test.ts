@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { SynclineError } from '../platform/errors.ts';
+import { AppliedWork } from './applied-work.ts';
 import type { TransactionSink } from './decoded-transaction.ts';
 import { OPERATOR_PREFIX } from './operator-message.ts';
 import {
@@ -63,7 +64,7 @@ async function assemble(
   };
   const assembler = new TransactionAssembler({
     sink,
-    ownOriginPrefix: 'syncline_5_',
+    applied: new AppliedWork('syncline_5_', 'secret'),
     decisionSecret: 'secret',
     lookUp,
   });

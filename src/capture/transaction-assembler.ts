@@ -1,8 +1,7 @@
 /**
  * Turns the messages of pgoutput into transactions for the sink.
  *
- * Dropped is what apply wrote here itself, told by the name of its replication origin. Other tools' origins are local
- * writes to us: nobody else would replicate them.
+ * Dropped is what apply wrote here itself. Other tools' origins are local writes to us: nobody else would replicate them.
  *
  * An unchanged TOAST value is not in the new tuple. With full identity it is filled in from the old one; else its column
  * is left out of the image, which says "not sent" and never NULL.
@@ -21,6 +20,7 @@ import { lsnToText } from '../change/position.ts';
 import { CLAIM_PREFIX } from '../change/table-transfer.ts';
 import { unreachable } from '../platform/assert.ts';
 import { fail } from '../platform/errors.ts';
+import type { AppliedWork } from './applied-work.ts';
 import { parseClaimMessage } from './claim-message.ts';
 import type { HeartbeatMessage, RowChange, TransactionSink } from './decoded-transaction.ts';
 import { OPERATOR_PREFIX, parseOperatorMessage } from './operator-message.ts';
@@ -40,8 +40,8 @@ export const HEARTBEAT_PREFIX = 'syncline.heartbeat';
 
 export type AssemblerOptions = {
   readonly sink: TransactionSink;
-  /** Replication origins whose names begin so are those of apply in this database. */
-  readonly ownOriginPrefix: string;
+  /** Knows what is dropped. */
+  readonly applied: AppliedWork;
   /** What decisions of operators have to know; null where none can be made. */
   readonly decisionSecret: string | null;
   /** The table with that oid, as the catalog has it now; null where it is gone. */
@@ -67,7 +67,6 @@ export class TransactionAssembler {
   readonly #options: AssemblerOptions;
   readonly #shapes = new Map<number, RowShape>();
   #begin: BeginMessage | null = null;
-  #isOurs = false;
 
   constructor(options: AssemblerOptions) {
     this.#options = options;
@@ -75,6 +74,7 @@ export class TransactionAssembler {
 
   /** Takes the next message; where a promise comes back, the one after it waits for that. */
   accept(message: PgoutputMessage): void | Promise<void> {
+    this.#options.applied.next(message);
     switch (message.kind) {
       case 'insert':
       case 'update':
@@ -83,7 +83,6 @@ export class TransactionAssembler {
       case 'begin':
         if (this.#begin !== null) throw outOfPlace(message);
         this.#begin = message;
-        this.#isOurs = false;
         return this.#options.sink.begin({
           xid: message.xid,
           lsn: message.finalLsn,
@@ -92,7 +91,6 @@ export class TransactionAssembler {
       case 'commit':
         return this.#commit(message);
       case 'origin':
-        this.#isOurs = message.name.startsWith(this.#options.ownOriginPrefix);
         if (!this.#isOurs) this.#options.sink.foreignOrigin();
         return undefined;
       case 'relation':
@@ -107,6 +105,10 @@ export class TransactionAssembler {
       default:
         return unreachable(message);
     }
+  }
+
+  get #isOurs(): boolean {
+    return this.#options.applied.isUnderWay;
   }
 
   #row(message: RowMessage): void | Promise<void> {

@@ -39,10 +39,11 @@ export async function findUnpublished(
   for (const { schema, table } of tables) {
     const { rows } = await client.query(
       `select count(*) as rows from (
-         select pg_xact_commit_timestamp_origin(xmin) as c from ${await rowsOf(client, { schema, table })} offset 0) as t
+         select t.xmin as xid, pg_xact_commit_timestamp_origin(t.xmin) as c
+           from ${await rowsOf(client, { schema, table })} as t offset 0) as t
        where (c).timestamp > timestamptz 'epoch' + $1::bigint * interval '1 microsecond'
          and (extract(epoch from (c).timestamp) * 1000000)::bigint <> all ($2::bigint[])
-         and (c).roident = 0`,
+         and (c).roident = 0 and not exists (select from syncline.author a where a.tuple_xid = t.xid)`,
       [String(since), `{${times.join(',')}}`],
     );
     const count = Number(rows[0]?.rows ?? 0);

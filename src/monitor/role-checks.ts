@@ -96,12 +96,12 @@ export async function checkRole(client: PostgresClient, config: Config): Promise
       fix: replicaGrant(role),
     });
   }
-  if (role.forbidden_functions !== null) {
+  if (role.forbidden_functions !== null && config.apply.replication_origins) {
     add({
       code: 'SYN-P006',
       what: `The role ${role.name} may not execute ${role.forbidden_functions.length} functions of replication origins in ${role.database}.`,
       why: 'The origin says which region wrote a row, and keeps applied rows from being captured again.',
-      fix: `-- as a superuser, in the database ${role.database}\ngrant execute on function ${role.forbidden_functions.join(', ')} to ${name};`,
+      fix: `-- as a superuser, in the database ${role.database}; where nobody may, set apply.replication_origins to false instead\ngrant execute on function ${role.forbidden_functions.join(', ')} to ${name};`,
     });
   }
   if (!role.may_create && !(role.has_schema && role.has_publication)) {

@@ -137,7 +137,7 @@ function settingFindings(server: Server): Finding[] {
   return findings;
 }
 
-/** The region needs one slot and one sender, and an origin for each peer and for itself. */
+/** The region needs one slot and one sender, and an origin for each peer and for itself unless it does without. */
 function capacityFindings(server: Server, config: Config): Finding[] {
   const findings: Finding[] = [];
   const shortOf = (what: string, setting: string, used: number, max: number, needed: number): void => {
@@ -150,7 +150,7 @@ function capacityFindings(server: Server, config: Config): Finding[] {
       fix: `${RESTART}\nalter system set ${setting} = ${Math.max(10, used + needed + 5)};`,
     });
   };
-  const origins = config.peers.length + 1;
+  const origins = config.apply.replication_origins ? config.peers.length + 1 : 0;
   const originSetting = server.version_num >= 180_000 ? 'max_active_replication_origins' : 'max_replication_slots';
   shortOf('Replication slots', 'max_replication_slots', server.slots_used, server.slots_max, 1);
   shortOf('WAL senders', 'max_wal_senders', server.senders_used, server.senders_max, 1);

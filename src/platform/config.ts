@@ -93,6 +93,11 @@ const ConfigSchema = Type.Object(
           10,
           'How long a batch waits for a lock before it yields; keep it well below deadlock_timeout of the server.',
         ),
+        replication_origins: Type.Boolean({
+          default: true,
+          description:
+            'Whether rows are written under replication origins; false where the server lets nobody use them.',
+        }),
       },
       { ...closed, default: {} },
     ),

@@ -99,7 +99,8 @@ export const ERRORS = {
   'SYN-P006': {
     class: 'config',
     cause: 'The role may not execute the pg_replication_origin functions.',
-    remedy: 'Run the GRANT EXECUTE statements that `syncline doctor` prints, as a superuser.',
+    remedy:
+      'Run the GRANT EXECUTE statements that `syncline doctor` prints, as a superuser. Where the server lets nobody have them, set apply.replication_origins to false: the region then does without.',
   },
   'SYN-P007': {
     class: 'config',
@@ -372,8 +373,9 @@ export const ERRORS = {
   },
   'SYN-K004': {
     class: 'infrastructure',
-    cause: 'The replication slot or a replication origin is held by another backend.',
-    remedy: 'None if an earlier agent is just ending. Else find its pid in pg_replication_slots.active_pid and end it.',
+    cause: 'The replication slot, a replication origin or the lock of the lane is held by another backend.',
+    remedy:
+      'None if an earlier agent is just ending. Else find its pid in pg_replication_slots.active_pid, or in pg_locks where locktype is advisory, and end it.',
   },
   'SYN-K005': {
     class: 'operator',

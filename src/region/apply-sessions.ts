@@ -55,6 +55,7 @@ export class ApplySessions {
         region,
         applicationName,
         lockTimeoutMs: apply.lock_timeout_ms,
+        hasOrigins: apply.replication_origins,
         began: () => this.#began,
         redact: conflicts.redact,
       });

@@ -12,6 +12,7 @@
 import { loadShape } from '../apply/sql-catalog.ts';
 import { canonicalKeysSql, inspectSql, overwriteSql, overwrittenColumns, target } from '../apply/sql-statements.ts';
 import type { SqlTableShape } from '../apply/sql-table-shape.ts';
+import { AUTHOR_LABEL, FACTS_OF_AUTHORS } from '../apply/sql-tuple-facts.ts';
 import type { Image } from '../change/change-event.ts';
 import { type Hlc, hlcFromMicros, hlcFromText, hlcToText } from '../change/hlc.ts';
 import { rowKey } from '../change/row-key.ts';
@@ -104,7 +105,7 @@ async function nextKeys(
 
 async function lockRows(client: PostgresClient, shape: SqlTableShape, page: readonly Image[]): Promise<Held[]> {
   const arrays = shape.key.map((column) => arrayText(page.map((pk) => pk[column] ?? null)));
-  const { rows } = await client.queryArrays(inspectSql(shape), arrays);
+  const { rows } = await client.queryArrays(inspectSql(shape, FACTS_OF_AUTHORS), arrays);
   const canonical = shape.keyNeedsDatabase ? (await client.queryArrays(canonicalKeysSql(shape), arrays)).rows : null;
   return rows.flatMap((values) => {
     const at = Number(values[0]) - 1;
@@ -115,14 +116,14 @@ async function lockRows(client: PostgresClient, shape: SqlTableShape, page: read
   });
 }
 
-/** What is to be known of each tuple beside its own columns: $1 xmins, $2 origins, $3 keys, $4 the table, $5 and $6 snapshots. */
+/** What is to be known of each tuple beside its own columns: $1 xmins, $2 writers, $3 keys, $4 the table, $5 and $6 snapshots. */
 const FACTS = `
 select coalesce(pg_visible_in_snapshot(x.id, $5::pg_snapshot), false) as is_sealed,
        coalesce(pg_visible_in_snapshot(x.id, $6::pg_snapshot), false) as is_before,
-       (select roname from pg_replication_origin o where o.roident = nullif(i.origin, 0)::oid) as origin,
+       (select roname from pg_replication_origin o where o.roident::text = nullif(i.writer, '0')) as origin,
        (select max(v.hlcs[array_position(v.keys, i.key collate "C")]) from syncline.row_version v
-         where i.origin > 0 and v.xid = x.id and v.rel = $4) as exact
-  from unnest($1::bigint[], $2::bigint[], $3::text[]) with ordinality as i(xmin, origin, key, n)
+         where i.writer <> '0' and v.xid = x.id and v.rel = $4) as exact
+  from unnest($1::bigint[], $2::text[], $3::text[]) with ordinality as i(xmin, writer, key, n)
  cross join (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as newest) as s
  cross join lateral (select (s.newest - ((s.newest - i.xmin) & 4294967295))::text::xid8 as id) as x
  order by i.n`;
@@ -151,7 +152,7 @@ async function emit(
   for (const [at, row] of held.entries()) {
     const fact = facts[at];
     if (fact === undefined) continue;
-    const writer = fact.origin?.startsWith(prefix) === true ? fact.origin.slice(prefix.length) : null;
+    const writer = writerOf(row.values[3] ?? null, fact.origin ?? null, prefix);
     const stamp = typeof row.values[2] === 'string' ? hlcFromMicros(BigInt(row.values[2])) : null;
     const isBefore = writer === null && fact.is_before === 't';
     const claim = claimOf(
@@ -186,6 +187,12 @@ async function emit(
     ]);
   }
   return messages.reduce((sum, message) => sum + message.length, 0);
+}
+
+/** The region whose events a tuple holds; null for a local one. */
+function writerOf(label: TextValue, origin: string | null, prefix: string): string | null {
+  if (typeof label === 'string' && label.startsWith(AUTHOR_LABEL)) return label.slice(AUTHOR_LABEL.length);
+  return origin?.startsWith(prefix) === true ? origin.slice(prefix.length) : null;
 }
 
 /** It is the agent that writes: triggers of users have fired for the row before. */

@@ -24,7 +24,16 @@ const COMMITS_AT_END = 60;
 const CALM_LIMIT_MS = 300_000;
 /** What a slot keeps when all is published: the records of an idle server. */
 const RETAINED_AT_REST_MAX = 4 * 1024 ** 2;
-const KEPT = ['applied_at', 'row_version', 'tombstone', 'look_again', 'history', 'merge_state', 'merge_intent'];
+const KEPT = [
+  'author',
+  'applied_at',
+  'row_version',
+  'tombstone',
+  'look_again',
+  'history',
+  'merge_state',
+  'merge_intent',
+];
 const KEPT_AT_REST_MAX = 1_000;
 
 export type ChaosOptions = {

@@ -252,11 +252,11 @@ describe('the session of the apply port', () => {
     assert.deepEqual(await store.notesAbove(second.lsn), expected.slice(1));
     assert.deepEqual(await store.notesAbove(second.lsn - 1n), expected);
     assert.deepEqual(await store.notesAbove(last.lsn + 1n), expected.slice(3));
-    await target.port.prune(0n, second.lsn - 1n, 10);
+    await target.port.prune(0n, { confirmedLsn: second.lsn - 1n, echoedLsn: 0n }, 10);
     assert.deepEqual(await store.notesAbove(0n), expected);
-    await target.port.prune(0n, last.lsn + 1n, 2);
+    await target.port.prune(0n, { confirmedLsn: last.lsn + 1n, echoedLsn: 0n }, 2);
     assert.deepEqual(await store.notesAbove(0n), expected.slice(2), 'a step is bounded');
-    await target.port.prune(0n, last.lsn + 1n, 2);
+    await target.port.prune(0n, { confirmedLsn: last.lsn + 1n, echoedLsn: 0n }, 2);
     assert.deepEqual(await store.notesAbove(0n), expected.slice(3), 'the newest stays');
   });
 
@@ -273,9 +273,9 @@ describe('the session of the apply port', () => {
       ...(await target.column('select count(*) from syncline.tombstone')),
       ...(await target.column('select count(*) from syncline.row_version')),
     ];
-    await target.port.prune(HLC, 0n, 2);
+    await target.port.prune(HLC, { confirmedLsn: 0n, echoedLsn: 0n }, 2);
     assert.deepEqual(await counts(), ['1', '1']);
-    await target.port.prune(HLC, 0n, 2);
+    await target.port.prune(HLC, { confirmedLsn: 0n, echoedLsn: 0n }, 2);
     assert.deepEqual(await counts(), ['0', '0']);
   });
 

@@ -4,7 +4,8 @@
 import { after, before, describe } from 'node:test';
 import type { ApplyPort } from '../../src/apply/apply-port.ts';
 import { applyPortContract } from '../support/apply-port-contract.ts';
-import type { ApplyPortHarness } from '../support/apply-port-harness.ts';
+import { signatureContract } from '../support/apply-port-contract-signatures.ts';
+import type { ApplyPortHarness, MakeHarness } from '../support/apply-port-harness.ts';
 import { CONTRACT_MAJORS } from '../support/postgres-majors.ts';
 import { type SqlHarnesses, startSqlHarnesses } from '../support/sql-apply-harness.ts';
 
@@ -16,6 +17,9 @@ for (const version of CONTRACT_MAJORS) {
     });
     after(() => harnesses[Symbol.asyncDispose]());
     applyPortContract(`PostgreSQL ${version}`, (options) => harnesses.make(options));
+    const makeSigning: MakeHarness = (options) => harnesses.make({ ...options, signs: true });
+    applyPortContract(`PostgreSQL ${version}, without replication origins`, makeSigning);
+    signatureContract(makeSigning);
     applyPortContract(`PostgreSQL ${version}, all rows likely to be new`, async (options) => {
       return await takenForNew(() => harnesses.make(options));
     });

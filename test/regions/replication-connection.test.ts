@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { chown, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { APPLIED_PREFIX, AppliedWork } from '../../src/capture/applied-work.ts';
 import type { CommitMessage } from '../../src/capture/pgoutput-messages.ts';
 import { ReplicationConnection } from '../../src/capture/replication-connection.ts';
 import { lsnFromText } from '../../src/change/position.ts';
@@ -139,7 +140,7 @@ for (const version of CONTRACT_MAJORS) {
       const { sql } = source;
       const [ours, theirs] = [`ours_${source.slot}`, `theirs_${source.slot}`];
       await using connection = await ReplicationConnection.connect({ url: source.url });
-      await using stream = await source.stream(connection, { passesOver: (origin) => origin === ours });
+      await using stream = await source.stream(connection, { applied: new AppliedWork(ours, null) });
       for (const [place, origin] of [ours, theirs].entries()) {
         await sql.query('select pg_replication_origin_create($1)', [origin]);
         await sql.query('select pg_replication_origin_session_setup($1)', [origin]);
@@ -149,6 +150,20 @@ for (const version of CONTRACT_MAJORS) {
       await source.insert(2);
       assert.deepEqual(idsOf(await readCommits(stream, 3)), ['1', '2']);
       for (const origin of [ours, theirs]) await sql.query('select pg_replication_origin_drop($1)', [origin]);
+    });
+
+    test('rows behind the message that a lane without origins begins with are left out', async () => {
+      await using source = await ReplicationSource.make(server);
+      await using connection = await ReplicationConnection.connect({ url: source.url });
+      await using stream = await source.stream(connection, { applied: new AppliedWork('syncline_', 'secret') });
+      for (const [place, word] of ['secret', 'guess'].entries()) {
+        await source.sql.query('begin');
+        await source.sql.query(`select pg_logical_emit_message(true, '${APPLIED_PREFIX}', '${word}')`);
+        await source.insert(place);
+        await source.sql.query('commit');
+      }
+      await source.insert(2);
+      assert.deepEqual(idsOf(await readCommits(stream, 3)), ['1', '2']);
     });
 
     test('over TLS', async () => {

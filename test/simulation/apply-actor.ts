@@ -72,7 +72,10 @@ export class ApplyActor {
     this.#ledger = ledger;
     this.#stability = stability;
     const step = async (what: string): Promise<void> => await world.scheduler.step(name, what);
-    this.#port = new ModelApplyPort(region.database, region.store, step, async () => await this.#linger());
+    this.#port = new ModelApplyPort(region.database, region.store, step, {
+      pause: async () => await this.#linger(),
+      signs: world.conditions.signing.has(region.name),
+    });
     this.#lane = this.#newLane();
     this.#flushes = this.#newFlushWatch();
   }
@@ -159,9 +162,10 @@ export class ApplyActor {
   async #prune(): Promise<void> {
     const { slot } = this.#region;
     const { stable } = this;
+    const { echoedLsn } = this.#lane;
     if (this.#world.conditions.losesCommits && this.#world.random.chance(CHECK_STABLE_SHARE))
       await this.#checkStable(stable);
-    await this.#port.prune(stable, slot.confirmedLsn, 1000);
+    await this.#port.prune(stable, { confirmedLsn: slot.confirmedLsn, echoedLsn }, 1000);
     await this.#lane.pruneMerges(stable);
   }
 

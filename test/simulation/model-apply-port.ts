@@ -12,6 +12,7 @@ import {
   type OwnCommit,
   type OwnCommitState,
   type ParkedKey,
+  type PrunedTo,
   type QuarantineEntry,
   type RipeLook,
   type TableShape,
@@ -21,8 +22,9 @@ import { type Hlc, hlcFromMicros } from '../../src/change/hlc.ts';
 import type { OwnHistory } from '../../src/clock/own-history.ts';
 import { ModelApplyTransaction } from './model-apply-transaction.ts';
 import type { ModelDatabase } from './model-database.ts';
-import { type ModelStore, modelShape, rowName } from './model-store.ts';
+import { type ModelStore, modelShape, rowName, write } from './model-store.ts';
 import { type CommitPause, type Step, sqlError, type Transaction } from './model-transaction.ts';
+import { isTelling } from './transfer-words.ts';
 
 export class ModelApplyPort implements ApplyPort {
   readonly #database: ModelDatabase;
@@ -31,13 +33,21 @@ export class ModelApplyPort implements ApplyPort {
   /** Of the server when this connection was made. */
   #generation: number;
   readonly #pause: CommitPause;
+  /** Whether transactions are signed, and have no replication origin. */
+  readonly #signs: boolean;
   #current: ModelApplyTransaction | null = null;
 
-  constructor(database: ModelDatabase, store: ModelStore, step: Step, pause: CommitPause = async () => {}) {
+  constructor(
+    database: ModelDatabase,
+    store: ModelStore,
+    step: Step,
+    { pause = async () => {}, signs = false }: { readonly pause?: CommitPause; readonly signs?: boolean } = {},
+  ) {
     this.#database = database;
     this.#store = store;
     this.#step = step;
     this.#pause = pause;
+    this.#signs = signs;
     this.#generation = database.generation;
   }
 
@@ -68,7 +78,11 @@ export class ModelApplyPort implements ApplyPort {
 
   async begin(origin: string, stampMicros: bigint): Promise<ApplyTransaction> {
     await this.#ask(`apply begin ${origin}`);
-    const model = this.#database.begin({ writer: origin, local: false, stampMicros });
+    const model = this.#database.begin({ writer: origin, local: false, stampMicros, isSigned: this.#signs });
+    if (this.#signs) {
+      const lsn = this.#database.nextLsn();
+      write(this.#store.authors, model.xid, { origin, stampMicros, lsn }, model);
+    }
     model.applies = { origin, mark: null, noteLsn: null, rows: new Map(), unparked: new Set() };
     this.#current = new ModelApplyTransaction(this.#database, this.#store, model, this.#step, this.#pause);
     return this.#current;
@@ -222,7 +236,7 @@ export class ModelApplyPort implements ApplyPort {
     return this.#store.conflictHorizon;
   }
 
-  async prune(stable: Hlc, confirmedLsn: bigint, _rowsMax: number): Promise<void> {
+  async prune(stable: Hlc, { confirmedLsn, echoedLsn }: PrunedTo, _rowsMax: number): Promise<void> {
     await this.#ask(`prune ${stable}`);
     this.#database.unflushed?.alone();
     const { versions, tombstones, looks, quarantine, notes, holds } = this.#store;
@@ -257,6 +271,8 @@ export class ModelApplyPort implements ApplyPort {
     for (const [row, tombstone] of tombstones) {
       if (tombstone.hlc <= stable && !needed.has(row)) tombstones.delete(row);
     }
+    const commitMicros = (xid: number): bigint | null => this.#database.transactionOf(xid)?.stampMicros ?? null;
+    this.#store.pruneAuthors(stable, echoedLsn, commitMicros, isTelling(this.#database));
     const newest = notes.findLastIndex((note) => note.lsn <= confirmedLsn);
     if (newest > 0) notes.splice(0, newest);
   }

@@ -201,7 +201,8 @@ export class ModelApplyTransaction implements ApplyTransaction {
   async recordVersions(shape: TableShape, entries: readonly VersionEntry[]): Promise<void> {
     await this.#statement('versions', async () => {
       const { versions } = this.#store;
-      const { xid, stampMicros } = this.model;
+      const { xid, kind } = this.model;
+      const { stampMicros } = kind;
       invariant(stampMicros !== null, 'a batch has a stamp');
       if (!versions.has(xid)) write(versions, xid, { stampMicros, byRow: new Map() }, this.model);
       const byRow = versions.get(xid)?.byRow;

@@ -274,6 +274,7 @@ export class ModelDatabase {
     transaction.state = 'committing';
     const lsn = this.nextLsn();
     transaction.lsn = lsn;
+    if (transaction.kind.isSigned === true) transaction.stampMicros = this.now();
     if (transaction.kind.local) this.flush();
     else this.unflushed?.commits(transaction);
     if (transaction.kind.local && (transaction.changes.length > 0 || transaction.heartbeat !== null)) {

@@ -101,14 +101,14 @@ class ModelHarness implements ApplyPortHarness {
   readonly #store = new ModelStore();
   readonly #port: ModelApplyPort;
 
-  constructor() {
+  constructor(signs: boolean) {
     let now = START_MICROS;
     this.#database = new ModelDatabase(REGION, () => {
       now += 1n;
       return now;
     });
     this.#database.table(TABLE);
-    this.#port = new ModelApplyPort(this.#database, this.#store, unscheduled);
+    this.#port = new ModelApplyPort(this.#database, this.#store, unscheduled, { signs });
   }
 
   get port(): ApplyPort {
@@ -140,8 +140,7 @@ class ModelHarness implements ApplyPortHarness {
   async tuple(id: number): Promise<KvTuple | null> {
     const { tuple } = this.#slot(id);
     if (tuple === null) return null;
-    const { stampMicros, kind, foreign } = tuple.writer;
-    return { xid: tuple.xid, stampMicros, writer: kind.writer, local: kind.local, foreign };
+    return { xid: tuple.xid, ...this.#store.written(tuple.writer, REGION) };
   }
 
   async walPosition(): Promise<bigint> {
@@ -187,7 +186,7 @@ function toRow(image: Image): KvRow {
 }
 
 export async function makeModelHarness(options: HarnessOptions): Promise<ApplyPortHarness> {
-  const harness = new ModelHarness();
+  const harness = new ModelHarness(options.signs === true);
   if (options.unstamped === true) harness.addUnstamped(UNSTAMPED_ROW);
   return harness;
 }

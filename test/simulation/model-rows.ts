@@ -21,7 +21,7 @@ import { isAbove } from '../../src/change/version.ts';
 import { invariant } from '../../src/platform/assert.ts';
 import { fail } from '../../src/platform/errors.ts';
 import { claimsSame, type LockStrength, type ModelDatabase, type ModelTable, type Slot } from './model-database.ts';
-import { type ModelStore, rowName } from './model-store.ts';
+import { type ModelStore, rowName, type Written } from './model-store.ts';
 import type { ModelTuple, Step, Transaction } from './model-transaction.ts';
 
 export type RemovedAll = { removed: number; left: { key: RowKey; pk: Image }[] };
@@ -92,7 +92,7 @@ export class ModelRows {
     const left: Keyed[] = [];
     for (const slot of table.slots.values()) {
       const tuple = this.#newest(slot);
-      if (tuple === null || isLaterWrite(tuple, hlc)) continue;
+      if (tuple === null || isLaterWrite(this.#written(tuple), hlc)) continue;
       left.push({ key: JSON.stringify([slot.key]), pk: { id: slot.key } });
     }
     return { removed, left };
@@ -107,12 +107,9 @@ export class ModelRows {
       const tuple = this.#newest(slot);
       invariant(tuple !== null, 'a row that was locked is there');
       const { xid, writer, image } = tuple;
-      const { writer: region, local } = writer.kind;
       const own = writer === this.#model;
-      const { isFromBefore } = writer;
-      const foreign = writer.foreign && !isFromBefore;
-      const stampMicros = own || isFromBefore ? null : writer.stampMicros;
-      found.set(key, { xid, stampMicros, writer: region, local, foreign, own, image });
+      const written = this.#written(tuple);
+      found.set(key, { ...written, ...(own ? { stampMicros: null } : {}), xid, own, image });
     }
     return found;
   }
@@ -201,21 +198,23 @@ export class ModelRows {
     this.#database.put(slot, this.#model, image);
   }
 
+  #written(tuple: ModelTuple): Written {
+    return this.#store.written(tuple.writer, this.#database.region);
+  }
+
   #admits(tuple: ModelTuple, hlc: Hlc, guard: Guard): boolean {
     if (tuple.writer === this.#model) return true;
-    const { local, writer } = tuple.writer.kind;
-    const rule = guard[local ? this.#database.region : writer] ?? 'never';
+    const { writer, stampMicros: stamp } = this.#written(tuple);
+    const rule = guard[writer] ?? 'never';
     if (rule === 'always') return true;
     if (rule === 'never') return false;
-    const stamp = tuple.writer.stampMicros;
     return stamp === null || (hlcFromMicros(stamp) < hlc && stamp <= rule);
   }
 }
 
 /** A local write whose stamp, which does not overstate it unless another tool chose it, is above the event's. */
-function isLaterWrite(tuple: ModelTuple, hlc: Hlc): boolean {
-  const { kind, foreign, stampMicros, isFromBefore } = tuple.writer;
-  return kind.local && !foreign && !isFromBefore && stampMicros !== null && hlcFromMicros(stampMicros) > hlc;
+function isLaterWrite({ local, foreign, stampMicros }: Written, hlc: Hlc): boolean {
+  return local && !foreign && stampMicros !== null && hlcFromMicros(stampMicros) > hlc;
 }
 
 /** Rows as a trace tells them. */

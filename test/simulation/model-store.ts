@@ -18,6 +18,7 @@ import type {
   ShadowEntry,
   TableShape,
   Tombstone,
+  Tuple,
 } from '../../src/apply/apply-port.ts';
 import { type Hlc, hlcFromMicros } from '../../src/change/hlc.ts';
 import { isAbove } from '../../src/change/version.ts';
@@ -27,7 +28,15 @@ import type { Transaction } from './model-transaction.ts';
 
 /** Exact versions of what one transaction wrote, by row. */
 export type KeptVersions = { readonly stampMicros: bigint; readonly byRow: Map<string, ExactVersion> };
+/** `lsn` is above the commits of all transactions of the lane before it. */
+export type Author = { readonly origin: string; readonly stampMicros: bigint; readonly lsn: bigint };
+/** Whose a transaction's tuples are, and what they say of their time. */
+export type Written = Pick<Tuple, 'writer' | 'local' | 'foreign' | 'stampMicros'>;
+
 export type KeptLook = Omit<RipeLook, 'snapshot'> & { readonly waitsFor: readonly Transaction[] };
+
+/** Stamps of one microsecond differ by no more. */
+const COUNTERS = 1023n;
 
 /** The name of every region's first epoch. */
 export const EPOCH = '0000000000000000001';
@@ -41,6 +50,8 @@ export class ModelStore {
   readonly notes: NoteRow[] = [];
   /** By xid. */
   readonly versions = new Map<number, KeptVersions>();
+  /** By xid, what transactions without an origin were signed with. */
+  readonly authors = new Map<number, Author>();
   /** By row; `tombstoneName` names the one of a table. */
   readonly tombstones = new Map<string, Tombstone>();
   readonly looks = new Map<string, KeptLook>();
@@ -74,6 +85,40 @@ export class ModelStore {
     );
   }
 
+  /** What the tuples of a transaction in this region tell. */
+  written({ xid, kind, foreign, stampMicros, isFromBefore }: Transaction, region: string): Written {
+    const author = kind.isSigned === true ? this.authors.get(xid) : undefined;
+    if (author !== undefined)
+      return { writer: author.origin, local: false, foreign: false, stampMicros: author.stampMicros };
+    const isLocal = kind.local || kind.isSigned === true;
+    return {
+      writer: isLocal ? region : kind.writer,
+      local: isLocal,
+      foreign: foreign && !isFromBefore,
+      stampMicros: isFromBefore ? null : stampMicros,
+    };
+  }
+
+  /** Forgets signatures whose tuples may count as local writes of their commit times; `PRUNE_AUTHORS` tells why each condition is there. */
+  pruneAuthors(stable: Hlc, echoedLsn: bigint, commitMicros: (xid: number) => bigint | null, isTelling: boolean): void {
+    if (isTelling || this.holds.size > 0) return;
+    const echoed = [...this.authors.values()].filter(({ lsn }) => lsn <= echoedLsn);
+    const newest = echoed.at(-1)?.lsn ?? 0n;
+    for (const [xid, { stampMicros, lsn }] of this.authors) {
+      const [stamp, committed] = [hlcFromMicros(stampMicros), hlcFromMicros(commitMicros(xid) ?? stampMicros)];
+      const isBetween = (hlc: Hlc): boolean =>
+        (hlc > stamp || hlc >= committed) && (hlc <= stamp || hlc <= committed + COUNTERS);
+      const isKept =
+        committed > stable ||
+        stamp > stable ||
+        lsn >= newest ||
+        this.versions.has(xid) ||
+        [...this.parked.values()].some(({ hlc }) => isBetween(hlc)) ||
+        [...this.looks.values()].some(({ restores, version }) => restores !== null && isBetween(version.hlc));
+      if (!isKept) this.authors.delete(xid);
+    }
+  }
+
   /** The highest tombstone of a row or its table. */
   removalOver(row: string): Tombstone | undefined {
     const ofTable = this.tombstones.get(row.slice(0, row.indexOf(' ') + 1));
@@ -92,6 +137,7 @@ export class ModelStore {
     const maps = [
       this.marks,
       this.versions,
+      this.authors,
       this.tombstones,
       this.looks,
       this.conflicts,

@@ -18,8 +18,16 @@ export type ModelTuple = {
   readonly birth: number;
 };
 
-/** `writer` is the region whose events the transaction applies; the region itself for local ones. */
-export type TransactionKind = { readonly writer: string; readonly local: boolean; readonly stampMicros: bigint | null };
+/**
+ * `writer` is the region whose events the transaction applies; the region itself for local ones. One that is signed has no
+ * origin and the commit timestamp of any other: only what it left in `authors` tells whose it is.
+ */
+export type TransactionKind = {
+  readonly writer: string;
+  readonly local: boolean;
+  readonly stampMicros: bigint | null;
+  readonly isSigned?: boolean;
+};
 
 /** What an apply transaction says that it does: its batch's step of the mark, and whose events wrote which rows. */
 export type Applies = {
@@ -75,7 +83,7 @@ export class Transaction {
     this.xid = xid;
     this.currentXid = xid;
     this.kind = kind;
-    this.stampMicros = kind.stampMicros;
+    this.stampMicros = kind.isSigned === true ? null : kind.stampMicros;
   }
 
   get ended(): boolean {
@@ -88,7 +96,7 @@ export class Transaction {
     this.isFromBefore = true;
     this.stampMicros = null;
     this.foreign = false;
-    this.kind = { writer: region, local: true, stampMicros: null };
+    if (this.kind.isSigned !== true) this.kind = { writer: region, local: true, stampMicros: null };
   }
 
   /** How many changes can be undone now: what a savepoint remembers. */

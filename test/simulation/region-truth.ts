@@ -87,7 +87,7 @@ export class RegionTruth {
     const { applies } = transaction;
     if (applies !== null) {
       this.#checkApplied(applies);
-      this.#checkLead(applies, transaction.stampMicros ?? 0n);
+      this.#checkLead(applies, transaction.kind.stampMicros ?? 0n);
       const { origin, mark, noteLsn } = applies;
       const { lsn } = transaction;
       if (mark !== null && lsn !== null) this.#moves.push({ origin, to: mark.to, lsn, noteLsn: noteLsn ?? lsn });

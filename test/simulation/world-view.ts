@@ -38,6 +38,8 @@ export type Conditions = {
   readonly upgrades: boolean;
   /** Whether servers that crash lose what the lane committed last. */
   readonly losesCommits: boolean;
+  /** The regions whose lanes sign what they write, because they have no replication origins. */
+  readonly signing: ReadonlySet<string>;
   /** Whether databases come back from copies of their disks. */
   readonly restores: boolean;
 };

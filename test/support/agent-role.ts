@@ -21,6 +21,13 @@ if (asked !== 'superuser' && asked !== 'plain') {
 /** The role of agents whose test does not name one. */
 export const DEFAULT_ROLE: AgentRole = asked;
 
+const origins = process.env.SYNCLINE_ORIGINS ?? 'used';
+if (origins !== 'used' && origins !== 'none')
+  throw new Error(`SYNCLINE_ORIGINS is ${origins}; there are used and none`);
+
+/** Whether agents whose test does not tell write under replication origins; with SYNCLINE_ORIGINS=none they do without. */
+export const HAS_ORIGINS = origins === 'used';
+
 const PLAIN = { user: 'plain agent', password: 'plain' };
 const NAME = { applicationName: 'operator' };
 /** A grant can show what else is missing: what is in a schema shows once the schema may be used. */

@@ -311,9 +311,9 @@ export function bookkeepingContract(make: MakeHarness): void {
         const wanted = [1, 2].map((id) => ({ key: keyOf(id), xid }));
         return (await trying(h, 'r1', (t) => t.exactVersions(shape, wanted))).size;
       };
-      await h.port.prune(PAST_HLC - 1n, 0n, NO_LIMIT);
+      await h.port.prune(PAST_HLC - 1n, { confirmedLsn: 0n, echoedLsn: 0n }, NO_LIMIT);
       assert.deepEqual([(await standing()).length, await exact(old)], [4, 2]);
-      await h.port.prune(PAST_HLC, 0n, NO_LIMIT);
+      await h.port.prune(PAST_HLC, { confirmedLsn: 0n, echoedLsn: 0n }, NO_LIMIT);
       // A look that is to come and a quarantined event keep their tombstones.
       assert.deepEqual(await standing(), [keyOf(6), keyOf(7), keyOf(8)]);
       assert.equal(await exact(old), 0);
@@ -322,7 +322,7 @@ export function bookkeepingContract(make: MakeHarness): void {
         await t.removeLooks(looks);
         await t.removeQuarantine([idOf(8)]);
       });
-      await h.port.prune(PAST_HLC, 0n, NO_LIMIT);
+      await h.port.prune(PAST_HLC, { confirmedLsn: 0n, echoedLsn: 0n }, NO_LIMIT);
       assert.deepEqual(await standing(), [keyOf(6)]);
     }),
   );
@@ -377,12 +377,12 @@ export function bookkeepingContract(make: MakeHarness): void {
       for (const about of [look(2), { ...look(2), key: EVERY_ROW }]) {
         const xid = await recorded(h, PAST);
         await applying(h, 'r1', PAST, (t) => t.putLooks([about]));
-        await h.port.prune(PAST_HLC, 0n, NO_LIMIT);
+        await h.port.prune(PAST_HLC, { confirmedLsn: 0n, echoedLsn: 0n }, NO_LIMIT);
         const wanted = [{ key: keyOf(2), xid }];
         assert.equal((await trying(h, 'r1', (t) => t.exactVersions(shape, wanted))).size, 1);
         const looks = (await h.port.ripeLooks(10)).map((each) => each.look_id);
         await applying(h, 'r1', PAST, (t) => t.removeLooks(looks));
-        await h.port.prune(PAST_HLC, 0n, NO_LIMIT);
+        await h.port.prune(PAST_HLC, { confirmedLsn: 0n, echoedLsn: 0n }, NO_LIMIT);
         assert.equal((await trying(h, 'r1', (t) => t.exactVersions(shape, wanted))).size, 0);
       }
     }),
@@ -393,7 +393,7 @@ export function bookkeepingContract(make: MakeHarness): void {
     withHarness(make, async (h) => {
       const xid = await recorded(h, PAST);
       await applying(h, 'r1', PAST, (t) => t.recordQuarantine([quarantined(9, 2, PAST_HLC + 5n)]));
-      await h.port.prune(PAST_HLC, 0n, NO_LIMIT);
+      await h.port.prune(PAST_HLC, { confirmedLsn: 0n, echoedLsn: 0n }, NO_LIMIT);
       const shape = await kvShape(h);
       const wanted = [{ key: keyOf(2), xid }];
       assert.equal((await trying(h, 'r1', (t) => t.exactVersions(shape, wanted))).size, 1);

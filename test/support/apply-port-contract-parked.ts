@@ -187,10 +187,10 @@ export function parkedContract(make: MakeHarness): void {
           ];
           return [...(await trying(h, 'r1', (t) => t.exactVersions(shape, wanted))).keys()];
         };
-        await h.port.prune(FUTURE_HLC, 0n, NO_LIMIT);
+        await h.port.prune(FUTURE_HLC, { confirmedLsn: 0n, echoedLsn: 0n }, NO_LIMIT);
         assert.deepEqual(await kept(), [keyOf(2)]);
         await applying(h, 'r1', FUTURE, (t) => drop(t, shape, h));
-        await h.port.prune(FUTURE_HLC, 0n, NO_LIMIT);
+        await h.port.prune(FUTURE_HLC, { confirmedLsn: 0n, echoedLsn: 0n }, NO_LIMIT);
         assert.deepEqual(await kept(), []);
       }),
     );

@@ -69,6 +69,8 @@ export type HarnessOptions = {
   readonly lockWaits: 'long' | 'short';
   /** Whether UNSTAMPED_ROW is there from the start; else the table is empty. */
   readonly unstamped?: boolean;
+  /** Whether the port signs its transactions, and writes under no replication origin. */
+  readonly signs?: boolean;
 };
 
 /** A row whose commit timestamp the database no longer has. */

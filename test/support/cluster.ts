@@ -16,7 +16,14 @@ import { lsnFromText, makePosition, type Position } from '../../src/change/posit
 import { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
 import type { PostgresMajor } from '../../src/platform/postgres-binaries.ts';
-import { type AgentRole, DEFAULT_ROLE, makePlainRole, mayNeedGrants, runDoctorsStatements } from './agent-role.ts';
+import {
+  type AgentRole,
+  DEFAULT_ROLE,
+  HAS_ORIGINS,
+  makePlainRole,
+  mayNeedGrants,
+  runDoctorsStatements,
+} from './agent-role.ts';
 import { logsOf } from './cluster-log.ts';
 import { DEFAULT_MAJOR } from './postgres-majors.ts';
 import { ServerClock } from './server-clock.ts';
@@ -49,6 +56,8 @@ export type ClusterOptions = {
   readonly config?: string;
   /** Whom agents connect as, where a test names it. */
   readonly role?: AgentRole;
+  /** Regions that write under no replication origins; as SYNCLINE_ORIGINS says unless given. */
+  readonly withoutOrigins?: readonly string[];
   /** Whether agents start with the cluster; else each is started by the test. */
   readonly agents?: boolean;
   /** Whether agents reach their databases through a proxy, which a test can cut. */
@@ -238,7 +247,7 @@ log: ${logs[name]}
 api: { listen: "127.0.0.1:${port}" }
 peers:
 ${peers}
-${options.config ?? ''}
+${(options.withoutOrigins?.includes(name) ?? !HAS_ORIGINS) ? withoutOrigins(options.config ?? '') : (options.config ?? '')}
 `,
         );
         return new ClusterRegion(name, server, database, path, port, clock, role, proxy);
@@ -377,4 +386,12 @@ async function freePorts(count: number): Promise<number[]> {
   });
   await Promise.all(servers.map(async (server) => await new Promise((done) => server.close(done))));
   return ports;
+}
+
+/** The same lines at the top level, with that. */
+function withoutOrigins(config: string): string {
+  const setting = 'replication_origins: false';
+  return /^apply: \{/m.test(config)
+    ? config.replace(/^apply: \{/m, `apply: { ${setting},`)
+    : `${config}\napply: { ${setting} }`;
 }

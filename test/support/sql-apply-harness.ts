@@ -88,7 +88,9 @@ class SqlHarness implements ApplyPortHarness {
     const observer = await connect(url, { applicationName: 'observer' });
     const lockTimeoutMs = LOCK_TIMEOUT_MS[options.lockWaits];
     const stream: Stream = { began: null };
-    const port = await SqlApplyPort.connect(url, { region: REGION, lockTimeoutMs, began: () => stream.began });
+    const hasOrigins = options.signs !== true;
+    const began = (): Snapshot | null => stream.began;
+    const port = await SqlApplyPort.connect(url, { region: REGION, lockTimeoutMs, began, hasOrigins });
     return new SqlHarness(server, name, observer, port, stream);
   }
 
@@ -108,15 +110,17 @@ class SqlHarness implements ApplyPortHarness {
 
   async tuple(id: number): Promise<KvTuple | null> {
     const { rows } = await this.#observer.query(
-      `select t.xmin, (extract(epoch from s."timestamp") * 1000000)::bigint as stamp, o.roname as origin
+      `select t.xmin, o.roname as origin, a.origin as author,
+              (extract(epoch from coalesce(a.stamp, s."timestamp")) * 1000000)::bigint as stamp
          from public.kv t cross join lateral pg_xact_commit_timestamp_origin(t.xmin) s
          left join pg_replication_origin o on o.roident = s.roident
+         left join syncline.author a on a.tuple_xid = t.xmin
         where t.id = $1::int`,
       [String(id)],
     );
     const row = rows[0];
     if (row === undefined) return null;
-    const origin = /^syncline_\d+_(.+)$/.exec(row.origin ?? '')?.[1];
+    const origin = row.author ?? /^syncline_\d+_(.+)$/.exec(row.origin ?? '')?.[1];
     return {
       xid: Number(row.xmin),
       stampMicros: typeof row.stamp === 'string' ? BigInt(row.stamp) : null,
