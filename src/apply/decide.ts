@@ -91,14 +91,6 @@ export function echoTakes(current: Current, event: Version): boolean {
   return current !== null && !current.tuple.local && compareVersions(event, current.version) > 0;
 }
 
-/**
- * Whether a local row was committed after what this region echoes now and committed at that time by its own clock. What another
- * tool wrote is rewritten by its echo: a row that shows it still has that to come, whatever time it states.
- */
-export function isLocalSince({ local, foreign, stampMicros }: Tuple, commitMicros: bigint): boolean {
-  return local && (foreign || (stampMicros !== null && stampMicros > commitMicros));
-}
-
 /** What a local transaction left of a row. */
 export type LocalWrite = {
   readonly version: Version;

@@ -1,19 +1,22 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import { ONE_TABLE } from '../../test/support/one-table.ts';
 import type { ChangeEvent } from '../change/change-event.ts';
 import { hlcFromMicros, hlcToText } from '../change/hlc.ts';
 import { makePosition } from '../change/position.ts';
+import type { Tuple } from './apply-port.ts';
 import type { BatchWriter } from './batch-writer.ts';
+import type { Current } from './decide.ts';
 import { EchoWriter } from './echo-writer.ts';
-import { planBatch, type SourceTransaction } from './net-change.ts';
+import { planBatch, type SourceTransaction, type Step } from './net-change.ts';
 import type { Placing } from './row-placer.ts';
 
 const KEY = '["1"]';
+const HLC = hlcFromMicros(2_000_000_000_000_000n) + 1n;
+const PARKED = { key: KEY, hlc: HLC - 5n, origin: 'us' };
 
-/** The keys of rows that the echo of a pushed write leaves to be put back, where writing them ends so. */
-async function putBack(placing: Placing): Promise<string[]> {
-  const hlc = hlcFromMicros(2_000_000_000_000_000n) + 1n;
+/** The steps of a batch with one own event on the row. */
+function stepsOf(changes: Partial<ChangeEvent>): Step[] {
   const event: ChangeEvent = {
     event_id: 'write',
     region_id: 'eu',
@@ -24,52 +27,88 @@ async function putBack(placing: Placing): Promise<string[]> {
     before_image: { id: '1', v: 'before' },
     after_image: { id: '1', v: 'after' },
     committed_at: '2026-01-01T00:00:00.000000Z',
-    hlc_timestamp: hlcToText(hlc),
+    hlc_timestamp: hlcToText(HLC),
     region_tags: ['eu'],
     transaction: { id: 1, epoch: '', commit_lsn: '', index: 0, last: true, predecessor: null, seen: {} },
+    ...changes,
   };
   const position = makePosition('0000000000000000001', 7n);
-  const source: SourceTransaction = {
-    position,
-    hlc,
-    seen: {},
-    xid: 1,
-    committed_at: event.committed_at,
-    events: [event],
-  };
-  const steps = planBatch(
+  const { committed_at } = event;
+  const source: SourceTransaction = { position, hlc: HLC, seen: {}, xid: 1, committed_at, events: [event] };
+  return planBatch(
     [source],
     () => ONE_TABLE,
     (_, pk) => JSON.stringify(Object.values(pk)),
     false,
   );
-  const applied = {
+}
+
+/** What the echo of an event on a row does, where it finds this tuple and writing the row ends so. */
+async function echoOf(changes: Partial<ChangeEvent>, found: Partial<Tuple>, placing: Placing): Promise<string[]> {
+  const tuple = {
     xid: 9,
     stampMicros: 1n,
     writer: 'us',
     local: false,
     foreign: false,
     own: false,
-    image: { id: '1' },
+    image: { id: '1', v: 'x' },
   };
-  const current = { tuple: applied, version: { hlc: 1n, origin: 'us' } };
-  const left: string[] = [];
+  const current: Current = { tuple: { ...tuple, ...found }, version: { hlc: 1n, origin: 'us' } };
+  const done: string[] = [];
   const writer = {
     merging: { isTracked: () => false },
     judge: { events: () => undefined, row: () => undefined },
-    parking: { isParked: () => false, displaced: () => undefined },
+    parking: {
+      isParked: () => false,
+      displaced: () => undefined,
+      find: async () => new Map([[KEY, PARKED]]),
+      drop: async () => void done.push('parked no more'),
+    },
     stand: async () => new Map([[KEY, { current, exact: undefined, tombstone: undefined, parked: undefined }]]),
     rows: { place: async () => placing },
-    kept: { putBack: (_: unknown, { key }: { key: string }) => void left.push(key) },
+    decide: async (_: unknown, __: unknown, isLater: (current: Current) => boolean) =>
+      void done.push(isLater(current) ? 'left' : 'decided'),
+    kept: {
+      putBack: () => void done.push('put back later'),
+      buried: () => void done.push('buried'),
+      lookAgain: () => void done.push('look again'),
+    },
   } as unknown as BatchWriter;
   const echo = new EchoWriter(writer, 'eu', 0n);
-  await echo.write(steps);
+  await echo.write(stepsOf(changes));
   await echo.finish();
-  return left;
+  return done;
 }
 
 test('a write whose echo waits for that of another row is looked at again, and no other is', async () => {
-  assert.deepEqual(await putBack('untold'), [KEY]);
-  assert.deepEqual(await putBack('placed'), []);
-  assert.deepEqual(await putBack('parked'), []);
+  assert.deepEqual(await echoOf({}, {}, 'untold'), ['put back later']);
+  assert.deepEqual(await echoOf({}, {}, 'placed'), []);
+  assert.deepEqual(await echoOf({}, {}, 'parked'), []);
+});
+
+describe("an operator's decision", () => {
+  const edit = { operator: true } as const;
+  const discard = { operator: true, operation: 'DELETE', after_image: null } as const;
+
+  test('waits where a user has the key, whatever the times of both', async () => {
+    for (const stampMicros of [1n, 4_000_000_000_000_000n])
+      assert.deepEqual(await echoOf(edit, { local: true, stampMicros }, 'placed'), ['left', 'put back later']);
+    assert.deepEqual(await echoOf(edit, { local: true, foreign: true, stampMicros: null }, 'placed'), [
+      'left',
+      'put back later',
+    ]);
+    assert.deepEqual(await echoOf(discard, { local: true }, 'placed'), [
+      'left',
+      'parked no more',
+      'buried',
+      'look again',
+    ]);
+  });
+
+  test('is carried out where the row is from before the stream, or was applied, or is what the decision left', async () => {
+    assert.deepEqual(await echoOf(edit, { local: true, stampMicros: null }, 'placed'), ['decided']);
+    assert.deepEqual(await echoOf(edit, {}, 'placed'), ['decided']);
+    assert.deepEqual(await echoOf(edit, { local: true, image: { id: '1', v: 'after' } }, 'placed'), ['decided']);
+  });
 });

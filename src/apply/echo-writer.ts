@@ -17,8 +17,9 @@ import { type Hlc, hlcFromMicros } from '../change/hlc.ts';
 import { isAbove, VERSION_ZERO, type Version } from '../change/version.ts';
 import type { ParkedRow, TableShape, Tuple } from './apply-port.ts';
 import type { BatchWriter } from './batch-writer.ts';
-import { echoRewrites, echoTakes, isLocalSince, isPushed, type LocalWrite } from './decide.ts';
+import { echoRewrites, echoTakes, isPushed, type LocalWrite } from './decide.ts';
 import type { ChainLink, RowOp, Step } from './net-change.ts';
+import type { IsUntold } from './parking.ts';
 import type { StandingRow } from './standing-row.ts';
 
 /** Rows that wait for the end of a batch; of giants with more of them the first are not waited for. */
@@ -83,14 +84,25 @@ export class EchoWriter {
     else if (looked.length > 0) await this.#look(shape, looked);
   }
 
-  /** A user's row that was committed after the decision is above it; where its stamp is pushed, only its own echo will show that. */
+  /**
+   * A user can have inserted the key, before the decision or after it, and neither times nor transaction ids tell which: clocks are set
+   * back, and ids are not in the order of commits. So such a row is left, and the decision waits until all that is committed by now
+   * is echoed: then the row shows the version that the stream gave it.
+   */
   async #decide(shape: TableShape, op: RowOp): Promise<void> {
-    const decided = commitMicros(op.last);
-    await this.#writer.decide(
-      shape,
-      op,
-      (current) => current !== null && !isOf(op, current.tuple) && isLocalSince(current.tuple, decided),
-    );
+    let isLeft = false;
+    await this.#writer.decide(shape, op, (current) => {
+      isLeft = current !== null && hasEchoToCome(current.tuple) && !isOf(op, current.tuple);
+      return isLeft;
+    });
+    if (!isLeft) return;
+    if (op.kind !== 'remove') return this.#putBack(shape, op);
+    const { hlc } = op.last.source;
+    const parked = (await this.#writer.parking.find(shape, [op.key])).get(op.key);
+    if (parked !== undefined && isAbove({ hlc, origin: this.#self }, parked))
+      await this.#writer.parking.drop(shape, op.key);
+    this.#writer.kept.buried(shape, op.key, op.last);
+    this.#writer.kept.lookAgain(shape, op.key, op.pk, hlc);
   }
 
   async #look(shape: TableShape, ops: readonly RowOp[]): Promise<void> {
@@ -122,7 +134,6 @@ export class EchoWriter {
    * once; which of the two is above, its own echo tells. Until then it is left, and this one waits.
    */
   async #place(shape: TableShape, op: RowOp, row: StandingRow): Promise<void> {
-    const isUntold = ({ local }: Tuple): boolean => local;
     if ((await this.#writer.rows.place(shape, op, row, isUntold)) === 'untold') this.#putBack(shape, op);
   }
 
@@ -210,6 +221,12 @@ export class EchoWriter {
     else await emptyTable();
   }
 }
+
+/** Whether only an echo that may be yet to come tells its version. */
+const isUntold: IsUntold = ({ local }) => local;
+
+/** The same, but for what is from before the stream, or so old that PostgreSQL has forgotten its time. */
+const hasEchoToCome = ({ local, foreign, stampMicros }: Tuple): boolean => local && (foreign || stampMicros !== null);
 
 const nameOf = ({ id }: TableShape, { key }: RowOp): string => `${id} ${key}`;
 

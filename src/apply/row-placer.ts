@@ -10,7 +10,7 @@ import { fail, SynclineError } from '../platform/errors.ts';
 import type { ApplyTransaction, LookAgain, ParkedRow, TableShape } from './apply-port.ts';
 import type { BatchRecord } from './batch-record.ts';
 import type { Side } from './conflicts.ts';
-import { echoTakes } from './decide.ts';
+import { type Current, echoTakes } from './decide.ts';
 import type { RowOp } from './net-change.ts';
 import type { ArrivingRow, IsUntold, Parking } from './parking.ts';
 import type { Stand, StandingRow } from './standing-row.ts';
@@ -71,8 +71,8 @@ export class RowPlacer {
   }
 
   /**
-   * Puts a row of this region back that was taken for older than it is, where neither a later local write nor anything of a
-   * higher version is there, or was removed; returns what of a higher version is. Where a user's row has a value of it that is from
+   * Puts a row of this region back that was taken for older than it is, or decided by an operator while a user had its key, where neither a
+   * later local write nor anything of a higher version is there, or was removed; returns what of a higher version is. Where a user's row has a value of it that is from
    * after the look was ripe, it is looked at once more.
    */
   async restore(
@@ -89,7 +89,7 @@ export class RowPlacer {
       const image = 'image' in above ? above.image : null;
       return { version: { hlc: above.hlc, origin: above.origin }, event_id: above.event_id, image };
     }
-    if (current !== null && !echoTakes(current, version)) {
+    if (current !== null && !echoTakes(current, version) && !decisionTakes(current, event, version, isUntold)) {
       const { tuple } = current;
       return tuple.local ? null : { version: current.version, event_id: exact?.event_id ?? null, image: tuple.image };
     }
@@ -161,6 +161,16 @@ export class RowPlacer {
     if (parked !== undefined) await parking.drop(shape, key);
     return 'placed';
   }
+}
+
+/** A user's row is below the decision of an operator that came after it, once the stream has told both. */
+function decisionTakes(
+  { tuple, version }: NonNullable<Current>,
+  { operator }: ChangeEvent,
+  decided: Version,
+  isUntold: IsUntold,
+): boolean {
+  return operator === true && tuple.local && !tuple.foreign && !isUntold(tuple) && isAbove(decided, version);
 }
 
 const allIsTold: IsUntold = () => false;
