@@ -14,9 +14,20 @@ create index on syncline.author using hash (tuple_xid);
 create index on syncline.author (lsn);
 create index on syncline.author (stamp);
 
--- Signs the transaction: for whoever reads its rows, and, with a word that nobody else can say, for whoever decodes it.
-create function syncline.sign(origin text, stamp timestamptz) returns void language sql as $$
+-- A signature is asked for by the versions of rows that wait.
+create index on syncline.parked (hlc);
+create index on syncline.look_again (hlc) where restores is not null;
+create index on syncline.quarantine (hlc);
+
+-- Signs the transaction: for whoever decodes it, with a word that nobody else can say of it, and for whoever reads its rows.
+create function syncline.sign(origin text, stamp timestamptz) returns void language plpgsql as $$
+declare
+  id constant xid8 := pg_current_xact_id();
+  secret text;
+begin
+  select value into strict secret from syncline.meta where key = 'decision_secret';
+  perform pg_logical_emit_message(true, 'syncline.applied',
+    encode(sha256(convert_to(secret || ':' || (id::xid)::text, 'UTF8')), 'hex'));
   insert into syncline.author (xid, tuple_xid, origin, stamp, lsn)
-  select id, id::xid, origin, stamp, pg_current_wal_insert_lsn() from pg_current_xact_id() as id;
-  select pg_logical_emit_message(true, 'syncline.applied', value) from syncline.meta where key = 'decision_secret';
-$$;
+  values (id, id::xid, origin, stamp, pg_current_wal_insert_lsn());
+end $$;

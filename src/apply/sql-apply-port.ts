@@ -45,7 +45,6 @@ import * as merges from './sql-merges.ts';
 import { SqlOrigins } from './sql-origins.ts';
 import { SqlPipeline } from './sql-pipeline.ts';
 import { SqlRows } from './sql-rows.ts';
-import { FACTS_OF_AUTHORS } from './sql-tuple-facts.ts';
 import { SqlVersionCache } from './sql-version-cache.ts';
 import { fullXidNear } from './sql-xid.ts';
 
@@ -80,7 +79,6 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
   readonly #client: PostgresClient;
   readonly #origins: SqlOrigins;
   readonly #state: SqlSessionState;
-  readonly #region: string;
   readonly #isReplicated: (schema: string, table: string) => boolean;
   readonly #began: () => Snapshot | null;
   #shapes = new Map<string, TableShape | null>();
@@ -92,12 +90,11 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
     client: PostgresClient,
     origins: SqlOrigins,
     state: SqlSessionState,
-    { region, isReplicated, began }: SqlApplyPortOptions,
+    { isReplicated, began }: SqlApplyPortOptions,
   ) {
     this.#client = client;
     this.#origins = origins;
     this.#state = state;
-    this.#region = region;
     this.#isReplicated = isReplicated ?? (() => true);
     this.#began = began ?? (() => null);
   }
@@ -349,12 +346,12 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
   async prune(stable: Hlc, { confirmedLsn, echoedLsn }: PrunedTo, rowsMax: number): Promise<void> {
     this.#state.versions.prune(stable);
     const limit = String(rowsMax);
-    const authors =
-      this.#origins.facts === FACTS_OF_AUTHORS
-        ? [[sql.PRUNE_AUTHORS, [String(hlcMicros(stable)), lsnToText(echoedLsn), this.#region, limit]] as const]
-        : [];
+    if (this.#origins.hasSignatures) {
+      const values = [String(hlcMicros(stable)), lsnToText(echoedLsn), limit];
+      await this.#client.query(sql.PRUNE_AUTHORS, values, { prepare: true });
+      await this.#origins.lookForSignatures();
+    }
     await Promise.all([
-      ...authors.map(async ([text, values]) => await this.#client.query(text, values, { prepare: true })),
       this.#client.query(sql.PRUNE_VERSIONS, [String(hlcMicros(stable)), limit], { prepare: true }),
       this.#client.query(sql.PRUNE_TOMBSTONES, [String(stable), limit], { prepare: true }),
       this.#client.query(sql.PRUNE_NOTES, [lsnToText(confirmedLsn), limit], { prepare: true }),

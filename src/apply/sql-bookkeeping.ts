@@ -281,31 +281,34 @@ delete from syncline.applied_at where ctid = any (array(
   order by lsn limit $2::bigint))`;
 
 /**
- * $1 the highest stable commit timestamp in µs, $2 the WAL position up to which the own stream has come back, $3 the region, $4 how many. A tuple
+ * $1 the highest stable commit timestamp in µs, $2 the WAL position up to which the own stream has come back, $3 how many. A tuple
  * whose signature is gone counts as a local write of its commit time. So that nothing is decided otherwise by that:
  * - its stamp and its commit time are stable, so that whatever still comes is above both;
- * - all that was committed here before it is echoed: an echo never touches what is local. (The lane signs again only behind it.)
+ * - all that was committed here before it is echoed: an echo never touches what is local. (A later transaction of the lane is below that place.)
  * - no exact version of it is kept, for whatever reason, since none is looked for of what is local;
- * - no row that is parked, or is to be put back, has a version that it was above and then is not, or the other way round;
- * - no rows of a table are about to be told to others, who are told of local ones only.
+ * - nothing that waits, parked, to be put back or in the quarantine, has a version that it was above and then is not, or the other way round;
+ * - no rows of a table are being told to others, who are told of local ones only.
  */
 export const PRUNE_AUTHORS = `
-with a as materialized (
-  select timestamptz 'epoch' + $1::bigint * interval '1 microsecond' as stable,
-    (select max(lsn) from syncline.author where lsn <= $2::pg_lsn) as newest_echoed
-  where not exists (select from syncline.transfer_hold) and not exists (
-    select from syncline.transfer t where t.region = $3::text and t.state in ('published', 'sealed', 'ready'))
-)
 delete from syncline.author where xid = any (array(
-  select w.xid from a join syncline.author w on w.stamp <= a.stable and w.lsn < a.newest_echoed
+  select w.xid from syncline.author w
+    cross join lateral (select pg_xact_commit_timestamp(w.tuple_xid) as committed) as c
     cross join lateral (select (extract(epoch from w.stamp) * 1000000)::bigint << 10 as stamp,
-      (extract(epoch from coalesce(pg_xact_commit_timestamp(w.tuple_xid), w.stamp)) * 1000000)::bigint << 10 as committed) as h
-    cross join lateral (select least(h.stamp + 1, h.committed) as low, greatest(h.stamp, h.committed + 1023) as high) as r
-  where h.committed >> 10 <= $1::bigint
+      (extract(epoch from c.committed) * 1000000)::bigint << 10 as committed) as h
+    cross join lateral (select least(h.stamp, coalesce(h.committed, 0)) as low,
+      greatest(h.stamp, coalesce(h.committed, 0)) + 1023 as high) as r
+  where w.stamp <= timestamptz 'epoch' + $1::bigint * interval '1 microsecond'
+    and coalesce(c.committed <= timestamptz 'epoch' + $1::bigint * interval '1 microsecond', true)
+    and w.xid < greatest((select max(xid) from syncline.author where lsn <= $2::pg_lsn),
+      (select max(xid) from syncline.applied_at where lsn <= $2::pg_lsn))
+    and not exists (select from syncline.transfer_hold)
     and not exists (select from syncline.row_version v where v.xid = w.xid)
     and not exists (select from syncline.parked p where p.hlc between r.low and r.high)
     and not exists (select from syncline.look_again l where l.restores is not null and l.hlc between r.low and r.high)
-  order by w.stamp limit $4::bigint))`;
+    and not exists (select from syncline.quarantine q where q.hlc between r.low and r.high)
+  order by w.stamp limit $3::bigint))`;
+
+export const HAS_AUTHORS = 'select exists (select from syncline.author) as found';
 
 /** From the columns of `PARKED_COLUMNS`. */
 export function toParked([key, pk, image, hlc, origin, position, event_id, blocker]: ValueRow): ParkedRow {

@@ -7,7 +7,7 @@
  *
  * A lane that is to do without them signs each of its transactions in `syncline.author` (`sql-tuple-facts.ts`). Tuples of both
  * kinds may be there, where a server got or lost the functions; so signatures are asked for as long as there are any. An origin is in
- * use by one session at a time, so that two lanes cannot write at once; without one, an advisory lock sees to that.
+ * use by one session at a time, so that two lanes cannot write at once; for lanes of either kind, an advisory lock sees to that.
  */
 
 import { microsToIso } from '../change/change-event.ts';
@@ -16,10 +16,11 @@ import { fail, sqlStateOf } from '../platform/errors.ts';
 import { originPrefix } from '../platform/own-origins.ts';
 import { arrayText, type PostgresClient, quoteLiteral, type TextValue } from '../platform/postgres.ts';
 import type { Guard, Tuple } from './apply-port.ts';
+import { HAS_AUTHORS } from './sql-bookkeeping.ts';
 import { AUTHOR_LABEL, FACTS_OF_AUTHORS, FACTS_OF_ORIGINS, NO_ORIGIN, type TupleFacts } from './sql-tuple-facts.ts';
 
 /** Any number that no other tool takes: the letters of SYNLANE as ASCII, behind a zero. */
-const LANE_LOCK = '23458961018015301';
+const LANE_LOCK = '23460615888653893';
 
 /** The highest stamp (Unix µs) that a guard admits of a writer; null for none. */
 type Limit = bigint | 'always' | null;
@@ -48,10 +49,24 @@ export class SqlOrigins {
     return this.#facts;
   }
 
+  /** Whether there may be any. */
+  get hasSignatures(): boolean {
+    return this.#facts === FACTS_OF_AUTHORS;
+  }
+
+  /** Where none is left and none is to come, nobody asks for them any more. */
+  async lookForSignatures(): Promise<void> {
+    const { rows } = this.#signs ? { rows: [] } : await this.#client.query(HAS_AUTHORS, [], { prepare: true });
+    this.#facts = this.#signs || rows[0]?.found === 't' ? FACTS_OF_AUTHORS : FACTS_OF_ORIGINS;
+  }
+
   /** Reads which origins of ours exist, and whether there are signatures. */
   async load(): Promise<void> {
-    const { rows: found } = await this.#client.query('select exists (select from syncline.author) as signed');
-    if (this.#signs || found[0]?.signed === 't') this.#facts = FACTS_OF_AUTHORS;
+    await this.lookForSignatures();
+    if (this.#signs)
+      await this.#client.query(
+        `insert into syncline.meta (key, value) values ('signed', 'true') on conflict do nothing`,
+      );
     const { rows } = await this.#client.queryArrays(
       'select roident, roname from pg_replication_origin where starts_with(roname, $1)',
       [this.#prefix],
@@ -65,8 +80,11 @@ export class SqlOrigins {
 
   /** Makes the session write under the origin of this region; outside of a transaction. */
   async use(region: string): Promise<void> {
-    if (this.#signs) return await this.#lock();
-    if (this.#current === region) return;
+    if (!this.#signs && this.#current !== region) await this.#setUp(region);
+    if (!this.#hasLock) await this.#lock();
+  }
+
+  async #setUp(region: string): Promise<void> {
     const name = this.#prefix + region;
     try {
       if (!this.#names.has(name)) await this.#create(name);
@@ -100,8 +118,7 @@ export class SqlOrigins {
   guard(guard: Guard, leastHlc: Hlc): TextValue[] {
     // A stamp S covers versions up to S without a counter, so "below the event" means at most this.
     const below = hlcMicros(leastHlc - 1n);
-    const isSigned = this.#facts === FACTS_OF_AUTHORS;
-    const authors = isSigned ? Object.keys(guard).map((region) => `${AUTHOR_LABEL}${region}`) : [];
+    const authors = this.hasSignatures ? Object.keys(guard).map((region) => `${AUTHOR_LABEL}${region}`) : [];
     const writers = [NO_ORIGIN, ...this.#regionOf.keys(), ...authors];
     const limits = writers.map((writer): Limit => {
       const rule = guard[this.writerOf(writer).writer];
@@ -109,7 +126,7 @@ export class SqlOrigins {
       return rule === 'always' || rule < below ? rule : below;
     });
     // Anybody may have signed, also who has no rule.
-    const least = isSigned ? null : lowest(limits);
+    const least = this.hasSignatures ? null : lowest(limits);
     return [timestampText(least), arrayText(writers), arrayText(limits.map(timestampText))];
   }
 
@@ -119,7 +136,6 @@ export class SqlOrigins {
   }
 
   async #lock(): Promise<void> {
-    if (this.#hasLock) return;
     const { rows } = await this.#client.query('select pg_try_advisory_lock($1::bigint) as is_free', [LANE_LOCK]);
     if (rows[0]?.is_free !== 't') throw fail('SYN-K004', `another session applies to the database of ${this.#region}`);
     this.#hasLock = true;

@@ -67,7 +67,7 @@ export class SqlRows {
     const left = groupByColumns(shape, rows).map(async (group) => {
       const { names, places } = group;
       const first = group.rows.every(({ isNew }) => isNew === true) ? 'insert' : 'update';
-      const name = `upsert ${first} ${names.join('\0')}`;
+      const name = `upsert ${first} ${this.#origins.facts.writerType} ${names.join('\0')}`;
       const sql = statementOf(shape, name, () => statements.upsertSql(shape, names, first, this.#origins.facts));
       const answer = await this.#pipeline.run(sql, [
         ...limits,
@@ -85,7 +85,9 @@ export class SqlRows {
   async remove(table: TableShape, rows: readonly RemoveRow[], guard: Guard): Promise<RemoveOutcome[]> {
     const shape = sqlShape(table);
     if (rows.length === 0) return [];
-    const sql = statementOf(shape, 'remove', () => statements.removeSql(shape, this.#origins.facts));
+    const sql = statementOf(shape, `remove ${this.#origins.facts.writerType}`, () =>
+      statements.removeSql(shape, this.#origins.facts),
+    );
     const limits = this.#origins.guard(guard, leastHlc(rows));
     const keys = keyArrays(
       shape,
@@ -118,7 +120,9 @@ export class SqlRows {
   async inspect(table: TableShape, rows: readonly Keyed[]): Promise<Map<RowKey, Tuple>> {
     const shape = sqlShape(table);
     if (rows.length === 0) return new Map();
-    const sql = statementOf(shape, 'inspect', () => statements.inspectSql(shape, this.#origins.facts));
+    const sql = statementOf(shape, `inspect ${this.#origins.facts.writerType}`, () =>
+      statements.inspectSql(shape, this.#origins.facts),
+    );
     const keys = keyArrays(
       shape,
       rows.map((row) => row.pk),

@@ -4,8 +4,8 @@
  * PostgreSQL keeps the commit timestamp of each transaction and its replication origin, and the lane sets both: of an applied
  * tuple they tell the highest stamp of its batch, and the region. Where the lane may not write under an origin, it signs its
  * transactions instead (`syncline.author`), which tells the same two things as long as they matter; see `PRUNE_AUTHORS`.
- * A statement has the signatures of all that it can meet, also of a tuple that it is to look at again behind a wait: only the lane signs,
- * and it runs one transaction at a time.
+ * A statement of the lane has the signatures of all that it can meet, also of a tuple that it is to look at again behind a wait: only the
+ * lane signs, and it runs one transaction at a time.
  */
 
 /** How a writer is named that has no origin: it is local. */
@@ -24,7 +24,7 @@ export type TupleFacts = {
   readonly writerType: 'oid' | 'text';
   /** The place in a guard of a writer that it does not list; 0 is none. */
   readonly unlisted: string;
-  /** True for what no guard can hold off that admits any tuple with this stamp. */
+  /** A quick look at what is old enough for every rule; there is no limit (null) where it cannot be quick. */
   readonly isOlderThan: (limit: string) => string;
 };
 
@@ -48,7 +48,7 @@ export const FACTS_OF_AUTHORS: TupleFacts = {
   writer: AUTHORED_WRITER,
   writerType: 'text',
   unlisted: `coalesce((not starts_with(${AUTHORED_WRITER}, '${AUTHOR_LABEL}'))::int, 1)`,
-  isOlderThan: (limit) => `${AUTHORED_STAMP} <= ${limit}`,
+  isOlderThan: (limit) => `${limit} is not null`,
 };
 
 /**

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { APPLIED_PREFIX, AppliedWork } from './applied-work.ts';
+import { APPLIED_PREFIX, AppliedWork, appliedWord } from './applied-work.ts';
 import type { PgoutputMessage, RelationMessage } from './pgoutput-messages.ts';
 
-const BEGIN: PgoutputMessage = { kind: 'begin', finalLsn: 1n, commitTimeMicros: 1n, xid: 1 };
+const BEGIN: PgoutputMessage = { kind: 'begin', finalLsn: 1n, commitTimeMicros: 1n, xid: 7 };
+const WORD = appliedWord('secret', 7);
 const RELATION: RelationMessage = {
   kind: 'relation',
   oid: 1,
@@ -32,18 +33,18 @@ test('an origin of this database tells, and no other', () => {
   assert.equal(isApplied([BEGIN, origin('pg_16395'), INSERT]), false);
 });
 
-test('so does a message that knows the secret, before any change', () => {
-  assert.equal(isApplied([BEGIN, message('secret'), RELATION, INSERT]), true);
-  assert.equal(isApplied([BEGIN, RELATION, INSERT, message('secret')]), false, 'behind a change');
-  assert.equal(isApplied([BEGIN, message('x', 'syncline.claim'), message('secret')]), false, 'behind another message');
-  assert.equal(isApplied([BEGIN, message('guess'), INSERT]), false);
-  assert.equal(isApplied([BEGIN, message(''), INSERT]), false);
-  assert.equal(isApplied([BEGIN, message('secret', 'syncline.other'), INSERT]), false);
-  assert.equal(isApplied([BEGIN, message('secret', APPLIED_PREFIX, false), INSERT]), false, 'not of the transaction');
-  assert.equal(isApplied([BEGIN, message('null'), INSERT], null), false, 'nobody has a secret');
+test('so does a message with the word of this transaction, before any change', () => {
+  assert.equal(isApplied([BEGIN, message(WORD), RELATION, INSERT]), true);
+  assert.equal(isApplied([BEGIN, RELATION, INSERT, message(WORD)]), false, 'behind a change');
+  assert.equal(isApplied([BEGIN, message('x', 'syncline.claim'), message(WORD)]), false, 'behind another message');
+  for (const guess of ['secret', appliedWord('guess', 7), appliedWord('secret', 8), ''])
+    assert.equal(isApplied([BEGIN, message(guess), INSERT]), false, guess);
+  assert.equal(isApplied([BEGIN, message(WORD, 'syncline.other'), INSERT]), false);
+  assert.equal(isApplied([BEGIN, message(WORD, APPLIED_PREFIX, false), INSERT]), false, 'not of the transaction');
+  assert.equal(isApplied([BEGIN, message(appliedWord('null', 7)), INSERT], null), false, 'nobody has a secret');
 });
 
 test('it tells of one transaction', () => {
-  assert.equal(isApplied([BEGIN, message('secret'), INSERT, BEGIN, INSERT]), false);
+  assert.equal(isApplied([BEGIN, message(WORD), INSERT, BEGIN, INSERT]), false);
   assert.equal(isApplied([BEGIN, origin('syncline_5_us'), INSERT, BEGIN]), false);
 });

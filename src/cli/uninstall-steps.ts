@@ -37,6 +37,8 @@ export type Remains = {
   readonly publication: string | null;
   readonly schema: string | null;
   readonly origins: readonly string[];
+  /** Origins that the role may not drop. */
+  readonly origins_kept: readonly string[];
   readonly identities: readonly Identity[];
   /** What is left as it is. */
   readonly sequences: readonly SharedSequence[];
@@ -51,7 +53,8 @@ select json_build_object(
   'schema', (select nspname from pg_namespace where nspname = 'syncline'),
   'origins', coalesce((select json_agg(roname order by roname) from pg_replication_origin
     where starts_with(roname, (select format('syncline_%s_', oid) from pg_database
-                                where datname = current_database()))), '[]'))`;
+                                where datname = current_database()))), '[]'),
+  'may_drop_origins', has_function_privilege('pg_replication_origin_drop(text)', 'EXECUTE'))`;
 
 /** An index that is gone since cannot be the identity again: then it is the key. */
 const IDENTITIES_SQL = `
@@ -77,7 +80,10 @@ select s.seqrelid::regclass::text as sequence, s.seqincrement::text as increment
 
 export async function findRemains(client: PostgresClient, config: Config): Promise<Remains> {
   const { rows } = await client.queryArrays(SQL, [captureName(config.region)]);
-  const found = JSON.parse(rows[0]?.[0] ?? '') as Omit<Remains, 'identities' | 'sequences'>;
+  const { may_drop_origins, ...all } = JSON.parse(rows[0]?.[0] ?? '') as Omit<Remains, 'identities' | 'sequences'> & {
+    readonly may_drop_origins: boolean;
+  };
+  const found = may_drop_origins ? { ...all, origins_kept: [] } : { ...all, origins: [], origins_kept: all.origins };
   const meta = await client.query("select to_regclass('syncline.meta') is not null as known");
   if (meta.rows[0]?.known !== 't') return { ...found, identities: [], sequences: [] };
   const identities = await client.query<{ table: string; was: string }>(IDENTITIES_SQL);

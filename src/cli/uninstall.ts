@@ -3,7 +3,7 @@
 import type { Command } from 'commander';
 import { loadConfig } from '../platform/config.ts';
 import { fail } from '../platform/errors.ts';
-import { connect } from '../platform/postgres.ts';
+import { connect, quoteLiteral } from '../platform/postgres.ts';
 import { print, printJson } from './output.ts';
 import { findRemains, type Remains, removeRemains, removeStream } from './uninstall-steps.ts';
 
@@ -39,9 +39,18 @@ async function uninstall({ config: path, yes, log, json }: Flags): Promise<void>
 }
 
 /** What the agent changed and nobody can take back without knowing the other regions. */
-function staying({ sequences }: Remains): string[] {
-  if (sequences.length === 0) return [];
+function staying({ sequences, origins_kept }: Remains): string[] {
+  const kept =
+    origins_kept.length === 0
+      ? []
+      : [
+          '',
+          'this stays, since the role may not drop it; a superuser can:',
+          ...origins_kept.map((origin) => `  select pg_replication_origin_drop(${quoteLiteral(origin)});`),
+        ];
+  if (sequences.length === 0) return kept;
   return [
+    ...kept,
     '',
     'this stays as it is: sequences that hand out a share of the numbers. Where no other region draws',
     'numbers for these tables any more, they can be set back:',

@@ -412,7 +412,7 @@ export const ERRORS = {
   'SYN-K011': {
     class: 'operator',
     cause:
-      'A table held rows when it came into the publication that are not in the stream: some are older than replication, or there are very many.',
+      'A table held rows when it came into the publication that are not in the stream: some are older than replication, there are very many, or the region does without replication origins.',
     remedy:
       'None if the other regions have the same rows (`syncline verify` tells). Else write them again, or copy them over.',
   },

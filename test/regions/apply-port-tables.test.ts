@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import * as statements from '../../src/apply/sql-statements.ts';
 import type { SqlTableShape } from '../../src/apply/sql-table-shape.ts';
+import { FACTS_OF_AUTHORS, FACTS_OF_ORIGINS } from '../../src/apply/sql-tuple-facts.ts';
 import { hlcFromMicros } from '../../src/change/hlc.ts';
 import { sqlStateOf } from '../../src/platform/errors.ts';
 import { connect, quoteIdent } from '../../src/platform/postgres.ts';
@@ -304,6 +305,9 @@ for (const version of CONTRACT_MAJORS) {
          set plan_cache_mode = force_generic_plan`,
       );
       const guard = ['infinity', '{0}', '{infinity}'];
+      await session.client.query(
+        `insert into syncline.author select i::text::xid8, i::text::xid, 'r1', now(), '0/1' from generate_series(1000, 3000) as i`,
+      );
       for (const [place, rows] of [0, 1, 3, 500].entries()) {
         const table = `sized${place}`;
         await session.client.query(`create table public.${table} (a int, b text, v text, primary key (a, b))`);
@@ -315,13 +319,17 @@ for (const version of CONTRACT_MAJORS) {
         const shape = (await session.shape(table)) as SqlTableShape;
         const keys = ['{1}', '{b}'];
         const row = ['1', '["1","b"]', '{1}', 'r1', ...keys, '{v}'];
-        for (const [sql, values] of [
-          ...(['update', 'insert'] as const).map(
-            (first) => [statements.upsertSql(shape, shape.columns, first), [...guard, ...row]] as const,
-          ),
-          [statements.removeSql(shape), [...guard, '1', ...keys]],
-          [statements.inspectSql(shape), keys],
-        ] as const) {
+        const withFacts = [FACTS_OF_ORIGINS, FACTS_OF_AUTHORS].flatMap(
+          (facts) =>
+            [
+              ...(['update', 'insert'] as const).map(
+                (first) => [statements.upsertSql(shape, shape.columns, first, facts), [...guard, ...row]] as const,
+              ),
+              [statements.removeSql(shape, facts), [...guard, '1', ...keys]],
+              [statements.inspectSql(shape, facts), keys],
+            ] as const,
+        );
+        for (const [sql, values] of withFacts) {
           await session.client.query(`prepare p as ${sql}`);
           const parameters = values.map((value) => `'${value}'`).join(', ');
           const plan = (await session.column(`explain (costs off) execute p (${parameters})`)).join('\n');

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { chown, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { APPLIED_PREFIX, AppliedWork } from '../../src/capture/applied-work.ts';
+import { APPLIED_PREFIX, AppliedWork, appliedWord } from '../../src/capture/applied-work.ts';
 import type { CommitMessage } from '../../src/capture/pgoutput-messages.ts';
 import { ReplicationConnection } from '../../src/capture/replication-connection.ts';
 import { lsnFromText } from '../../src/change/position.ts';
@@ -156,9 +156,11 @@ for (const version of CONTRACT_MAJORS) {
       await using source = await ReplicationSource.make(server);
       await using connection = await ReplicationConnection.connect({ url: source.url });
       await using stream = await source.stream(connection, { applied: new AppliedWork('syncline_', 'secret') });
-      for (const [place, word] of ['secret', 'guess'].entries()) {
+      for (const [place, secret] of ['secret', 'guess'].entries()) {
         await source.sql.query('begin');
-        await source.sql.query(`select pg_logical_emit_message(true, '${APPLIED_PREFIX}', '${word}')`);
+        const { rows } = await source.sql.query('select pg_current_xact_id()::xid as xid');
+        const word = appliedWord(secret, Number(rows[0]?.xid));
+        await source.sql.query('select pg_logical_emit_message(true, $1::text, $2::text)', [APPLIED_PREFIX, word]);
         await source.insert(place);
         await source.sql.query('commit');
       }

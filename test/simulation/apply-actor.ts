@@ -36,6 +36,8 @@ const CHECK_STABLE_SHARE = 0.3;
 const READ_AHEAD_BYTES_MAX = 1024 * 1024;
 
 export type AppliedRegion = {
+  /** Whether its lane signs. */
+  readonly signs: boolean;
   readonly name: string;
   readonly database: ModelDatabase;
   readonly store: ModelStore;
@@ -74,7 +76,7 @@ export class ApplyActor {
     const step = async (what: string): Promise<void> => await world.scheduler.step(name, what);
     this.#port = new ModelApplyPort(region.database, region.store, step, {
       pause: async () => await this.#linger(),
-      signs: world.conditions.signing.has(region.name),
+      signs: region.signs,
     });
     this.#lane = this.#newLane();
     this.#flushes = this.#newFlushWatch();

@@ -24,7 +24,6 @@ import { ModelApplyTransaction } from './model-apply-transaction.ts';
 import type { ModelDatabase } from './model-database.ts';
 import { type ModelStore, modelShape, rowName, write } from './model-store.ts';
 import { type CommitPause, type Step, sqlError, type Transaction } from './model-transaction.ts';
-import { isTelling } from './transfer-words.ts';
 
 export class ModelApplyPort implements ApplyPort {
   readonly #database: ModelDatabase;
@@ -272,7 +271,7 @@ export class ModelApplyPort implements ApplyPort {
       if (tombstone.hlc <= stable && !needed.has(row)) tombstones.delete(row);
     }
     const commitMicros = (xid: number): bigint | null => this.#database.transactionOf(xid)?.stampMicros ?? null;
-    this.#store.pruneAuthors(stable, echoedLsn, commitMicros, isTelling(this.#database));
+    this.#store.pruneAuthors(stable, echoedLsn, commitMicros);
     const newest = notes.findLastIndex((note) => note.lsn <= confirmedLsn);
     if (newest > 0) notes.splice(0, newest);
   }

@@ -100,21 +100,25 @@ export class ModelStore {
   }
 
   /** Forgets signatures whose tuples may count as local writes of their commit times; `PRUNE_AUTHORS` tells why each condition is there. */
-  pruneAuthors(stable: Hlc, echoedLsn: bigint, commitMicros: (xid: number) => bigint | null, isTelling: boolean): void {
-    if (isTelling || this.holds.size > 0) return;
-    const echoed = [...this.authors.values()].filter(({ lsn }) => lsn <= echoedLsn);
-    const newest = echoed.at(-1)?.lsn ?? 0n;
-    for (const [xid, { stampMicros, lsn }] of this.authors) {
-      const [stamp, committed] = [hlcFromMicros(stampMicros), hlcFromMicros(commitMicros(xid) ?? stampMicros)];
-      const isBetween = (hlc: Hlc): boolean =>
-        (hlc > stamp || hlc >= committed) && (hlc <= stamp || hlc <= committed + COUNTERS);
+  pruneAuthors(stable: Hlc, echoedLsn: bigint, commitMicros: (xid: number) => bigint | null): void {
+    if (this.holds.size > 0) return;
+    let newest = 0;
+    for (const [xid, { lsn }] of this.authors) if (lsn <= echoedLsn && xid > newest) newest = xid;
+    for (const { xid, lsn } of this.notes) if (lsn <= echoedLsn && xid > newest) newest = xid;
+    const waiting = [
+      ...[...this.parked.values()].map(({ hlc }) => hlc),
+      ...[...this.looks.values()].flatMap(({ restores, version }) => (restores === null ? [] : [version.hlc])),
+      ...[...this.quarantine.values()].map(({ hlc }) => hlc),
+    ];
+    for (const [xid, { stampMicros }] of this.authors) {
+      const [stamp, committed] = [hlcFromMicros(stampMicros), hlcFromMicros(commitMicros(xid) ?? 0n)];
+      const [low, high] = stamp < committed ? [stamp, committed] : [committed, stamp];
       const isKept =
         committed > stable ||
         stamp > stable ||
-        lsn >= newest ||
+        xid >= newest ||
         this.versions.has(xid) ||
-        [...this.parked.values()].some(({ hlc }) => isBetween(hlc)) ||
-        [...this.looks.values()].some(({ restores, version }) => restores !== null && isBetween(version.hlc));
+        waiting.some((hlc) => hlc >= low && hlc <= high + COUNTERS);
       if (!isKept) this.authors.delete(xid);
     }
   }

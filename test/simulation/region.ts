@@ -63,6 +63,12 @@ export class Region {
     this.database.onVisible = (transaction, writes) => this.truth.becameVisible(transaction, writes);
   }
 
+  /** Whether the lane of the agent that was started last signs. */
+  get signs(): boolean {
+    const { signing, changesSigning } = this.#world.conditions;
+    return signing.has(this.name) && (!changesSigning || this.#agents % 2 === 1);
+  }
+
   get isServed(): boolean {
     return this.#agent !== null;
   }

@@ -5,7 +5,7 @@
  * are in no stream; from then on they are. The agent's part is the real rules (`transfer-steps.ts`, `row-claim.ts`) over the
  * modelled database. What regions say of the table are rows that are replicated like any others.
  */
-import { hlcFromMicros, hlcToText } from '../../src/change/hlc.ts';
+import { hlcFromMicros, hlcFromText, hlcToText } from '../../src/change/hlc.ts';
 import { positionLsn } from '../../src/change/position.ts';
 import type { NotesLedger } from '../../src/clock/notes-ledger.ts';
 import type { Stability } from '../../src/clock/stability.ts';
@@ -20,12 +20,16 @@ import { ModelSession } from './model-foreground.ts';
 import { LATE, modelShape, rowName, SAID } from './model-store.ts';
 import type { ModelTuple, Step } from './model-transaction.ts';
 import type { Region } from './region.ts';
-import { wordsOn } from './transfer-words.ts';
 import type { WorldView } from './world-view.ts';
 
 const LATE_ID = modelShape('public', LATE).id;
 const ROWS_PER_CHUNK_MAX = 3;
 const EXPECTED_STATES = new Set(['23505', '40P01', '57P02']);
+
+/** What of the table was said, as this region has it. */
+export function wordsOn(database: ModelDatabase): TransferWord[] {
+  return [...database.table(SAID).slots.values()].flatMap(({ tuple }) => (tuple === null ? [] : [parse(tuple)]));
+}
 
 /** Rows that are there before replication begins, and differ from region to region. */
 export function loadLateRows(database: ModelDatabase, random: Random): void {
@@ -254,4 +258,16 @@ async function say(session: ModelSession, word: TransferWord): Promise<void> {
   const v = JSON.stringify({ ...word, sealed_at: word.sealed_at === null ? null : hlcToText(word.sealed_at) });
   const row = { id: word.region, v };
   if ((await session.update(SAID, word.region, () => row)) === 0) await session.insert(SAID, word.region, row);
+}
+
+/** Asked for at each step of every schedule; a tuple never changes. */
+const PARSED = new WeakMap<ModelTuple, TransferWord>();
+
+function parse(tuple: ModelTuple): TransferWord {
+  const known = PARSED.get(tuple);
+  if (known !== undefined) return known;
+  const said = JSON.parse(tuple.image.v ?? '') as Omit<TransferWord, 'sealed_at'> & { sealed_at: string | null };
+  const word = { ...said, sealed_at: said.sealed_at === null ? null : hlcFromText(said.sealed_at) };
+  PARSED.set(tuple, word);
+  return word;
 }

@@ -40,6 +40,8 @@ export type Conditions = {
   readonly losesCommits: boolean;
   /** The regions whose lanes sign what they write, because they have no replication origins. */
   readonly signing: ReadonlySet<string>;
+  /** Whether each agent of such a region does otherwise than the one before. */
+  readonly changesSigning: boolean;
   /** Whether databases come back from copies of their disks. */
   readonly restores: boolean;
 };
