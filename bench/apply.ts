@@ -3,7 +3,8 @@
  *
  * Both sides get the same work: a table of accounts as pgbench has it, and single-row updates, each a transaction of its
  * own, that were committed while the target was not applying. For Syncline they wait in the embedded log, for PostgreSQL
- * in the slot of a disabled subscription. Measured is the time from letting go to the last row being there.
+ * in the slot of a disabled subscription. Measured is the time from letting go to the last row being there; of Syncline, also where
+ * the region does without replication origins.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -27,6 +28,8 @@ import { NO_MERGES } from '../src/resolve/known-merges.ts';
 import type { Measured } from './run.ts';
 
 const ACCOUNTS = 100_000;
+const WITH_ORIGINS = 'apply_transactions_per_s';
+const WITHOUT_ORIGINS = 'apply_transactions_without_origins_per_s';
 const TABLE = `create table public.accounts (aid int primary key, bid int, abalance int, filler char(84))`;
 const FILL = `insert into public.accounts select i, 1 + i % 10, 0, '' from generate_series(1, ${ACCOUNTS}) i`;
 
@@ -39,16 +42,18 @@ export async function measureApply(transactions: number, rounds: number): Promis
   const measured: Measured[] = [];
   await using server = await EmbeddedPostgres.start({ version: 18, settings: { shared_buffers: '256MB' } });
   for (let round = 0; round < rounds; round += 1) {
-    const ours = await syncline(server, transactions);
-    measured.push({ side: 'syncline', metric: 'apply_transactions_per_s', value: transactions / (ours / 1000) });
+    const told = (side: Measured['side'], metric: string, tookMs: number): void =>
+      void measured.push({ side, metric, value: transactions / (tookMs / 1_000) });
+    told('syncline', WITH_ORIGINS, await syncline(server, transactions, true));
+    told('syncline', WITHOUT_ORIGINS, await syncline(server, transactions, false));
     const peers = await postgres(server, transactions);
-    measured.push({ side: 'postgresql', metric: 'apply_transactions_per_s', value: transactions / (peers / 1000) });
+    for (const metric of [WITH_ORIGINS, WITHOUT_ORIGINS]) told('postgresql', metric, peers);
   }
   return measured;
 }
 
 /** Milliseconds that applying took. */
-async function syncline(server: EmbeddedPostgres, transactions: number): Promise<number> {
+async function syncline(server: EmbeddedPostgres, transactions: number, hasOrigins: boolean): Promise<number> {
   const directory = await mkdtemp(join(tmpdir(), 'syncline-bench-'));
   try {
     const url = server.url(await server.createDatabase());
@@ -69,7 +74,7 @@ async function syncline(server: EmbeddedPostgres, transactions: number): Promise
       peers: ['there'],
       logOf: () => log,
       openSession: async () => {
-        const port = await SqlApplyPort.connect(url, { region: 'here' });
+        const port = await SqlApplyPort.connect(url, { region: 'here', hasOrigins });
         return {
           port,
           notes: new SqlNoteStore(client),

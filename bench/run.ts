@@ -35,7 +35,10 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   apply: {
     measure: async () => await (await import('./apply.ts')).measureApply(TRANSACTIONS, ROUNDS),
     sides: { syncline: 'syncline', peer: 'postgresql' },
-    metrics: { apply_transactions_per_s: 'transactions/s' },
+    metrics: {
+      apply_transactions_per_s: 'transactions/s',
+      apply_transactions_without_origins_per_s: 'transactions/s',
+    },
   },
   backlog: {
     measure: async () => await (await import('./backlog.ts')).measureBacklog(TRANSACTIONS, SECONDS, ROUNDS),

@@ -346,11 +346,7 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
   async prune(stable: Hlc, { confirmedLsn, echoedLsn }: PrunedTo, rowsMax: number): Promise<void> {
     this.#state.versions.prune(stable);
     const limit = String(rowsMax);
-    if (this.#origins.hasSignatures) {
-      const values = [String(hlcMicros(stable)), lsnToText(echoedLsn), limit];
-      await this.#client.query(sql.PRUNE_AUTHORS, values, { prepare: true });
-      await this.#origins.lookForSignatures();
-    }
+    await this.#origins.forgetSignatures([String(hlcMicros(stable)), lsnToText(echoedLsn), limit]);
     await Promise.all([
       this.#client.query(sql.PRUNE_VERSIONS, [String(hlcMicros(stable)), limit], { prepare: true }),
       this.#client.query(sql.PRUNE_TOMBSTONES, [String(stable), limit], { prepare: true }),

@@ -16,11 +16,14 @@ import { fail, sqlStateOf } from '../platform/errors.ts';
 import { originPrefix } from '../platform/own-origins.ts';
 import { arrayText, type PostgresClient, quoteLiteral, type TextValue } from '../platform/postgres.ts';
 import type { Guard, Tuple } from './apply-port.ts';
-import { HAS_AUTHORS } from './sql-bookkeeping.ts';
+import { HAS_AUTHORS, PRUNE_AUTHORS } from './sql-bookkeeping.ts';
 import { AUTHOR_LABEL, FACTS_OF_AUTHORS, FACTS_OF_ORIGINS, NO_ORIGIN, type TupleFacts } from './sql-tuple-facts.ts';
 
 /** Any number that no other tool takes: the letters of SYNLANE as ASCII, behind a zero. */
 const LANE_LOCK = '23460615888653893';
+
+/** How much longer than a look at signatures is the rest behind it. */
+const REST_SHARE = 20;
 
 /** The highest stamp (Unix µs) that a guard admits of a writer; null for none. */
 type Limit = bigint | 'always' | null;
@@ -35,6 +38,7 @@ export class SqlOrigins {
   readonly #signs: boolean;
   #current: string | null = null;
   #hasLock = false;
+  #nextLookMs = 0;
   #facts: TupleFacts = FACTS_OF_ORIGINS;
 
   constructor(client: PostgresClient, region: string, databaseOid: string, signs: boolean) {
@@ -49,20 +53,29 @@ export class SqlOrigins {
     return this.#facts;
   }
 
-  /** Whether there may be any. */
-  get hasSignatures(): boolean {
+  get #hasSignatures(): boolean {
     return this.#facts === FACTS_OF_AUTHORS;
   }
 
+  /** `values` are those of `PRUNE_AUTHORS`. What has to stay is looked at each time, so a long look is followed by a longer rest. */
+  async forgetSignatures(values: TextValue[]): Promise<void> {
+    const startedMs = performance.now();
+    if (!this.#hasSignatures || startedMs < this.#nextLookMs) return;
+    const { rowCount } = await this.#client.query(PRUNE_AUTHORS, values, { prepare: true });
+    await this.#lookForSignatures();
+    const endedMs = performance.now();
+    this.#nextLookMs = rowCount > 0 ? 0 : endedMs + REST_SHARE * (endedMs - startedMs);
+  }
+
   /** Where none is left and none is to come, nobody asks for them any more. */
-  async lookForSignatures(): Promise<void> {
+  async #lookForSignatures(): Promise<void> {
     const { rows } = this.#signs ? { rows: [] } : await this.#client.query(HAS_AUTHORS, [], { prepare: true });
     this.#facts = this.#signs || rows[0]?.found === 't' ? FACTS_OF_AUTHORS : FACTS_OF_ORIGINS;
   }
 
   /** Reads which origins of ours exist, and whether there are signatures. */
   async load(): Promise<void> {
-    await this.lookForSignatures();
+    await this.#lookForSignatures();
     if (this.#signs)
       await this.#client.query(
         `insert into syncline.meta (key, value) values ('signed', 'true') on conflict do nothing`,
@@ -118,7 +131,7 @@ export class SqlOrigins {
   guard(guard: Guard, leastHlc: Hlc): TextValue[] {
     // A stamp S covers versions up to S without a counter, so "below the event" means at most this.
     const below = hlcMicros(leastHlc - 1n);
-    const authors = this.hasSignatures ? Object.keys(guard).map((region) => `${AUTHOR_LABEL}${region}`) : [];
+    const authors = this.#hasSignatures ? Object.keys(guard).map((region) => `${AUTHOR_LABEL}${region}`) : [];
     const writers = [NO_ORIGIN, ...this.#regionOf.keys(), ...authors];
     const limits = writers.map((writer): Limit => {
       const rule = guard[this.writerOf(writer).writer];
@@ -126,7 +139,7 @@ export class SqlOrigins {
       return rule === 'always' || rule < below ? rule : below;
     });
     // Anybody may have signed, also who has no rule.
-    const least = this.hasSignatures ? null : lowest(limits);
+    const least = this.#hasSignatures ? null : lowest(limits);
     return [timestampText(least), arrayText(writers), arrayText(limits.map(timestampText))];
   }
 
