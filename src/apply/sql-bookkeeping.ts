@@ -299,8 +299,8 @@ delete from syncline.author where xid = any (array(
       greatest(h.stamp, coalesce(h.committed, 0)) + 1023 as high) as r
   where w.stamp <= timestamptz 'epoch' + $1::bigint * interval '1 microsecond'
     and coalesce(c.committed <= timestamptz 'epoch' + $1::bigint * interval '1 microsecond', true)
-    and w.xid < greatest((select max(xid) from syncline.author where lsn <= $2::pg_lsn),
-      (select max(xid) from syncline.applied_at where lsn <= $2::pg_lsn))
+    and w.xid < greatest((select xid from syncline.author where lsn <= $2::pg_lsn order by lsn desc limit 1),
+      (select xid from syncline.applied_at where lsn <= $2::pg_lsn order by lsn desc limit 1))
     and not exists (select from syncline.transfer_hold)
     and not exists (select from syncline.row_version v where v.xid = w.xid)
     and not exists (select from syncline.parked p where p.hlc between r.low and r.high)

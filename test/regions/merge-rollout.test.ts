@@ -236,6 +236,9 @@ describe('a region that is upgraded', () => {
       drop function syncline.is_valid_row;
       drop table syncline.transfer, syncline.transfer_hold;
       drop function syncline.transfer_refusal;
+      drop table syncline.author;
+      drop function syncline.sign;
+      drop index syncline.parked_hlc_idx, syncline.look_again_hlc_idx, syncline.quarantine_hlc_idx;
       alter table syncline.conflict_log drop column merge_version, drop column redacted;
       delete from syncline.meta where key = 'merge_greeted';
       update syncline.meta set value = '5' where key = 'schema_version'`);

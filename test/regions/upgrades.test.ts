@@ -143,7 +143,7 @@ test('a link whose source goes on in a newer format stops there, and goes on onc
   // The source itself, back with the older version, does not go on as if nothing were there.
   us.startAgent();
   await waitFor(async () => (await agentStatus(us)).capture.problem?.code === 'SYN-L012', {
-    what: 'capture to stop',
+    what: () => `capture to stop; the agent printed:\n${us.output}`,
     limitMs: LIMIT_MS,
   });
 

@@ -12,6 +12,7 @@ import { APPLIED_PREFIX } from '../../src/capture/applied-work.ts';
 import { systemRandom } from '../../src/platform/random.ts';
 import { runDoctorsStatements } from '../support/agent-role.ts';
 import { Cluster, type ClusterRegion } from '../support/cluster.ts';
+import { OLDEST } from '../support/postgres-majors.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const ROWS = 40;
@@ -22,7 +23,8 @@ const MAY_NOT = `select bool_and(not has_function_privilege('plain agent', p.oid
 
 let cluster: Cluster;
 before(async () => {
-  cluster = await Cluster.start({ schema: SCHEMA, role: 'plain', withoutOrigins: ['us', 'ap'] });
+  const versions = { us: OLDEST, ap: 16 } as const;
+  cluster = await Cluster.start({ schema: SCHEMA, versions, role: 'plain', withoutOrigins: ['us', 'ap'] });
 });
 after(async () => await cluster?.[Symbol.asyncDispose]());
 
