@@ -736,8 +736,16 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'decisions-go-by-clocks',
     rule: 'what an operator decided about a parked row waits where a user has its key: no clock tells which came first',
     file: 'src/apply/echo-writer.ts',
-    find: 'hasEchoToCome(current.tuple) && !isOf',
-    replace: 'hasEchoToCome(current.tuple) && (current.tuple.stampMicros ?? 0n) > commitMicros(op.last) && !isOf',
+    find: 'hasEchoToCome(tuple) && !isOf',
+    replace: 'hasEchoToCome(tuple) && (tuple.stampMicros ?? 0n) > commitMicros(op.last) && !isOf',
+    test: 'src/apply/echo-writer.test.ts',
+  },
+  {
+    name: 'decisions-go-over-later-rows',
+    rule: 'what an operator decided leaves a later row of the region that was displaced and has come back',
+    file: 'src/apply/echo-writer.ts',
+    find: 'return isLeft || (!tuple.local && !tuple.own && isAbove(current.version, version));',
+    replace: 'return isLeft;',
     test: 'src/apply/echo-writer.test.ts',
   },
   {

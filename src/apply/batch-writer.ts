@@ -30,13 +30,20 @@ import { type Current, eventWins, isParkedAbove } from './decide.ts';
 import type { MergeWriter } from './merge-writer.ts';
 import type { ChainLink, RowOp, Step, TableStep } from './net-change.ts';
 import type { ParkedKeys } from './parked-keys.ts';
-import { Parking } from './parking.ts';
+import { type IsUntold, Parking } from './parking.ts';
 import { RACES_MAX, RowPlacer } from './row-placer.ts';
 import { type KeyedRow, type Stand, type StandingRow, standingRows } from './standing-row.ts';
 import type { UnsettledEvents } from './unsettled-events.ts';
 
 /** Rows in one statement. */
 const STATEMENT_ROWS_MAX = 1_000;
+
+/** What keeps a change from its row: one that is not older though it seems so, or has a value of it and may be above it. */
+type Doubts = {
+  readonly isLater?: (current: Current) => boolean;
+  readonly isUntold?: IsUntold;
+  readonly onUntold?: () => void;
+};
 
 /** What the lane has in mind of what was applied before. */
 export type WriterMemory = {
@@ -116,9 +123,14 @@ export class BatchWriter {
     }
   }
 
-  /** Applies one change as that of another region would be, but leaves rows that are not older though they seem so. */
-  async decide(shape: TableShape, op: RowOp, isLater: (current: Current) => boolean): Promise<void> {
-    await this.#decideTogether(shape, [op], isLater);
+  /**
+   * Applies one change as that of another region would be, but leaves rows that are not older though they seem so. False where the
+   * row is parked for as long as it is not told whether one that has a value of it is above it.
+   */
+  async decide(shape: TableShape, op: RowOp, doubts: Doubts): Promise<boolean> {
+    let isPlaced = true;
+    await this.#decideTogether(shape, [op], { ...doubts, onUntold: () => (isPlaced = false) });
+    return isPlaced;
   }
 
   /**
@@ -219,11 +231,7 @@ export class BatchWriter {
     else await this.#decideTogether(shape, ops);
   }
 
-  async #decideTogether(
-    shape: TableShape,
-    ops: readonly RowOp[],
-    isLater: (current: Current) => boolean = neverLater,
-  ): Promise<void> {
+  async #decideTogether(shape: TableShape, ops: readonly RowOp[], doubts: Doubts = {}): Promise<void> {
     let open = ops;
     for (let races = 0; open.length > 0; races += 1) {
       if (races === RACES_MAX) {
@@ -234,7 +242,7 @@ export class BatchWriter {
       const decided = await Promise.all(
         open.map(async (op) => {
           const row = standing.get(op.key);
-          return row === undefined || (await this.#decideRow(shape, op, row, isLater));
+          return row === undefined || (await this.#decideRow(shape, op, row, doubts));
         }),
       );
       open = open.filter((_, place) => decided[place] === false);
@@ -246,11 +254,12 @@ export class BatchWriter {
     shape: TableShape,
     op: RowOp,
     row: StandingRow,
-    isLater: (current: Current) => boolean,
+    { isLater, isUntold, onUntold }: Doubts,
   ): Promise<boolean> {
     const version: Version = { hlc: op.last.source.hlc, origin: this.#origin };
     const { current, tombstone, parked } = row;
-    const wins = eventWins(current, tombstone, version) && !isLater(current) && !isParkedAbove(parked, version);
+    const isNewest = eventWins(current, tombstone, version) && isLater?.(current) !== true;
+    const wins = isNewest && !isParkedAbove(parked, version);
     if (op.kind === 'remove') {
       if (wins) {
         if (current === null) this.#lookAgain(shape, op);
@@ -258,7 +267,11 @@ export class BatchWriter {
         await this.parking.drop(shape, op.key);
         this.kept.buried(shape, op.key, op.last);
       }
-    } else if (wins && (await this.rows.place(shape, op, row)) === 'raced') return false;
+    } else if (wins) {
+      const placing = await this.rows.place(shape, op, row, isUntold);
+      if (placing === 'raced') return false;
+      if (placing === 'untold') onUntold?.();
+    }
     this.judge.row(shape, op, row);
     return true;
   }
@@ -293,8 +306,4 @@ function toRemoveRow(op: RowOp): { key: RowKey; pk: Image; hlc: Hlc } {
 function toUpsertRow(op: RowOp): UpsertRow {
   const isNew = op.chain[0]?.event.operation === 'INSERT';
   return { key: op.key, pk: op.pk, image: op.image ?? {}, hlc: op.last.source.hlc, isNew };
-}
-
-function neverLater(): boolean {
-  return false;
 }

@@ -44,7 +44,12 @@ function stepsOf(changes: Partial<ChangeEvent>): Step[] {
 }
 
 /** What the echo of an event on a row does, where it finds this tuple and writing the row ends so. */
-async function echoOf(changes: Partial<ChangeEvent>, found: Partial<Tuple>, placing: Placing): Promise<string[]> {
+async function echoOf(
+  changes: Partial<ChangeEvent>,
+  found: Partial<Tuple>,
+  placing: Placing,
+  hlc = 1n,
+): Promise<string[]> {
   const tuple = {
     xid: 9,
     stampMicros: 1n,
@@ -54,7 +59,7 @@ async function echoOf(changes: Partial<ChangeEvent>, found: Partial<Tuple>, plac
     own: false,
     image: { id: '1', v: 'x' },
   };
-  const current: Current = { tuple: { ...tuple, ...found }, version: { hlc: 1n, origin: 'us' } };
+  const current: Current = { tuple: { ...tuple, ...found }, version: { hlc, origin: found.writer ?? 'us' } };
   const done: string[] = [];
   const writer = {
     merging: { isTracked: () => false },
@@ -67,8 +72,10 @@ async function echoOf(changes: Partial<ChangeEvent>, found: Partial<Tuple>, plac
     },
     stand: async () => new Map([[KEY, { current, exact: undefined, tombstone: undefined, parked: undefined }]]),
     rows: { place: async () => placing },
-    decide: async (_: unknown, __: unknown, isLater: (current: Current) => boolean) =>
-      void done.push(isLater(current) ? 'left' : 'decided'),
+    decide: async (_: unknown, __: unknown, { isLater }: { isLater: (current: Current) => boolean }) => {
+      done.push(isLater(current) ? 'left' : 'decided');
+      return placing !== 'untold';
+    },
     kept: {
       putBack: () => void done.push('put back later'),
       buried: () => void done.push('buried'),
@@ -104,6 +111,16 @@ describe("an operator's decision", () => {
       'buried',
       'look again',
     ]);
+  });
+
+  test('waits where a user has a value of the row', async () => {
+    assert.deepEqual(await echoOf(edit, {}, 'untold'), ['decided', 'put back later']);
+  });
+
+  test('leaves a later row of the region that was displaced and has come back', async () => {
+    assert.deepEqual(await echoOf(edit, { writer: 'eu' }, 'placed', HLC + 1n), ['left']);
+    assert.deepEqual(await echoOf(discard, { writer: 'eu' }, 'placed', HLC + 1n), ['left']);
+    assert.deepEqual(await echoOf(edit, { writer: 'eu' }, 'placed', HLC - 1n), ['decided']);
   });
 
   test('is carried out where the row is from before the stream, or was applied, or is what the decision left', async () => {

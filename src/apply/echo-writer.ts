@@ -17,7 +17,7 @@ import { type Hlc, hlcFromMicros } from '../change/hlc.ts';
 import { isAbove, VERSION_ZERO, type Version } from '../change/version.ts';
 import type { ParkedRow, TableShape, Tuple } from './apply-port.ts';
 import type { BatchWriter } from './batch-writer.ts';
-import { echoRewrites, echoTakes, isPushed, type LocalWrite } from './decide.ts';
+import { type Current, echoRewrites, echoTakes, isPushed, type LocalWrite } from './decide.ts';
 import type { ChainLink, RowOp, Step } from './net-change.ts';
 import type { IsUntold } from './parking.ts';
 import type { StandingRow } from './standing-row.ts';
@@ -87,20 +87,25 @@ export class EchoWriter {
   /**
    * A user can have inserted the key, before the decision or after it, and neither times nor transaction ids tell which: clocks are set
    * back, and ids are not in the order of commits. So such a row is left, and the decision waits until all that is committed by now
-   * is echoed: then the row shows the version that the stream gave it.
+   * is echoed: then the row shows the version that the stream gave it. The same where he has a value of the row. A later row of this
+   * region that was displaced and came back shows its version.
    */
   async #decide(shape: TableShape, op: RowOp): Promise<void> {
+    const { hlc } = op.last.source;
+    const version: Version = { hlc, origin: this.#self };
     let isLeft = false;
-    await this.#writer.decide(shape, op, (current) => {
-      isLeft = current !== null && hasEchoToCome(current.tuple) && !isOf(op, current.tuple);
-      return isLeft;
-    });
+    const isLater = (current: Current): boolean => {
+      if (current === null) return false;
+      const { tuple } = current;
+      isLeft = hasEchoToCome(tuple) && !isOf(op, tuple);
+      return isLeft || (!tuple.local && !tuple.own && isAbove(current.version, version));
+    };
+    const isPlaced = await this.#writer.decide(shape, op, { isLater, isUntold });
+    if (!isPlaced) return this.#putBack(shape, op);
     if (!isLeft) return;
     if (op.kind !== 'remove') return this.#putBack(shape, op);
-    const { hlc } = op.last.source;
     const parked = (await this.#writer.parking.find(shape, [op.key])).get(op.key);
-    if (parked !== undefined && isAbove({ hlc, origin: this.#self }, parked))
-      await this.#writer.parking.drop(shape, op.key);
+    if (parked !== undefined && isAbove(version, parked)) await this.#writer.parking.drop(shape, op.key);
     this.#writer.kept.buried(shape, op.key, op.last);
     this.#writer.kept.lookAgain(shape, op.key, op.pk, hlc);
   }

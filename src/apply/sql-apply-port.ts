@@ -3,7 +3,7 @@
  *
  * The session. It writes in replica role under the replication origin of the batch, and every transaction first sets the
  * stamp that its tuples will carry; PostgreSQL would keep the one before through commit and rollback alike, and a batch
- * under a wrong stamp would decide conflicts wrongly, so nothing is sent before that is confirmed. Where there are to be no origins, each
+ * under a wrong stamp would decide conflicts wrongly, so a transaction fails where that does. Where there are to be no origins, each
  * transaction is signed instead (`sql-origins.ts`). Plans are made once
  * and are index lookups only: a plan made while a table was small would scan it for ever. Commits need not wait for the
  * disk: what a crash takes back is applied again, mark and rows together.

@@ -22,8 +22,9 @@ import { AUTHOR_LABEL, FACTS_OF_AUTHORS, FACTS_OF_ORIGINS, NO_ORIGIN, type Tuple
 /** Any number that no other tool takes: the letters of SYNLANE as ASCII, behind a zero. */
 const LANE_LOCK = '23460615888653893';
 
-/** How much longer than a look at signatures is the rest behind it. */
+/** How much longer than a long look at signatures is the rest behind it. */
 const REST_SHARE = 20;
+const LONG_LOOK_MS = 50;
 
 /** The highest stamp (Unix µs) that a guard admits of a writer; null for none. */
 type Limit = bigint | 'always' | null;
@@ -57,14 +58,15 @@ export class SqlOrigins {
     return this.#facts === FACTS_OF_AUTHORS;
   }
 
-  /** `values` are those of `PRUNE_AUTHORS`. What has to stay is looked at each time, so a long look is followed by a longer rest. */
+  /** `values` are those of `PRUNE_AUTHORS`. What has to stay is looked at each time, so a look that is long is followed by a longer rest. */
   async forgetSignatures(values: TextValue[]): Promise<void> {
     const startedMs = performance.now();
     if (!this.#hasSignatures || startedMs < this.#nextLookMs) return;
-    const { rowCount } = await this.#client.query(PRUNE_AUTHORS, values, { prepare: true });
+    await this.#client.query(PRUNE_AUTHORS, values, { prepare: true });
     await this.#lookForSignatures();
     const endedMs = performance.now();
-    this.#nextLookMs = rowCount > 0 ? 0 : endedMs + REST_SHARE * (endedMs - startedMs);
+    const tookMs = endedMs - startedMs;
+    this.#nextLookMs = tookMs > LONG_LOOK_MS ? endedMs + REST_SHARE * tookMs : 0;
   }
 
   /** Where none is left and none is to come, nobody asks for them any more. */

@@ -48,13 +48,13 @@ const LATE_EVERY = 7;
 const UPGRADES_EVERY = 20;
 /** Likewise, of so many one has servers that lose unflushed commits. */
 const LOSES_COMMITS_EVERY = 3;
-/** In two of so many seeds, lanes of some regions sign instead of using replication origins; in one of them they change with each agent. */
-const SIGNS_EVERY = 9;
+/** In three of so many seeds, lanes of some regions sign instead of using replication origins; in one of them they change with each agent. */
+const SIGNS_EVERY = 11;
 /** The share of seeds whose clocks are bad; more of them by hand. */
 const BAD_CLOCKS_SHARE = process.env.SYNCLINE_BAD_CLOCKS === '1' ? 1 : 0.3;
 
 function chooseSigning(seed: number, regions: readonly string[]): ReadonlySet<string> {
-  if (seed % SIGNS_EVERY > 1) return new Set();
+  if (seed % SIGNS_EVERY > 2) return new Set();
   const chosen = regions.filter((_, place) => ((seed >> (place + 2)) & 1) === 1);
   return new Set(chosen.length > 0 ? chosen : regions);
 }
@@ -99,7 +99,7 @@ export class World implements WorldView {
       late: false,
       upgrades: false,
       signing: chooseSigning(seed, this.regions),
-      changesSigning: seed % SIGNS_EVERY === 1,
+      changesSigning: seed % SIGNS_EVERY === 2,
       losesCommits: seed % LOSES_COMMITS_EVERY === 0,
       baseline: random.chance(0.3) ? chooseBaseline(random, this.regions) : [],
     };
