@@ -41,9 +41,9 @@ function account(index: number): number {
 export async function measureApply(transactions: number, rounds: number): Promise<Measured[]> {
   const measured: Measured[] = [];
   await using server = await EmbeddedPostgres.start({ version: 18, settings: { shared_buffers: '256MB' } });
+  const told = (side: Measured['side'], metric: string, tookMs: number): void =>
+    void measured.push({ side, metric, value: transactions / (tookMs / 1_000) });
   for (let round = 0; round < rounds; round += 1) {
-    const told = (side: Measured['side'], metric: string, tookMs: number): void =>
-      void measured.push({ side, metric, value: transactions / (tookMs / 1_000) });
     told('syncline', WITH_ORIGINS, await syncline(server, transactions, true));
     told('syncline', WITHOUT_ORIGINS, await syncline(server, transactions, false));
     const peers = await postgres(server, transactions);

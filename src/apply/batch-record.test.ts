@@ -1,10 +1,9 @@
 /** What a giant transaction leaves in memory: the piece under way, whatever its size. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { madeEvent } from '../../test/support/made-event.ts';
 import { ONE_TABLE } from '../../test/support/one-table.ts';
-import type { ChangeEvent } from '../change/change-event.ts';
 import { eventId } from '../change/event-id.ts';
-import { hlcToText } from '../change/hlc.ts';
 import { makePosition } from '../change/position.ts';
 import type { ApplyTransaction, LookAgain, RowKey, TableShape, VersionEntry } from './apply-port.ts';
 import { BatchRecord } from './batch-record.ts';
@@ -23,20 +22,15 @@ const SOURCE: SourceTransaction = {
 const NONE = (): ReadonlySet<RowKey> => new Set();
 
 function link(index: number): ChainLink {
-  const event: ChangeEvent = {
+  const event = madeEvent('eu', SOURCE.hlc, {
     event_id: eventId(SOURCE.hlc, 'eu', SOURCE.position, index),
-    region_id: 'eu',
-    schema_name: 'public',
-    table_name: 't',
     row_pk: { id: `${index}` },
     operation: 'INSERT',
     before_image: null,
     after_image: { id: `${index}` },
     committed_at: SOURCE.committed_at,
-    hlc_timestamp: hlcToText(SOURCE.hlc),
-    region_tags: ['eu'],
     transaction: { id: 1, epoch: '', commit_lsn: '', index, last: false, predecessor: null, seen: {} },
-  };
+  });
   return { event, source: SOURCE, removes: false };
 }
 

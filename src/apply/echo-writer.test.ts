@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { madeEvent } from '../../test/support/made-event.ts';
 import { ONE_TABLE } from '../../test/support/one-table.ts';
 import type { ChangeEvent } from '../change/change-event.ts';
-import { hlcFromMicros, hlcToText } from '../change/hlc.ts';
+import { hlcFromMicros } from '../change/hlc.ts';
 import { makePosition } from '../change/position.ts';
 import type { Tuple } from './apply-port.ts';
 import type { BatchWriter } from './batch-writer.ts';
@@ -17,21 +18,7 @@ const PARKED = { key: KEY, hlc: HLC - 5n, origin: 'us' };
 
 /** The steps of a batch with one own event on the row. */
 function stepsOf(changes: Partial<ChangeEvent>): Step[] {
-  const event: ChangeEvent = {
-    event_id: 'write',
-    region_id: 'eu',
-    schema_name: 'public',
-    table_name: 't',
-    row_pk: { id: '1' },
-    operation: 'UPDATE',
-    before_image: { id: '1', v: 'before' },
-    after_image: { id: '1', v: 'after' },
-    committed_at: '2026-01-01T00:00:00.000000Z',
-    hlc_timestamp: hlcToText(HLC),
-    region_tags: ['eu'],
-    transaction: { id: 1, epoch: '', commit_lsn: '', index: 0, last: true, predecessor: null, seen: {} },
-    ...changes,
-  };
+  const event = madeEvent('eu', HLC, changes);
   const position = makePosition('0000000000000000001', 7n);
   const { committed_at } = event;
   const source: SourceTransaction = { position, hlc: HLC, seen: {}, xid: 1, committed_at, events: [event] };

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { madeEvent } from '../../test/support/made-event.ts';
 import { ONE_TABLE } from '../../test/support/one-table.ts';
-import type { ChangeEvent } from '../change/change-event.ts';
-import { hlcToText } from '../change/hlc.ts';
 import { makePosition } from '../change/position.ts';
 import { Stability } from '../clock/stability.ts';
 import type { ApplyPort } from './apply-port.ts';
@@ -44,20 +43,8 @@ test('removals are looked at before they are forgotten, also where a region has 
   });
   await memory.clear();
   await memory.open();
-  const event: ChangeEvent = {
-    event_id: 'removal',
-    region_id: 'us',
-    schema_name: 'public',
-    table_name: 't',
-    row_pk: { id: '1' },
-    operation: 'DELETE',
-    before_image: { id: '1', v: 'x' },
-    after_image: null,
-    committed_at: '2026-01-01T00:00:00.000000Z',
-    hlc_timestamp: hlcToText(5n),
-    region_tags: ['us'],
-    transaction: { id: 1, epoch: '', commit_lsn: '', index: 0, last: true, predecessor: null, seen: {} },
-  };
+  const removed = { operation: 'DELETE', before_image: { id: '1', v: 'x' }, after_image: null } as const;
+  const event = madeEvent('us', 5n, { event_id: 'removal', ...removed });
   const source: SourceTransaction = {
     position: at(5),
     hlc: 5n,

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { madeEvent } from '../../test/support/made-event.ts';
 import { ONE_TABLE } from '../../test/support/one-table.ts';
 import type { ChangeEvent, Image } from '../change/change-event.ts';
-import { hlcToText } from '../change/hlc.ts';
 import { makePosition } from '../change/position.ts';
 import type { TableShape } from './apply-port.ts';
 import { planBatch, type SourceTransaction } from './net-change.ts';
@@ -21,18 +21,13 @@ function parents(columns: readonly string[], max?: number): RemovedParents {
 function take(removed: RemovedParents, hlc: bigint, ...changes: readonly Change[]): number {
   const position = makePosition('0000000000000000001', hlc);
   const events = changes.map(
-    (change, index): ChangeEvent => ({
-      ...change,
-      event_id: `e${hlc}.${index}`,
-      region_id: 'a',
-      schema_name: 'public',
-      table_name: 't',
-      row_pk: { id: (change.after_image ?? change.before_image)?.id ?? null },
-      committed_at: '2026-01-01T00:00:00.000000Z',
-      hlc_timestamp: hlcToText(hlc),
-      region_tags: ['a'],
-      transaction: { id: 1, epoch: '', commit_lsn: '', index, last: true, predecessor: null, seen: {} },
-    }),
+    (change, index): ChangeEvent =>
+      madeEvent('a', hlc, {
+        ...change,
+        event_id: `e${hlc}.${index}`,
+        row_pk: { id: (change.after_image ?? change.before_image)?.id ?? null },
+        transaction: { id: 1, epoch: '', commit_lsn: '', index, last: true, predecessor: null, seen: {} },
+      }),
   );
   const source: SourceTransaction = { position, hlc, seen: {}, xid: 1, committed_at: '', events };
   const steps = planBatch(

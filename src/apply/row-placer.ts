@@ -71,9 +71,9 @@ export class RowPlacer {
   }
 
   /**
-   * Puts a row of this region back that was taken for older than it is, or decided by an operator while a user had its key, where neither a
-   * later local write nor anything of a higher version is there, or was removed; returns what of a higher version is. Where a user's row has a value of it that is from
-   * after the look was ripe, it is looked at once more.
+   * Puts a row of this region back that was taken for older than it is, or was decided by an operator while a user had its key; where
+   * neither a later local write nor anything of a higher version is there, or was removed. Returns what of a higher version is. Where
+   * a user's row has a value of it that is from after the look was ripe, it is looked at once more.
    */
   async restore(
     shape: TableShape,

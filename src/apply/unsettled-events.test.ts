@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { madeEvent } from '../../test/support/made-event.ts';
 import { ONE_TABLE } from '../../test/support/one-table.ts';
-import type { ChangeEvent } from '../change/change-event.ts';
-import { HLC_MAX, hlcToText } from '../change/hlc.ts';
+import { HLC_MAX } from '../change/hlc.ts';
 import { makePosition, type Position } from '../change/position.ts';
 import type { SourceTransaction, Step } from './net-change.ts';
 import { PassedBatch } from './passed-event.ts';
@@ -15,21 +15,14 @@ const at = (lsn: number): Position => makePosition('0000000000000000001', BigInt
 
 function write(origin: string, hlc: bigint, seen: Readonly<Record<string, Position>> = {}): SourceTransaction {
   const lsn = Number(hlc);
-  const event: ChangeEvent = {
+  // The stamps are small numbers, so they count as pushed: each finds what the one before it left.
+  const image = { id: '1', v: 'the same' };
+  const event = madeEvent(origin, hlc, {
     event_id: `${origin}${lsn}`,
-    region_id: origin,
-    schema_name: 'public',
-    table_name: 't',
-    row_pk: { id: '1' },
-    operation: 'UPDATE',
-    // The stamps are small numbers, so they count as pushed: each finds what the one before it left.
-    before_image: { id: '1', v: 'the same' },
-    after_image: { id: '1', v: 'the same' },
-    committed_at: '2026-01-01T00:00:00.000000Z',
-    hlc_timestamp: hlcToText(hlc),
-    region_tags: [origin],
+    before_image: image,
+    after_image: image,
     transaction: { id: 1, epoch: '', commit_lsn: '', index: 0, last: true, predecessor: null, seen },
-  };
+  });
   return { position: at(lsn), hlc, seen, xid: 1, committed_at: event.committed_at, events: [event], first_offset: lsn };
 }
 

@@ -46,7 +46,7 @@ export class AppliedWork {
     else if (kind === 'message' && message.transactional) {
       if (!this.#hasChanges && this.#isSigned(message)) this.#isApplied = true;
       this.#hasChanges = true;
-    } else if (CHANGES.has(kind)) this.#hasChanges = true;
+    } else if (!this.#hasChanges) this.#hasChanges = CHANGES.has(kind);
   }
 
   #isSigned({ prefix, content }: LogicalMessage): boolean {

@@ -14,7 +14,12 @@ type Entry = {
   readonly error: string;
 };
 
-const SET_UP = `select pg_replication_origin_session_setup(roname) from pg_replication_origin where roname like 'syncline%us' limit 1`;
+/** What stands around a write that is to look as if the lane had made it. */
+const UNDER_ORIGIN = [
+  `select pg_replication_origin_session_setup(roname) from pg_replication_origin where roname like 'syncline%us' limit 1`,
+  'select pg_replication_origin_session_reset()',
+] as const;
+const SIGNED = [`begin; select syncline.sign('us', clock_timestamp())`, 'commit'] as const;
 
 let cluster: Cluster;
 let eu: ClusterRegion;
@@ -53,12 +58,10 @@ test('a row that a local CHECK does not take waits by itself, and is tried again
   await us.stopAgent();
   // The rows are not what the region was left with, and nobody's event says so: a look finds a local write at first, and
   // once the own stream has passed the place, that there was none.
-  await us.sql(HAS_ORIGINS ? SET_UP : 'select');
-  await us.sql('begin');
-  await us.sql(HAS_ORIGINS ? 'select' : `select syncline.sign('us', clock_timestamp())`);
+  const [before, behind] = HAS_ORIGINS ? UNDER_ORIGIN : SIGNED;
+  await us.sql(before);
   await us.sql('update stock set n = 12 where id <= 20');
-  await us.sql('commit');
-  await us.sql(HAS_ORIGINS ? 'select pg_replication_origin_session_reset()' : 'select');
+  await us.sql(behind);
   await us.sql(`
     alter table stock add constraint here_only check (n <> 13 or id <> 7) not valid;
     update syncline.merge_state set visit_at = '0/1';`);

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { EVERY_ROW, type QuarantineEntry } from '../../src/apply/apply-port.ts';
+import { EVERY_ROW } from '../../src/apply/apply-port.ts';
 import { hlcFromMicros } from '../../src/change/hlc.ts';
 import {
   ALL,
@@ -17,33 +17,17 @@ import {
   kv,
   kvShape,
   look,
+  NO_LIMIT,
+  NOT_YET,
   PAST,
   PAST_HLC,
-  pkOf,
   put,
+  quarantined,
   row,
   trying,
   withHarness,
 } from './apply-port-fixtures.ts';
 import type { ApplyPortHarness, MakeHarness } from './apply-port-harness.ts';
-
-const NO_LIMIT = 1_000_000;
-
-function quarantined(n: number, id: number, hlc: bigint, error = 'because'): QuarantineEntry {
-  return {
-    event_id: idOf(n),
-    origin: 'r1',
-    schema_name: 'public',
-    table_name: 'kv',
-    key: keyOf(id),
-    row_pk: pkOf(id),
-    hlc,
-    position: at(n),
-    event: JSON.stringify({ event_id: idOf(n), more: ['"quoted"', null] }),
-    sqlstate: '23514',
-    error,
-  };
-}
 
 /** Writes rows 1 and 2 with exact versions; returns the batch's xid. */
 async function recorded(h: ApplyPortHarness, stampMicros: bigint): Promise<number> {
@@ -311,9 +295,9 @@ export function bookkeepingContract(make: MakeHarness): void {
         const wanted = [1, 2].map((id) => ({ key: keyOf(id), xid }));
         return (await trying(h, 'r1', (t) => t.exactVersions(shape, wanted))).size;
       };
-      await h.port.prune(PAST_HLC - 1n, { confirmedLsn: 0n, echoedLsn: 0n }, NO_LIMIT);
+      await h.port.prune(PAST_HLC - 1n, NOT_YET, NO_LIMIT);
       assert.deepEqual([(await standing()).length, await exact(old)], [4, 2]);
-      await h.port.prune(PAST_HLC, { confirmedLsn: 0n, echoedLsn: 0n }, NO_LIMIT);
+      await h.port.prune(PAST_HLC, NOT_YET, NO_LIMIT);
       // A look that is to come and a quarantined event keep their tombstones.
       assert.deepEqual(await standing(), [keyOf(6), keyOf(7), keyOf(8)]);
       assert.equal(await exact(old), 0);
@@ -322,7 +306,7 @@ export function bookkeepingContract(make: MakeHarness): void {
         await t.removeLooks(looks);
         await t.removeQuarantine([idOf(8)]);
       });
-      await h.port.prune(PAST_HLC, { confirmedLsn: 0n, echoedLsn: 0n }, NO_LIMIT);
+      await h.port.prune(PAST_HLC, NOT_YET, NO_LIMIT);
       assert.deepEqual(await standing(), [keyOf(6)]);
     }),
   );
@@ -377,12 +361,12 @@ export function bookkeepingContract(make: MakeHarness): void {
       for (const about of [look(2), { ...look(2), key: EVERY_ROW }]) {
         const xid = await recorded(h, PAST);
         await applying(h, 'r1', PAST, (t) => t.putLooks([about]));
-        await h.port.prune(PAST_HLC, { confirmedLsn: 0n, echoedLsn: 0n }, NO_LIMIT);
+        await h.port.prune(PAST_HLC, NOT_YET, NO_LIMIT);
         const wanted = [{ key: keyOf(2), xid }];
         assert.equal((await trying(h, 'r1', (t) => t.exactVersions(shape, wanted))).size, 1);
         const looks = (await h.port.ripeLooks(10)).map((each) => each.look_id);
         await applying(h, 'r1', PAST, (t) => t.removeLooks(looks));
-        await h.port.prune(PAST_HLC, { confirmedLsn: 0n, echoedLsn: 0n }, NO_LIMIT);
+        await h.port.prune(PAST_HLC, NOT_YET, NO_LIMIT);
         assert.equal((await trying(h, 'r1', (t) => t.exactVersions(shape, wanted))).size, 0);
       }
     }),
@@ -393,7 +377,7 @@ export function bookkeepingContract(make: MakeHarness): void {
     withHarness(make, async (h) => {
       const xid = await recorded(h, PAST);
       await applying(h, 'r1', PAST, (t) => t.recordQuarantine([quarantined(9, 2, PAST_HLC + 5n)]));
-      await h.port.prune(PAST_HLC, { confirmedLsn: 0n, echoedLsn: 0n }, NO_LIMIT);
+      await h.port.prune(PAST_HLC, NOT_YET, NO_LIMIT);
       const shape = await kvShape(h);
       const wanted = [{ key: keyOf(2), xid }];
       assert.equal((await trying(h, 'r1', (t) => t.exactVersions(shape, wanted))).size, 1);

@@ -3,10 +3,20 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EVERY_ROW, type HistoryEntry, type MergeEntry } from '../../src/apply/apply-port.ts';
-import { applying, at, idOf, keyOf, kvShape, PAST, pkOf, row, trying, withHarness } from './apply-port-fixtures.ts';
+import {
+  applying,
+  at,
+  idOf,
+  keyOf,
+  kvShape,
+  NO_LIMIT,
+  PAST,
+  pkOf,
+  row,
+  trying,
+  withHarness,
+} from './apply-port-fixtures.ts';
 import type { ApplyPortHarness, MakeHarness } from './apply-port-harness.ts';
-
-const NO_LIMIT = 1_000;
 
 function past(n: number, more: Partial<HistoryEntry> = {}): HistoryEntry {
   return {

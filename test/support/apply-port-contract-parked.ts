@@ -16,7 +16,9 @@ import {
   kv,
   kvShape,
   look,
+  NO_LIMIT,
   NONE,
+  NOT_YET,
   PAST,
   PAST_HLC,
   put,
@@ -26,8 +28,6 @@ import {
   withHarness,
 } from './apply-port-fixtures.ts';
 import type { ApplyPortHarness, MakeHarness } from './apply-port-harness.ts';
-
-const NO_LIMIT = 1_000;
 
 function parked(id: number, more: Partial<ParkedRow> = {}): ParkedRow {
   return {
@@ -187,10 +187,10 @@ export function parkedContract(make: MakeHarness): void {
           ];
           return [...(await trying(h, 'r1', (t) => t.exactVersions(shape, wanted))).keys()];
         };
-        await h.port.prune(FUTURE_HLC, { confirmedLsn: 0n, echoedLsn: 0n }, NO_LIMIT);
+        await h.port.prune(FUTURE_HLC, NOT_YET, NO_LIMIT);
         assert.deepEqual(await kept(), [keyOf(2)]);
         await applying(h, 'r1', FUTURE, (t) => drop(t, shape, h));
-        await h.port.prune(FUTURE_HLC, { confirmedLsn: 0n, echoedLsn: 0n }, NO_LIMIT);
+        await h.port.prune(FUTURE_HLC, NOT_YET, NO_LIMIT);
         assert.deepEqual(await kept(), []);
       }),
     );

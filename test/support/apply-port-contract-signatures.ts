@@ -3,9 +3,9 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { ApplyTransaction, QuarantineEntry, TableShape } from '../../src/apply/apply-port.ts';
+import type { ApplyTransaction, TableShape } from '../../src/apply/apply-port.ts';
 import type { ChangeEvent } from '../../src/change/change-event.ts';
-import { type Hlc, hlcFromMicros } from '../../src/change/hlc.ts';
+import { hlcFromMicros } from '../../src/change/hlc.ts';
 import {
   ALL,
   applying,
@@ -17,19 +17,19 @@ import {
   keyOf,
   kv,
   look,
+  NO_LIMIT,
   NONE,
   PAST,
   PAST_HLC,
   pkOf,
   put,
+  quarantined,
   row,
   trying,
   withHarness,
 } from './apply-port-fixtures.ts';
 import type { ApplyPortHarness, MakeHarness } from './apply-port-harness.ts';
 import { waitFor } from './wait-for.ts';
-
-const NO_LIMIT = 1_000;
 
 export function signatureContract(make: MakeHarness): void {
   describe('signatures', () => {
@@ -119,12 +119,12 @@ export function signatureContract(make: MakeHarness): void {
     for (const [what, keep, drop] of [
       [
         'an exact version is kept',
-        async (t: ApplyTransaction) => await t.recordQuarantine([quarantined(1, FUTURE_HLC)]),
+        async (t: ApplyTransaction) => await t.recordQuarantine([quarantined(9, 1, FUTURE_HLC)]),
         async (t: ApplyTransaction) => await t.removeQuarantine([idOf(9)]),
       ],
       [
         'an event in the quarantine lies between its stamp and its commit time',
-        async (t: ApplyTransaction) => await t.recordQuarantine([quarantined(8, between)]),
+        async (t: ApplyTransaction) => await t.recordQuarantine([quarantined(9, 8, between)]),
         async (t: ApplyTransaction) => await t.removeQuarantine([idOf(9)]),
       ],
       [
@@ -167,22 +167,6 @@ export function signatureContract(make: MakeHarness): void {
         }),
       );
   });
-}
-
-function quarantined(id: number, hlc: Hlc): QuarantineEntry {
-  return {
-    event_id: idOf(9),
-    origin: 'r1',
-    schema_name: 'public',
-    table_name: 'kv',
-    key: keyOf(id),
-    row_pk: pkOf(id),
-    hlc,
-    position: at(9),
-    event: '{}',
-    sqlstate: '22003',
-    error: 'out of range',
-  };
 }
 
 async function told(h: ApplyPortHarness, id: number) {

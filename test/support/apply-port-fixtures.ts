@@ -6,6 +6,8 @@ import type {
   ApplyTransaction,
   Guard,
   LookAgain,
+  PrunedTo,
+  QuarantineEntry,
   TableShape,
   UpsertRow,
   VersionEntry,
@@ -25,6 +27,11 @@ export const PAST_HLC: Hlc = hlcFromMicros(PAST);
 export const FUTURE_HLC: Hlc = hlcFromMicros(FUTURE);
 
 export const EPOCH = '0000000000000000001';
+
+/** More than any test has of anything. */
+export const NO_LIMIT = 1_000_000;
+/** Nothing was confirmed by the slot, or has come back. */
+export const NOT_YET: PrunedTo = { confirmedLsn: 0n, echoedLsn: 0n };
 
 /** Whatever is there may be replaced. */
 export const ALL: Guard = { home: 'always', r1: 'always', r2: 'always', r3: 'always' };
@@ -65,6 +72,22 @@ export function entry(id: number, hlc: Hlc, lsn: number): VersionEntry {
 
 export function look(id: number, hlc: Hlc = PAST_HLC): LookAgain {
   return { table: { schema: 'public', table: 'kv' }, ...keyed(id), version: { hlc, origin: 'r1' }, restores: null };
+}
+
+export function quarantined(n: number, id: number, hlc: bigint, error = 'because'): QuarantineEntry {
+  return {
+    event_id: idOf(n),
+    origin: 'r1',
+    schema_name: 'public',
+    table_name: 'kv',
+    key: keyOf(id),
+    row_pk: pkOf(id),
+    hlc,
+    position: at(n),
+    event: JSON.stringify({ event_id: idOf(n), more: ['"quoted"', null] }),
+    sqlstate: '23514',
+    error,
+  };
 }
 
 export function kv(id: number, v: string | null, u: string | null = null): KvRow {
