@@ -8,6 +8,17 @@ type Style = 'red' | 'yellow' | 'green' | 'dim' | 'bold' | 'cyan';
 export const paint = (style: Style, text: string): string =>
   text === '' ? '' : styleText(style, text, { stream: process.stdout });
 
+/** As a shell tells of a program that SIGPIPE ended, which Node ignores. */
+const CLOSED_PIPE = 141;
+
+/** A command ends without a word once nobody reads what it prints any more: `syncline conflicts | head`. */
+export function endsWithReader(output: NodeJS.WriteStream): void {
+  output.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit(CLOSED_PIPE);
+  });
+}
+
 export function print(text: string): void {
   process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
 }

@@ -35,6 +35,15 @@ async function quarantine({ client }: ApiFixture, count: number): Promise<string
   return rows.map((row) => String(row.event_id));
 }
 
+test('a command whose reader has gone ends without a word', async () => {
+  await using fixture = await ApiFixture.start(server);
+  await quarantine(fixture, 3);
+  const running = start(['quarantine', 'list', '--api', fixture.api.url]);
+  running.process.stdout?.destroy();
+  const { code, stderr } = await running.outcome;
+  assert.deepEqual([code, stderr], [141, '']);
+});
+
 describe('status and topology', () => {
   test('show links, for people and for programs', async () => {
     await using fixture = await ApiFixture.start(server);
