@@ -811,4 +811,12 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: '',
     test: 'test/simulation/model-contract.test.ts',
   },
+  {
+    name: 'strays-may-commit',
+    rule: 'where a transaction never began, the answer to its commit is not believed',
+    file: 'src/apply/sql-pipeline.ts',
+    find: "if (command !== 'COMMIT' || this.#failure !== null) {",
+    replace: "if (command !== 'COMMIT') {",
+    test: 'src/apply/sql-pipeline.test.ts',
+  },
 ];

@@ -43,7 +43,7 @@ import * as sql from './sql-bookkeeping.ts';
 import { loadShape } from './sql-catalog.ts';
 import * as merges from './sql-merges.ts';
 import { SqlOrigins } from './sql-origins.ts';
-import { SqlPipeline } from './sql-pipeline.ts';
+import { PREPARE_SESSION, SqlPipeline, writeAlone } from './sql-pipeline.ts';
 import { SqlRows } from './sql-rows.ts';
 import { SqlVersionCache } from './sql-version-cache.ts';
 import { fullXidNear } from './sql-xid.ts';
@@ -116,7 +116,7 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
       const lockTimeoutMs =
         options.lockTimeoutMs ?? Math.min(LOCK_TIMEOUT_MS, Math.floor(Number(server.deadlock_ms) / 2));
       await client.query(
-        `set lock_timeout = ${lockTimeoutMs}; set synchronous_commit = off;
+        `${PREPARE_SESSION}; set lock_timeout = ${lockTimeoutMs}; set synchronous_commit = off;
          set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off;
          set plan_cache_mode = force_generic_plan`,
       );
@@ -154,7 +154,7 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
     await this.#origins.use(origin);
     const pipeline = new SqlPipeline(this.#client);
     const flushed = durable === undefined ? '' : 'set local synchronous_commit = local; ';
-    pipeline.begin(`begin; ${flushed}${this.#origins.opening(origin, stampMicros)}`, (cause) =>
+    pipeline.begin(`${flushed}${this.#origins.opening(origin, stampMicros)}`, (cause) =>
       sqlStateOf(cause) === '55000' ? fail('SYN-A004', `no origin is set up for ${origin}`, { cause }) : cause,
     );
     const rows = new SqlRows(pipeline, this.#origins, {
@@ -240,7 +240,7 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
   }
 
   async mergesToPrune(stable: Hlc, limit: number): Promise<MergeKey[]> {
-    await this.#client.query(merges.DROP_STABLE_TRUNCATES, [String(stable)], { prepare: true });
+    await writeAlone(this.#client, merges.DROP_STABLE_TRUNCATES, [String(stable)]);
     const values = [String(stable), String(limit)];
     return (await this.#client.query(merges.MERGES_TO_PRUNE, values, { prepare: true })).rows.map(merges.toMergeKey);
   }
@@ -309,27 +309,21 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
   }
 
   async finaliseConflicts(records: readonly ConflictName[]): Promise<string[]> {
-    const { rows } = await this.#client.query(
-      sql.FINALISE_CONFLICTS,
-      [
-        arrayText(records.map((record) => record.conflict_id)),
-        arrayText(records.map((record) => record.event_id_a)),
-        arrayText(records.map((record) => record.event_id_b)),
-      ],
-      { prepare: true },
-    );
-    return rows.map((row) => row.conflict_id ?? '');
+    const { rows } = await writeAlone(this.#client, sql.FINALISE_CONFLICTS, [
+      arrayText(records.map((record) => record.conflict_id)),
+      arrayText(records.map((record) => record.event_id_a)),
+      arrayText(records.map((record) => record.event_id_b)),
+    ]);
+    return rows.map(([conflictId]) => conflictId ?? '');
   }
 
   async putConflicts(entries: readonly ConflictEntry[]): Promise<void> {
-    await this.#client.query(sql.PUT_CONFLICTS, [sql.conflictRecords(entries, this.#state.redaction)], {
-      prepare: true,
-    });
+    await writeAlone(this.#client, sql.PUT_CONFLICTS, [sql.conflictRecords(entries, this.#state.redaction)]);
   }
 
   async settleConflicts({ undecided_from, lost_below, offsets }: ConflictHorizon): Promise<void> {
     const values = [String(undecided_from), String(lost_below), JSON.stringify(offsets)];
-    await this.#client.query(sql.SETTLE_CONFLICTS, values, { prepare: true });
+    await writeAlone(this.#client, sql.SETTLE_CONFLICTS, values);
   }
 
   async conflictHorizon(): Promise<ConflictHorizon | null> {
@@ -348,9 +342,9 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
     const limit = String(rowsMax);
     await this.#origins.forgetSignatures([String(hlcMicros(stable)), lsnToText(echoedLsn), limit]);
     await Promise.all([
-      this.#client.query(sql.PRUNE_VERSIONS, [String(hlcMicros(stable)), limit], { prepare: true }),
-      this.#client.query(sql.PRUNE_TOMBSTONES, [String(stable), limit], { prepare: true }),
-      this.#client.query(sql.PRUNE_NOTES, [lsnToText(confirmedLsn), limit], { prepare: true }),
+      writeAlone(this.#client, sql.PRUNE_VERSIONS, [String(hlcMicros(stable)), limit]),
+      writeAlone(this.#client, sql.PRUNE_TOMBSTONES, [String(stable), limit]),
+      writeAlone(this.#client, sql.PRUNE_NOTES, [lsnToText(confirmedLsn), limit]),
     ]);
   }
 

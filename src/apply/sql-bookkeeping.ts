@@ -308,6 +308,9 @@ delete from syncline.author where xid = any (array(
     and not exists (select from syncline.quarantine q where q.hlc between r.low and r.high)
   order by w.stamp limit $3::bigint))`;
 
+/** Capture goes by it for good: what it would resend of a time with signatures is refused. */
+export const SAY_SIGNED = "insert into syncline.meta (key, value) values ('signed', 'true') on conflict do nothing";
+
 export const HAS_AUTHORS = 'select exists (select from syncline.author) as found';
 
 /** From the columns of `PARKED_COLUMNS`. */

@@ -16,7 +16,8 @@ import { fail, sqlStateOf } from '../platform/errors.ts';
 import { originPrefix } from '../platform/own-origins.ts';
 import { arrayText, type PostgresClient, quoteLiteral, type TextValue } from '../platform/postgres.ts';
 import type { Guard, Tuple } from './apply-port.ts';
-import { HAS_AUTHORS, PRUNE_AUTHORS } from './sql-bookkeeping.ts';
+import { HAS_AUTHORS, PRUNE_AUTHORS, SAY_SIGNED } from './sql-bookkeeping.ts';
+import { writeAlone } from './sql-pipeline.ts';
 import { AUTHOR_LABEL, FACTS_OF_AUTHORS, FACTS_OF_ORIGINS, NO_ORIGIN, type TupleFacts } from './sql-tuple-facts.ts';
 
 /** Any number that no other tool takes: the letters of SYNLANE as ASCII, behind a zero. */
@@ -62,7 +63,7 @@ export class SqlOrigins {
   async forgetSignatures(values: TextValue[]): Promise<void> {
     const startedMs = performance.now();
     if (!this.#hasSignatures || startedMs < this.#nextLookMs) return;
-    await this.#client.query(PRUNE_AUTHORS, values, { prepare: true });
+    await writeAlone(this.#client, PRUNE_AUTHORS, values);
     await this.#lookForSignatures();
     const endedMs = performance.now();
     const tookMs = endedMs - startedMs;
@@ -78,10 +79,7 @@ export class SqlOrigins {
   /** Reads which origins of ours exist, and whether there are signatures. */
   async load(): Promise<void> {
     await this.#lookForSignatures();
-    if (this.#signs)
-      await this.#client.query(
-        `insert into syncline.meta (key, value) values ('signed', 'true') on conflict do nothing`,
-      );
+    if (this.#signs) await writeAlone(this.#client, SAY_SIGNED, []);
     const { rows } = await this.#client.queryArrays(
       'select roident, roname from pg_replication_origin where starts_with(roname, $1)',
       [this.#prefix],

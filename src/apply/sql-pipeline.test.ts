@@ -10,24 +10,29 @@ function failure(state: string): DatabaseError {
   return error;
 }
 
-/** Refuses what begins the transaction with that state, later or sooner than it refuses the statements behind it. */
-function refusing(state: string, isLate: boolean): Pick<PostgresClient, 'query' | 'queryArrays'> {
+/** Refuses what begins the transaction with that state, later or sooner than it refuses the statements behind it, with another. */
+function refusing(state: string, behind: string, isLate: boolean): Pick<PostgresClient, 'query' | 'queryArrays'> {
   return {
     query: async () => {
       if (isLate) await new Promise((resolve) => setImmediate(resolve));
       throw failure(state);
     },
     queryArrays: async () => {
-      throw failure('25P02');
+      throw failure(behind);
     },
   };
 }
 
-for (const isLate of [false, true]) {
-  test(`what comes behind a beginning that failed fails with its error, told ${isLate ? 'later' : 'sooner'}`, async () => {
-    const pipeline = new SqlPipeline(refusing('55000', isLate));
+const WAYS = [
+  { isLate: false, behind: '25P02', what: 'told sooner' },
+  { isLate: true, behind: '25P02', what: 'told later' },
+  { isLate: true, behind: '25006', what: 'of which nothing took effect' },
+];
+for (const { isLate, behind, what } of WAYS) {
+  test(`what comes behind a beginning that failed fails with its error, ${what}`, async () => {
+    const pipeline = new SqlPipeline(refusing('55000', behind, isLate));
     const told = new Error('there is no origin');
-    pipeline.begin('begin', (cause) => {
+    pipeline.begin('select 0', (cause) => {
       assert.equal((cause as DatabaseError).code, '55000');
       return told;
     });
@@ -38,6 +43,19 @@ for (const isLate of [false, true]) {
   });
 }
 
+test('a commit outside of a transaction, which the server says is one, is none', async () => {
+  const pipeline = new SqlPipeline({
+    query: async () => {
+      throw failure('57014');
+    },
+    queryArrays: async <Row>(sql: string) => ({ rows: [['0/8']] as Row[], rowCount: 0, command: sql.toUpperCase() }),
+  });
+  pipeline.begin('select 0', (cause) => cause);
+  await assert.rejects(pipeline.commit(), (error: Error & { code?: string; cause?: { code?: string } }) => {
+    return error.code === 'SYN-A002' && error.cause?.code === '57014';
+  });
+});
+
 for (const end of ['commit', 'rollback'] as const) {
   test(`nothing is sent behind a ${end}`, async () => {
     const sent: string[] = [];
@@ -46,11 +64,11 @@ for (const end of ['commit', 'rollback'] as const) {
       return { rows: [['0/8']] as Row[], rowCount: 1, command: sql.toUpperCase() };
     };
     const pipeline = new SqlPipeline({ query: answer, queryArrays: answer });
-    pipeline.begin('begin', (cause) => cause);
+    pipeline.begin('select 0', (cause) => cause);
     await Promise.all([pipeline.run('select 1'), pipeline[end]()]);
     await assert.rejects(pipeline.run('update t set v = 1'), { code: 'SYN-A002' });
     await assert.rejects(pipeline.commit(), { code: 'SYN-A002' });
     const isEndAsked = end === 'commit' ? ['select pg_current_wal_insert_lsn()'] : [];
-    assert.deepEqual(sent, ['begin', 'select 1', end, ...isEndAsked]);
+    assert.deepEqual(sent, ['begin read write; select 0', 'select 1', end, ...isEndAsked]);
   });
 }

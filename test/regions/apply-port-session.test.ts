@@ -5,6 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import type { ConflictEntry } from '../../src/apply/apply-port.ts';
 import { REDACTED } from '../../src/apply/redaction.ts';
 import { SqlApplyPort } from '../../src/apply/sql-apply-port.ts';
+import { PREPARE_SESSION, SqlPipeline, writeAlone } from '../../src/apply/sql-pipeline.ts';
 import { eventId } from '../../src/change/event-id.ts';
 import { hlcFromMicros } from '../../src/change/hlc.ts';
 import { makePosition, type Position } from '../../src/change/position.ts';
@@ -19,6 +20,7 @@ import { PostgresServer } from '../support/postgres-server.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const ALL = { home: 'always', r1: 'always', r2: 'always' } as const;
+const SYNTAX_ERROR = '42601';
 const STAMP = 1_700_000_000_000_000n;
 const HLC = hlcFromMicros(STAMP);
 
@@ -59,6 +61,37 @@ describe('the session of the apply port', () => {
       },
       { what: 'the origin is free' },
     );
+  });
+
+  test('where a transaction does not begin, nothing that was sent behind its beginning is written', async () => {
+    await using target = await start();
+    await using client = await connect(target.url, { applicationName: 'lane' });
+    await client.query(PREPARE_SESSION);
+    const pipeline = new SqlPipeline(client);
+    // The server reads all of the text before it runs any of it, so not even BEGIN is run.
+    pipeline.begin('no statement', (cause) => cause);
+    const writing = pipeline.run("insert into public.kv values (1, 'stray')");
+    const committing = pipeline.commit();
+    for (const sent of await Promise.allSettled([writing, committing])) {
+      assert.ok(sent.status === 'rejected');
+      const { code, cause } = sent.reason as { code: string; cause?: { code: string } };
+      assert.equal(code === 'SYN-A002' ? cause?.code : code, SYNTAX_ERROR);
+    }
+    assert.deepEqual((await client.query('select from public.kv')).rows, []);
+    const written = await writeAlone(client, "insert into public.kv values (1, 'alone') returning v", []);
+    assert.deepEqual(written.rows, [['alone']]);
+    await assert.rejects(writeAlone(client, "insert into public.kv values (1, 'twice')", []), { code: '23505' });
+    assert.deepEqual((await client.queryArrays('select v from public.kv')).rows, [['alone']]);
+  });
+
+  test('outside of transactions the session refuses to write', async () => {
+    await using target = await start();
+    await target.client.query(`
+      create function public.writes() returns int language sql as 'insert into public.kv values (1) returning id';
+      alter table syncline.applied rename to kept;
+      create view syncline.applied as select * from public.writes() left join syncline.kept on true`);
+    await assert.rejects(target.port.loadMarks(), { code: '25006' });
+    assert.deepEqual((await target.client.query('select from public.kv')).rows, []);
   });
 
   test('values of withheld columns are written by no way to a conflict record, and the record says which they are', async () => {
