@@ -12,7 +12,7 @@ import type { BatchToken, NotesLedger } from '../clock/notes-ledger.ts';
 import type { Stability } from '../clock/stability.ts';
 import { invariant } from '../platform/assert.ts';
 import { sqlStateOf } from '../platform/errors.ts';
-import type { ApplyPort, ApplyTransaction, QuarantineEntry, RowKey, TableShape } from './apply-port.ts';
+import type { ApplyPort, ApplyTransaction, QuarantineEntry, TableShape } from './apply-port.ts';
 import type { BatchPlanner } from './batch-planner.ts';
 import type { BatchWriter } from './batch-writer.ts';
 import { EchoWriter } from './echo-writer.ts';
@@ -161,19 +161,12 @@ export class BatchAttempt {
     for await (const events of readingAhead(giant.chunks())) {
       await this.#writeSources(batch, [{ ...source, events }], true);
       await recorded;
-      const quarantined = await this.#quarantined(batch);
-      recorded = batch.writer.recordPiece(source, quarantined);
+      const waiting = await this.#options.quarantined.among(batch.transaction, batch.writer.kept.shapes);
+      recorded = batch.writer.recordPiece(source, waiting);
       // Whoever awaits it is told.
       recorded.catch(() => undefined);
     }
     await recorded;
-  }
-
-  /** By table that the batch has touched, the rows with events in the quarantine. */
-  async #quarantined({ transaction, writer }: Batch): Promise<(shape: TableShape) => ReadonlySet<RowKey>> {
-    const keys = new Map<string, ReadonlySet<RowKey>>();
-    for (const shape of writer.kept.shapes) keys.set(shape.id, await this.#options.quarantined.of(transaction, shape));
-    return (shape) => keys.get(shape.id) ?? new Set();
   }
 
   async #writeSources(batch: Batch, sources: readonly SourceTransaction[], arePieces: boolean): Promise<void> {
@@ -199,13 +192,13 @@ export class BatchAttempt {
 
   /** `starts` is told the ledger's token before the note can exist. */
   async #commit(batch: Batch, starts: (token: BatchToken) => void): Promise<void> {
-    const { ledger, marks } = this.#options;
+    const { ledger, marks, quarantined } = this.#options;
     const { origin, items, transaction, writer, seen, quarantine } = batch;
     const known = ledger.newest.max_hlc;
     const max_hlc = !batch.isEcho && batch.stamp > known ? batch.stamp : known;
     const mark = marks.behind(origin, items);
     const expected = marks.of(origin)?.position ?? null;
-    const waiting = await this.#quarantined(batch);
+    const waiting = await quarantined.among(transaction, writer.kept.shapes);
     const open = ledger.batchStarts();
     starts(open);
     const recorded = writer.record(waiting);

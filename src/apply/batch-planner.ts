@@ -4,7 +4,7 @@
  *
  * Keys whose equality only the database knows are asked for all at once; of all others the text tells. In exact mode an
  * event that was found to fail, or whose table is missing here, is set aside; else it fails the whole plan, and the batch
- * is replayed exactly.
+ * is replayed exactly. What a later event of its transaction makes void is not kept.
  */
 import type { ChangeEvent, Image } from '../change/change-event.ts';
 import { rowKey } from '../change/row-key.ts';
@@ -39,7 +39,7 @@ export type PlannerOptions = {
   readonly isReplicated: (schema: string, table: string) => boolean;
 };
 
-const MISSING_TABLE: Poison = { sqlstate: '42P01', error: 'SYN-A003 this region has no such table' };
+const MISSING_TABLE: Poison = { sqlstate: '42P01', error: 'SYN-A003 this region has no such table', isWhole: true };
 
 /** What the events' tables are here; null for one that is not replicated here, or missing. */
 class Shapes {
@@ -90,12 +90,11 @@ export class BatchPlanner {
         if (this.#options.onError === 'stop') throw new EventFailure(event, missing);
       }
     }
-    const shapeOf: ShapeOf =
-      poisoned.size === 0
-        ? (event) => shapes.of(event)
-        : (event) => (poisoned.has(event.event_id) ? null : shapes.of(event));
+    const shapeOf: ShapeOf = (event) => shapes.of(event);
     const keyOf = await keysOf(transaction, sources, shapeOf);
-    const steps = planBatch(sources, shapeOf, keyOf, exact);
+    const left =
+      poisoned.size === 0 ? sources : sources.map((source) => withoutPoison(source, shapeOf, keyOf, poisoned));
+    const steps = planBatch(left, shapeOf, keyOf, exact);
     return { steps, quarantine: exact ? this.#setAside(sources, shapes, keyOf, poisoned) : [] };
   }
 
@@ -126,22 +125,68 @@ export class BatchPlanner {
   ): QuarantineEntry[] {
     const quarantine: QuarantineEntry[] = [];
     for (const { events } of sources) {
-      for (const event of events) {
+      const later = new LaterEvents();
+      for (const event of [...events].reverse()) {
         if (!this.#isReplicated(event)) continue;
         const shape = shapes.of(event);
         if (shape === null && isToldAgain(event)) continue;
         const poison = poisoned.get(event.event_id) ?? (shape === null ? MISSING_TABLE : undefined);
-        if (poison === undefined) continue;
-        const hasRow = shape !== null && event.operation !== 'TRUNCATE';
-        quarantine.push(toQuarantine(event, hasRow ? keyOf(shape, currentKey(shape, event)) : EVERY_ROW, poison));
+        const former = shape === null ? null : movedFrom(shape, event, keyOf);
+        const hasRow =
+          shape !== null && event.operation !== 'TRUNCATE' && !(poison?.isWhole === true && former !== null);
+        const key = hasRow ? keyOf(shape, currentKey(shape, event)) : EVERY_ROW;
+        if (poison === undefined) {
+          if (shape === null) continue;
+          later.add(shape, key);
+          if (former !== null) later.add(shape, keyOf(shape, former));
+        } else if (shape === null || !later.makeVoid(shape, key)) quarantine.push(toQuarantine(event, key, poison));
       }
     }
-    return quarantine;
+    return quarantine.reverse();
   }
 
   #isReplicated({ schema_name, table_name }: ChangeEvent): boolean {
     return this.#options.isReplicated(schema_name, table_name);
   }
+}
+
+/** The rows that later events of a transaction wrote or removed: what came before them there decides nothing any more. */
+class LaterEvents {
+  readonly #rows = new Map<string, Set<RowKey>>();
+
+  add({ id }: TableShape, key: RowKey): void {
+    const rows = this.#rows.get(id) ?? new Set();
+    this.#rows.set(id, rows);
+    rows.add(key);
+  }
+
+  makeVoid({ id }: TableShape, key: RowKey): boolean {
+    const rows = this.#rows.get(id);
+    return rows !== undefined && (rows.has(EVERY_ROW) || (key !== EVERY_ROW && rows.has(key)));
+  }
+}
+
+/** The key that the event's row leaves for another one; null where it leaves none. */
+function movedFrom(shape: TableShape, event: ChangeEvent, keyOf: KeyOf): Image | null {
+  const former = formerKey(shape, event);
+  return former === null || keyOf(shape, former) === keyOf(shape, currentKey(shape, event)) ? null : former;
+}
+
+/** What is left of a transaction: of a change of key, unless it is set aside whole, that the row leaves its old key. */
+function withoutPoison(
+  source: SourceTransaction,
+  shapeOf: ShapeOf,
+  keyOf: KeyOf,
+  poisoned: ReadonlyMap<string, Poison>,
+): SourceTransaction {
+  const events = source.events.flatMap((event): ChangeEvent[] => {
+    const poison = poisoned.get(event.event_id);
+    if (poison === undefined) return [event];
+    const shape = shapeOf(event);
+    const former = poison.isWhole || shape === null ? null : movedFrom(shape, event, keyOf);
+    return former === null ? [] : [{ ...event, operation: 'DELETE', row_pk: former, after_image: null }];
+  });
+  return { ...source, events };
 }
 
 /** Rows are told among those who have the table; whoever gets it later is told them all then. */

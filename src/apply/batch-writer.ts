@@ -26,7 +26,7 @@ import {
 import { BatchJudge } from './batch-judge.ts';
 import { BatchRecord } from './batch-record.ts';
 import { type ClaimWriters, writeClaims } from './claimed-rows.ts';
-import { type Current, eventWins, isParkedAbove } from './decide.ts';
+import { type Current, eventWins, type IsBehind, isParkedAbove, lateEventWins } from './decide.ts';
 import type { MergeWriter } from './merge-writer.ts';
 import type { ChainLink, RowOp, Step, TableStep } from './net-change.ts';
 import type { ParkedKeys } from './parked-keys.ts';
@@ -67,7 +67,9 @@ export class BatchWriter {
   readonly #isEcho: boolean;
   readonly #guard: Guard;
   readonly #writers: ClaimWriters;
+  readonly #isBehind: IsBehind | null;
 
+  /** `isBehind` is set where an event comes behind later ones of its stream. */
   constructor(
     transaction: ApplyTransaction,
     { self, origin }: { readonly self: string; readonly origin: string },
@@ -75,6 +77,7 @@ export class BatchWriter {
     { unsettled, stability, parked }: WriterMemory,
     exact: boolean,
     makeMerging: (stand: Stand) => MergeWriter,
+    isBehind: IsBehind | null = null,
   ) {
     const stand: Stand = (shape, rows) => this.stand(shape, rows);
     this.transaction = transaction;
@@ -82,6 +85,7 @@ export class BatchWriter {
     this.#origin = origin;
     this.#isEcho = origin === self;
     this.#guard = guard;
+    this.#isBehind = isBehind;
     this.#writers = { self, origin, members: stability.members };
     this.merging = makeMerging(stand);
     this.judge = new BatchJudge(origin, unsettled, stability, (version) => this.merging.describe(version));
@@ -140,7 +144,7 @@ export class BatchWriter {
   async emptyTable(
     shape: TableShape,
     link: ChainLink,
-    takes: (current: Current, version: Version) => boolean,
+    takes: (row: StandingRow, version: Version) => boolean,
   ): Promise<void> {
     const version: Version = { hlc: link.source.hlc, origin: this.#origin };
     for (const parked of await this.parking.dropBelow(shape, version, this.#isEcho)) {
@@ -152,7 +156,7 @@ export class BatchWriter {
     for (const row of left) {
       const stands = standing.get(row.key);
       if (stands === undefined) continue;
-      if (!takes(stands.current, version)) continue;
+      if (!takes(stands, version)) continue;
       await this.transaction.erase(shape, row);
       this.judge.row(shape, { ...row, image: null, last: link }, stands);
     }
@@ -184,7 +188,7 @@ export class BatchWriter {
         const upserts: RowOp[] = [];
         const slow: RowOp[] = [];
         for (const op of ops.values()) {
-          if (this.parking.isParked(shape, op.key)) slow.push(op);
+          if (this.#isBehind !== null || this.parking.isParked(shape, op.key)) slow.push(op);
           else if (op.kind === 'remove') removes.push(op);
           else (shape.hasClaims && this.#exact ? slow : upserts).push(op);
         }
@@ -257,9 +261,8 @@ export class BatchWriter {
     { isLater, isUntold, onUntold }: Doubts,
   ): Promise<boolean> {
     const version: Version = { hlc: op.last.source.hlc, origin: this.#origin };
-    const { current, tombstone, parked } = row;
-    const isNewest = eventWins(current, tombstone, version) && isLater?.(current) !== true;
-    const wins = isNewest && !isParkedAbove(parked, version);
+    const { current } = row;
+    const wins = this.#wins(row, version) && isLater?.(current) !== true;
     if (op.kind === 'remove') {
       if (wins) {
         if (current === null) this.#lookAgain(shape, op);
@@ -276,11 +279,19 @@ export class BatchWriter {
     return true;
   }
 
+  #wins(row: StandingRow, version: Version): boolean {
+    if (this.#isBehind !== null) return lateEventWins(row, version, this.#isBehind);
+    return eventWins(row.current, row.tombstone, version) && !isParkedAbove(row.parked, version);
+  }
+
   async #truncate(shape: TableShape, link: ChainLink): Promise<void> {
     const version: Version = { hlc: link.source.hlc, origin: this.#origin };
     this.judge.truncate(shape, link);
     const emptyTable = async (): Promise<void> =>
-      await this.emptyTable(shape, link, (current) => current !== null && eventWins(current, undefined, version));
+      await this.emptyTable(shape, link, ({ current, exact }) => {
+        const row = { current, exact, tombstone: undefined, parked: undefined };
+        return current !== null && this.#wins(row, version);
+      });
     if (this.merging.isTracked(shape)) return await this.merging.truncate(shape, link, emptyTable);
     await emptyTable();
     this.kept.lookAgain(shape, EVERY_ROW, {}, version.hlc);

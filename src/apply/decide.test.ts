@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { hlcFromMicros } from '../change/hlc.ts';
+import { makePosition } from '../change/position.ts';
+import type { Version } from '../change/version.ts';
 import type { Tuple } from './apply-port.ts';
-import { type Current, echoRewrites, tupleVersion } from './decide.ts';
+import { type Current, echoRewrites, type IsBehind, lateEventWins, tupleVersion } from './decide.ts';
 
 const DECIDED = 1_000n;
+const NOWHERE = makePosition('0'.repeat(19), 0n);
 
 function tuple(changes: Partial<Tuple>): Tuple {
   return { xid: 7, stampMicros: DECIDED, writer: 'a', local: true, foreign: false, own: false, image: {}, ...changes };
@@ -38,5 +41,45 @@ describe('the tuple of a write whose stamp was pushed', () => {
     assert.equal(echoRewrites(shown({ xid: 8, stampMicros: DECIDED + 1n }), write), 'no');
     assert.equal(echoRewrites(shown({ xid: 9, local: false, writer: 'b', stampMicros: DECIDED + 9n }), write), 'no');
     assert.equal(echoRewrites(null, write), 'no');
+  });
+});
+
+describe('an event that comes behind later ones of its stream', () => {
+  const [LOW, MIDDLE, HIGH] = [500n, 700n, 900n].map(hlcFromMicros);
+  const event: Version = { hlc: MIDDLE ?? 0n, origin: 'b' };
+  const behind: IsBehind = (eventId) => eventId === 'earlier';
+  const nothing = { current: null, exact: undefined, tombstone: undefined, parked: undefined };
+  const side = (hlc: bigint | undefined, event_id: string | null) => ({
+    hlc: hlc ?? 0n,
+    origin: 'b',
+    position: NOWHERE,
+    event_id: event_id ?? '',
+  });
+  /** Each of the places where a version can stand against it. */
+  const against = (hlc: bigint | undefined, event_id: string | null) => {
+    const exact = side(hlc, event_id);
+    const standing = tuple({ local: false, writer: 'b' });
+    const current = { tuple: standing, version: tupleVersion(standing, exact) };
+    const row = { key: '["1"]', pk: { id: '1' }, image: {}, blocker: '' };
+    return [
+      { ...nothing, current, exact },
+      { ...nothing, tombstone: { key: '["1"]', ...side(hlc, event_id) } },
+      { ...nothing, parked: { ...row, ...side(hlc, event_id) } },
+    ];
+  };
+  const wins = (rows: ReturnType<typeof against>): boolean[] => rows.map((row) => lateEventWins(row, event, behind));
+
+  test('wins over what is older, also of its own stream, and over nothing', () => {
+    assert.deepEqual(wins(against(LOW, 'any')), [true, true, true]);
+    assert.equal(lateEventWins(nothing, event, behind), true);
+  });
+
+  test('leaves what is newer, also where its own stream wrote or removed it', () => {
+    assert.deepEqual(wins(against(HIGH, 'earlier')), [false, false, false]);
+  });
+
+  test('goes by their order where its own transaction wrote or removed it', () => {
+    assert.deepEqual(wins(against(MIDDLE, 'earlier')), [true, true, true]);
+    assert.deepEqual(wins(against(MIDDLE, 'later')), [false, false, false]);
   });
 });

@@ -26,11 +26,15 @@ const ANY_OLDER = hlcMicros(HLC_MAX);
  * batch's events'.
  */
 export function remoteGuard(origin: string, seen: Seen, stability: Stability, lostBelow: Hlc): Guard {
+  return { ...lateGuard(seen, stability, lostBelow), [origin]: 'always' };
+}
+
+/** The same for events that come behind later ones of their stream: what that wrote is no older for it. */
+export function lateGuard(seen: Seen, stability: Stability, lostBelow: Hlc): Guard {
   const guard: { [writer: string]: GuardRule } = {};
   for (const member of stability.members) {
     guard[member] = lostBelow === 0n ? ANY_OLDER : hlcMicros(stability.seenBy(member, seen[member]));
   }
-  guard[origin] = 'always';
   return guard;
 }
 
@@ -56,6 +60,30 @@ export function eventWins(current: Current, tombstone: Tombstone | undefined, ev
   return current === null || compareVersions(event, current.version) > 0;
 }
 
+/** Whether an event comes behind that one, of which null is known nothing, in their transaction. */
+export type IsBehind = (eventId: string | null) => boolean;
+
+/**
+ * The same of an event that is applied behind later ones of its stream, as one that had been set aside. It is compared with all that
+ * is there or was removed, whoever wrote it; exact versions of such rows are kept until then. Events of one transaction share
+ * a version: there, their order in it decides.
+ */
+export function lateEventWins(
+  { current, exact, tombstone, parked }: Stands,
+  event: Version,
+  isBehind: IsBehind,
+): boolean {
+  const takes = (other: Version, eventId: string | null): boolean => {
+    const order = compareVersions(event, other);
+    return order > 0 || (order === 0 && isBehind(eventId));
+  };
+  return (
+    (current === null || current.tuple.own || takes(current.version, exact?.event_id ?? null)) &&
+    (tombstone === undefined || takes(tombstone, tombstone.event_id)) &&
+    (parked === undefined || takes(parked, parked.event_id))
+  );
+}
+
 /**
  * Whether a row that a region has held since before all regions published the table takes the place of what is here. `since`
  * is what every event that is still on its way is above.
@@ -77,6 +105,7 @@ type Standing = {
   readonly exact: ExactVersion | undefined;
   readonly tombstone: Tombstone | undefined;
 };
+type Stands = Standing & { readonly parked: ParkedRow | undefined };
 
 /**
  * Whether an event is older than what is parked under its key. Of one version, the later event of a transaction takes the

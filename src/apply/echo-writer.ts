@@ -221,7 +221,8 @@ export class EchoWriter {
   async #truncate(shape: TableShape, link: ChainLink): Promise<void> {
     this.#writer.judge.truncate(shape, link);
     for (const [name, waiting] of this.#waiting) if (waiting.shape.id === shape.id) this.#waiting.delete(name);
-    const emptyTable = async (): Promise<void> => await this.#writer.emptyTable(shape, link, echoTakes);
+    const emptyTable = async (): Promise<void> =>
+      await this.#writer.emptyTable(shape, link, ({ current }, version) => echoTakes(current, version));
     if (this.#writer.merging.isTracked(shape)) await this.#writer.merging.truncate(shape, link, emptyTable);
     else await emptyTable();
   }

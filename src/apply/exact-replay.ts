@@ -2,7 +2,8 @@
  * Applies one item change by change, setting aside what fails even so.
  *
  * Each attempt tells the first event that fails, and the next one goes without it; so the loop ends with the item applied,
- * whatever its events are. An event is named once at most: one that fails although it is set aside is no fault of the data.
+ * whatever its events are. An event is named twice at most: at first a change of a key still leaves the old key, then it is set aside
+ * whole. One that fails even so is no fault of the data.
  */
 import { fail, sqlStateOf } from '../platform/errors.ts';
 import type { BatchAttempt } from './batch-attempt.ts';
@@ -35,14 +36,19 @@ export async function applyExactly(
         continue;
       }
       const culprit = error instanceof EventFailure ? error.event : null;
-      if (culprit === null || poisoned.has(culprit.event_id)) throw error;
+      const known = culprit === null ? undefined : poisoned.get(culprit.event_id);
+      if (culprit === null || known?.isWhole === true) throw error;
       if (onError === 'stop') {
         throw fail('SYN-A005', `event ${culprit.event_id} on ${culprit.schema_name}.${culprit.table_name}`, {
           cause: error,
           context: { event_id: culprit.event_id, row_pk: culprit.row_pk },
         });
       }
-      poisoned.set(culprit.event_id, { sqlstate: sqlStateOf(error) ?? 'XX000', error: messageOf(error) });
+      poisoned.set(culprit.event_id, {
+        sqlstate: sqlStateOf(error) ?? 'XX000',
+        error: messageOf(error),
+        isWhole: known !== undefined,
+      });
     }
   }
 }

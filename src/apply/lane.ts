@@ -89,6 +89,10 @@ export class Lane {
       merges: memory,
       functions: merges?.functions,
     });
+    const onStuck = (origin: string): void => {
+      quarantined.changed();
+      onApplied?.({ origin, events: 0, written: 0, conflicts: {}, quarantined: 1 });
+    };
     this.#upkeep = new MergeUpkeep({
       region,
       port,
@@ -96,10 +100,7 @@ export class Lane {
       memory,
       makeWriter: (transaction) => writers.beside(transaction, region, false),
       appliedTo: () => this.#ledger.newest.max_hlc,
-      onStuck: (origin) => {
-        quarantined.changed();
-        onApplied?.({ origin, events: 0, written: 0, conflicts: {}, quarantined: 1 });
-      },
+      onStuck,
     });
     this.#passed = new PassedMemory({
       port,
@@ -113,7 +114,7 @@ export class Lane {
     });
     const makeWriter: MakeWriter = (transaction, origin) => writers.beside(transaction, origin);
     this.#looks = new LookAgainRunner(port, stability, makeWriter, parked, () => this.#passed.unsettled);
-    this.#parkedSettler = new ParkedSettler(port, region, parked, makeWriter);
+    this.#parkedSettler = new ParkedSettler(port, region, parked, makeWriter, onStuck);
     const common = { region, port, planner, writers, marks, parked, quarantined };
     this.#retry = new QuarantineRetry(common);
     this.#attempt = new BatchAttempt({ ...common, ledger, stability, passed: this.#passed, onApplied });

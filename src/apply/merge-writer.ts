@@ -31,7 +31,7 @@ import {
   type UpsertRow,
 } from './apply-port.ts';
 import type { Merged } from './conflicts.ts';
-import { eventWins } from './decide.ts';
+import { eventWins, type IsBehind, lateEventWins } from './decide.ts';
 import type { LoadedMerge, MergeMemory } from './merge-memory.ts';
 import type { MergeRules } from './merge-rules.ts';
 import type { HistoryEvent, MergedRow, RowPlace } from './merged-row.ts';
@@ -60,6 +60,8 @@ export type MergeView = {
   readonly seen: Seen;
   /** Whether the events are this region's own, coming back. */
   readonly isEcho: boolean;
+  /** Set where an event comes behind later ones of its stream. */
+  readonly isBehind: IsBehind | null;
 };
 
 type Target = KeyedRow & {
@@ -131,7 +133,7 @@ export class MergeWriter {
       const [first] = events;
       invariant(first !== undefined, 'a row is changed by an event');
       const stands = standing?.get(op.key);
-      if (stands !== undefined && !this.#view.isEcho) begin(row, stands, first.version);
+      if (stands !== undefined && !this.#view.isEcho) begin(row, stands, first.version, this.#view.isBehind);
       const fresh = events.filter((event) => row.fold.add(event));
       if (this.#view.isEcho)
         for (const { position, after, seen } of events) row.captured(positionLsn(position), after, seen);
@@ -341,9 +343,11 @@ export class MergeWriter {
 }
 
 /** What a row that nothing is kept of holds already that is above an event that comes now. */
-function begin(row: MergedRow, { current, tombstone }: StandingRow, event: Version): void {
+function begin(row: MergedRow, stands: StandingRow, event: Version, isBehind: IsBehind | null): void {
+  const { current, tombstone } = stands;
   const isLocal = current?.tuple.local === true;
-  if (isLocal || eventWins(current, tombstone, event)) return;
+  const wins = isBehind === null ? eventWins(current, tombstone, event) : lateEventWins(stands, event, isBehind);
+  if (isLocal || wins) return;
   const isRemoved = tombstone !== undefined && (current === null || tombstone.hlc > current.version.hlc);
   const base = isRemoved
     ? settledRow(null, { hlc: tombstone.hlc, origin: tombstone.origin })

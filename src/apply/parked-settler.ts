@@ -8,14 +8,17 @@
  *
  * A row comes back in a transaction of its own origin, under its own version: within another origin's batch its tuple
  * would pass for that one's. It needs no note, since the marks cover it since it was parked. Where a foreground takes the value
- * in the same moment the table stays unsettled, and its turn comes again.
+ * in the same moment the table stays unsettled, and its turn comes again. A row that a constraint of this region alone does not
+ * take is set aside like an event that cannot be applied, so that the others go on.
  */
 import { hlcMicrosCeil } from '../change/hlc.ts';
 import { VERSION_ZERO } from '../change/version.ts';
 import { sqlStateOf } from '../platform/errors.ts';
 import type { ApplyPort, ApplyTransaction, ParkedRow, RowKey, TableShape } from './apply-port.ts';
 import type { BatchWriter } from './batch-writer.ts';
+import { isDataFault } from './event-failure.ts';
 import type { ParkedKeys } from './parked-keys.ts';
+import { stuckParkedEntry } from './stuck-row.ts';
 
 /** Unique and exclusion constraints: what two rows that claim one value run into. */
 const CLAIM_STATES = new Set(['23505', '23P01']);
@@ -36,8 +39,17 @@ export class ParkedSettler {
   readonly #region: string;
   readonly #parked: ParkedKeys;
   readonly #makeWriter: MakeWriter;
+  readonly #onStuck: (origin: string) => void;
 
-  constructor(port: ApplyPort, region: string, parked: ParkedKeys, makeWriter: MakeWriter) {
+  /** `onStuck` is told whose row was set aside. */
+  constructor(
+    port: ApplyPort,
+    region: string,
+    parked: ParkedKeys,
+    makeWriter: MakeWriter,
+    onStuck: (origin: string) => void,
+  ) {
+    this.#onStuck = onStuck;
     this.#port = port;
     this.#region = region;
     this.#parked = parked;
@@ -69,8 +81,9 @@ export class ParkedSettler {
       try {
         for (const key of await this.#release(shape, together)) waiting.add(key);
       } catch (error) {
-        if (!isClaimViolation(error)) throw error;
-        break;
+        if (isClaimViolation(error)) break;
+        if (!isDataFault(error)) throw error;
+        await this.#setAsideStuck(shape, together, waiting);
       }
       released += together.length;
     }
@@ -116,6 +129,36 @@ export class ParkedSettler {
     }
     this.#parked.changed(writer.parking.changes);
     return waiting;
+  }
+
+  /** Releases one after the other, for one of them at least is not taken. */
+  async #setAsideStuck(shape: TableShape, rows: readonly ParkedRow[], waiting: Set<RowKey>): Promise<void> {
+    for (const row of rows) {
+      try {
+        for (const key of await this.#release(shape, [row])) waiting.add(key);
+      } catch (error) {
+        // Who was quicker is looked at with what is left.
+        if (isClaimViolation(error)) return;
+        if (!isDataFault(error)) throw error;
+        await this.#setAside(shape, row, error);
+      }
+    }
+  }
+
+  async #setAside(shape: TableShape, row: ParkedRow, cause: unknown): Promise<void> {
+    const entry = stuckParkedEntry(shape, row, this.#region, cause);
+    const transaction = await this.#port.begin(this.#region, 1n);
+    try {
+      await transaction.dropParked(shape, [row.key]);
+      await transaction.recordQuarantine([entry]);
+      await transaction.commit();
+    } catch (error) {
+      await transaction.rollback();
+      throw error;
+    }
+    const { schema, table } = shape;
+    this.#parked.changed([{ schema, table, keys: new Map([[row.key, false]]) }]);
+    this.#onStuck(entry.origin);
   }
 }
 

@@ -3,10 +3,17 @@ import { type ChangeEvent, eventPosition } from '../change/change-event.ts';
 import { hlcFromText } from '../change/hlc.ts';
 import type { QuarantineEntry, RowKey } from './apply-port.ts';
 
-/** Why an event is set aside. */
-export type Poison = { readonly sqlstate: string; readonly error: string };
+/**
+ * Why an event is set aside. What changes a key leaves its old key all the same, or else no later event would take the row away
+ * there; where that fails as well, `isWhole`.
+ */
+export type Poison = { readonly sqlstate: string; readonly error: string; readonly isWhole: boolean };
 
-export function toQuarantine(event: ChangeEvent, key: RowKey, poison: Poison): QuarantineEntry {
+export function toQuarantine(
+  event: ChangeEvent,
+  key: RowKey,
+  { sqlstate, error }: Omit<Poison, 'isWhole'>,
+): QuarantineEntry {
   return {
     event_id: event.event_id,
     origin: event.region_id,
@@ -17,6 +24,7 @@ export function toQuarantine(event: ChangeEvent, key: RowKey, poison: Poison): Q
     hlc: hlcFromText(event.hlc_timestamp),
     position: eventPosition(event),
     event: JSON.stringify(event),
-    ...poison,
+    sqlstate,
+    error,
   };
 }

@@ -1,14 +1,18 @@
 /**
  * What an operator does about quarantined events: applies them again, or gives them up.
  *
- * Each is applied in its own transaction, in the order of their versions: events of one transaction share a version, and
- * only their order tells which of them is the later. Neither moves a mark.
+ * Each is applied in its own transaction, in the order of their versions. It comes behind all that its stream has brought since,
+ * which can be later on its row, as can be others of the quarantine that were applied before it: so it is decided as no
+ * batch is (`lateEventWins`). Events of one transaction share a version, and only their order tells which of them is the
+ * later. Neither moves a mark.
  */
-import type { ChangeEvent } from '../change/change-event.ts';
-import { hlcMicrosCeil } from '../change/hlc.ts';
+import { type ChangeEvent, eventPosition } from '../change/change-event.ts';
+import { eventId as idOfEvent } from '../change/event-id.ts';
+import { hlcFromText, hlcMicrosCeil } from '../change/hlc.ts';
 import { compareVersions } from '../change/version.ts';
 import type { ApplyPort, QuarantineEntry } from './apply-port.ts';
 import type { BatchPlanner } from './batch-planner.ts';
+import type { IsBehind } from './decide.ts';
 import type { LaneMarks } from './lane-marks.ts';
 import type { SourceTransaction } from './net-change.ts';
 import type { ParkedKeys } from './parked-keys.ts';
@@ -82,10 +86,10 @@ export class QuarantineRetry {
     const transaction = await port.begin(entry.origin, hlcMicrosCeil(entry.hlc), 'durable');
     try {
       const { steps } = await planner.plan(transaction, [source], new Map(), true);
-      const view = { seen, applied: marks.seen, isEcho: false, exact: true };
+      const view = { seen, applied: marks.seen, isEcho: false, exact: true, isBehind: behind(event) };
       const writer = writers.make(transaction, entry.origin, view);
       await writer.write(steps);
-      await writer.record(() => new Set());
+      await writer.record(await quarantined.among(transaction, writer.kept.shapes));
       await transaction.removeQuarantine([entry.event_id]);
       await transaction.commit();
       parked.changed(writer.parking.changes);
@@ -96,4 +100,15 @@ export class QuarantineRetry {
     }
     quarantined.changed();
   }
+}
+
+/** Ids hold nothing that tells of an order, but follow from it. */
+function behind(event: ChangeEvent): IsBehind {
+  const hlc = hlcFromText(event.hlc_timestamp);
+  const position = eventPosition(event);
+  return (eventId) => {
+    for (let index = 0; index < event.transaction.index; index += 1)
+      if (idOfEvent(hlc, event.region_id, position, index) === eventId) return true;
+    return false;
+  };
 }

@@ -19,4 +19,14 @@ export class QuarantinedKeys {
     }
     return keys;
   }
+
+  /** The same of several tables. */
+  async among(
+    transaction: ApplyTransaction,
+    shapes: readonly TableShape[],
+  ): Promise<(shape: TableShape) => ReadonlySet<RowKey>> {
+    const keys = new Map<string, ReadonlySet<RowKey>>();
+    for (const shape of shapes) keys.set(shape.id, await this.of(transaction, shape));
+    return (shape) => keys.get(shape.id) ?? new Set();
+  }
 }

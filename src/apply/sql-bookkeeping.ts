@@ -240,16 +240,17 @@ where rel = $1::text and ((hlc, origin) < ($2::bigint, $3::text)
 returning ${PARKED_COLUMNS}`;
 
 /**
- * $1 the highest stable commit timestamp in µs, $2 how many. Versions of quarantined rows stay, and those that a look still
- * needs: what it decides was put off, so it is not decided by anything that is stable by now. So do those of a batch between
+ * $1 the highest stable commit timestamp in µs, $2 how many. Versions of quarantined rows stay, all of a table where one of its
+ * events is set aside of which it is not known what rows it concerns, and those that a look still needs: what it decides was put off, so it is not decided by anything that is stable by now. So do those of a batch between
  * whose rows and whose stamp the version of a row lies that is parked, or to be put back: without them the rows would count as above it. And while the
  * rows of a table are told to others, old versions are compared with what was written meanwhile.
  */
 export const PRUNE_VERSIONS = `
 delete from syncline.row_version where ctid = any (array(
   select r.ctid from syncline.row_version r
-  where r.stamp <= $1::bigint and not exists (
-    select from syncline.quarantine q where q.rel = r.rel and q.key = any (r.keys))
+  where r.stamp <= $1::bigint
+    and not exists (select from syncline.quarantine q where q.rel = r.rel and q.key = any (r.keys))
+    and not exists (select from syncline.quarantine q where q.rel = r.rel and q.key = '')
     and not exists (select from syncline.look_again l where l.rel = r.rel and l.key = any (r.keys))
     and not exists (select from syncline.look_again l where l.rel = r.rel and l.key = '')
   and not exists (select from syncline.transfer_hold h where h.rel = r.rel and r.stamp > h.above >> 10)
@@ -261,7 +262,8 @@ delete from syncline.row_version where ctid = any (array(
   order by r.stamp limit $2::bigint))`;
 
 /**
- * $1 the stable HLC, $2 how many. Tombstones of quarantined rows, and those a look still needs, stay: a table's own for any row.
+ * $1 the stable HLC, $2 how many. Tombstones of quarantined rows, and those a look still needs, stay: a table's own for any row, and
+ * all where it is not known what rows a quarantined event concerns.
  * Each look is found by its row: one condition for both kinds would go through all looks of the table for each tombstone.
  */
 export const PRUNE_TOMBSTONES = `
@@ -271,6 +273,8 @@ delete from syncline.tombstone where ctid = any (array(
     and not exists (select from syncline.look_again l where l.rel = d.rel and l.key = d.key)
     and not (d.key = '' and exists (select from syncline.look_again l where l.rel = d.rel))
     and not exists (select from syncline.quarantine q where q.rel = d.rel and q.key = d.key)
+    and not exists (select from syncline.quarantine q where q.rel = d.rel and q.key = '')
+    and not (d.key = '' and exists (select from syncline.quarantine q where q.rel = d.rel))
   order by d.hlc limit $2::bigint))`;
 
 /** $1 the WAL position confirmed, $2 how many. The newest note at or below it stays. */

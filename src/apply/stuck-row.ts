@@ -1,19 +1,21 @@
 /**
- * What is kept of a row that merges and cannot be brought to what its writes come to: a constraint that this region alone has
- * does not take it.
+ * What is kept of a row whose turn comes between batches, and which a constraint that this region alone has does not take: one that
+ * merges and cannot be brought to what its writes come to, or one that was parked.
  *
- * No event is at fault, each of them is in the row's history already. But one is what an operator can try again: the row's newest, as
- * the history has it. Applied again it changes nothing of the fold, and so brings the row to it. The entry has an id of its
- * own, because one event can be the newest of many rows.
+ * Of a row that merges no event is at fault, each of them is in its history already. But one is what an operator can try again: the
+ * row's newest, as the history has it. Applied again it changes nothing of the fold, and so brings the row to it. The entry has an
+ * id of its own, because one event can be the newest of many rows. Of a parked row it is the event that left it so, as an insertion.
  */
 import { hash } from 'node:crypto';
 import { type ChangeEvent, type Image, microsToIso } from '../change/change-event.ts';
 import { eventId } from '../change/event-id.ts';
 import { hlcMicros, hlcToText } from '../change/hlc.ts';
 import { lsnToText, makePosition, positionEpoch, positionLsn } from '../change/position.ts';
+import type { Version } from '../change/version.ts';
 import { fail, sqlStateOf } from '../platform/errors.ts';
-import type { HistoryEntry, QuarantineEntry, RowKey, TableShape } from './apply-port.ts';
+import type { HistoryEntry, ParkedRow, QuarantineEntry, RowKey, TableShape } from './apply-port.ts';
 import type { MergedRow } from './merged-row.ts';
+import { toQuarantine } from './quarantine-entry.ts';
 
 /** Where nothing but the row's base is left, the event is one that it holds. */
 const NOWHERE = makePosition('0'.repeat(19), 0n);
@@ -27,30 +29,47 @@ export function stuckEntry(
   region: string,
   cause: unknown,
 ): QuarantineEntry {
-  const { hlc } = row.version;
   const origin = row.version.origin === '' ? region : row.version.origin;
-  const event = newestOf(shape, pk, row, origin);
-  const position = row.fold.events.at(-1)?.position ?? NOWHERE;
-  const why = cause instanceof Error ? cause.message : String(cause);
-  const error = fail('SYN-A111', `a row of ${shape.id}: ${why}`, { cause });
-  return {
-    event_id: idOf(event.event_id, shape, key),
-    origin,
-    schema_name: shape.schema,
-    table_name: shape.table,
-    key,
-    row_pk: pk,
-    hlc,
-    position,
-    event: JSON.stringify(event),
-    sqlstate: sqlStateOf(cause) ?? 'XX000',
-    error: error.message,
-  };
+  const event = toEvent(shape, pk, newestOf(row), { ...row.version, origin });
+  const error = fail('SYN-A111', `a row of ${shape.id}: ${messageOf(cause)}`, { cause });
+  const entry = toQuarantine(event, key, { sqlstate: sqlStateOf(cause) ?? 'XX000', error: error.message });
+  return { ...entry, event_id: idOf(event.event_id, shape, key) };
 }
 
-function newestOf({ schema, table }: TableShape, pk: Image, { fold, version }: MergedRow, origin: string): ChangeEvent {
+/** `region` stands for the writer of a row that was there before replication began. */
+export function stuckParkedEntry(
+  shape: TableShape,
+  { key, pk, image, hlc, origin, position, event_id }: ParkedRow,
+  region: string,
+  cause: unknown,
+): QuarantineEntry {
+  const version = { hlc, origin: origin === '' ? region : origin };
+  const place = position ?? NOWHERE;
+  // Where the event is forgotten, one event can stand for many rows.
+  const id = event_id ?? idOf(eventId(hlc, version.origin, place, 0), shape, key);
+  const newest = {
+    version,
+    position: place,
+    index: 0,
+    event_id: id,
+    seen: {},
+    before: null,
+    after: image,
+    merge: undefined,
+  };
+  const event = toEvent(shape, pk, newest, version);
+  return toQuarantine(event, key, { sqlstate: sqlStateOf(cause) ?? 'XX000', error: messageOf(cause) });
+}
+
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}
+
+function newestOf({ fold }: MergedRow): HistoryEntry {
   const { base } = fold;
-  const newest: HistoryEntry = fold.events.at(-1) ?? {
+  const newest = fold.events.at(-1);
+  if (newest !== undefined) return newest;
+  return {
     version: base.version,
     position: NOWHERE,
     index: 0,
@@ -60,6 +79,14 @@ function newestOf({ schema, table }: TableShape, pk: Image, { fold, version }: M
     after: base.image,
     merge: undefined,
   };
+}
+
+function toEvent(
+  { schema, table }: TableShape,
+  pk: Image,
+  newest: HistoryEntry,
+  { hlc, origin }: Version,
+): ChangeEvent {
   const { before, after, merge, position, index, event_id, seen } = newest;
   const operation = after === null ? 'DELETE' : before === null ? 'INSERT' : 'UPDATE';
   return {
@@ -71,8 +98,8 @@ function newestOf({ schema, table }: TableShape, pk: Image, { fold, version }: M
     operation,
     before_image: operation === 'DELETE' ? (before ?? pk) : before,
     after_image: after,
-    committed_at: microsToIso(hlcMicros(version.hlc)),
-    hlc_timestamp: hlcToText(version.hlc),
+    committed_at: microsToIso(hlcMicros(hlc)),
+    hlc_timestamp: hlcToText(hlc),
     region_tags: [origin],
     ...(merge === undefined ? {} : { merge }),
     transaction: {

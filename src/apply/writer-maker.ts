@@ -6,7 +6,7 @@ import type { Seen } from '../change/position.ts';
 import type { Stability } from '../clock/stability.ts';
 import type { ApplyTransaction } from './apply-port.ts';
 import { BatchWriter } from './batch-writer.ts';
-import { echoGuard, remoteGuard } from './decide.ts';
+import { echoGuard, type IsBehind, lateGuard, remoteGuard } from './decide.ts';
 import type { LaneMarks } from './lane-marks.ts';
 import type { MergeMemory } from './merge-memory.ts';
 import type { MergeRules } from './merge-rules.ts';
@@ -35,6 +35,8 @@ export type WriterView = {
   readonly isEcho: boolean;
   /** Whether rows are asked for whose values they claim, wherever a table has claims. */
   readonly exact: boolean;
+  /** Set where an event comes behind later ones of its stream. */
+  readonly isBehind?: IsBehind;
 };
 
 export class WriterMaker {
@@ -49,14 +51,18 @@ export class WriterMaker {
     return this.make(transaction, origin, { seen: {}, applied: this.#options.marks.seen, isEcho, exact: true });
   }
 
-  make(transaction: ApplyTransaction, origin: string, { seen, applied, isEcho, exact }: WriterView): BatchWriter {
+  make(transaction: ApplyTransaction, origin: string, view: WriterView): BatchWriter {
+    const { seen, applied, isEcho, exact, isBehind = null } = view;
     const { region, stability, marks, rules, merges, functions, parked } = this.#options;
     const { unsettled } = this.#options.passed();
+    const { lostBelow } = unsettled;
     const guardOf = origin === region ? echoGuard : remoteGuard;
-    const guard = guardOf(origin, seen, stability, unsettled.lostBelow);
-    const view = {
+    const isLate = isBehind !== null && origin !== region;
+    const guard = isLate ? lateGuard(seen, stability, lostBelow) : guardOf(origin, seen, stability, lostBelow);
+    const mergeView = {
       seen: applied,
       isEcho,
+      isBehind,
       rules,
       memory: merges,
       functions: functions ?? noFunctions,
@@ -64,9 +70,9 @@ export class WriterMaker {
       epoch: marks.epoch,
       echoedLsn: marks.echoedLsn,
     };
-    const makeMerging = (stand: Stand): MergeWriter => new MergeWriter(transaction, stand, view);
+    const makeMerging = (stand: Stand): MergeWriter => new MergeWriter(transaction, stand, mergeView);
     const memory = { unsettled, stability, parked };
-    return new BatchWriter(transaction, { self: region, origin }, guard, memory, exact, makeMerging);
+    return new BatchWriter(transaction, { self: region, origin }, guard, memory, exact, makeMerging, isBehind);
   }
 }
 

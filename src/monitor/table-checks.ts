@@ -113,7 +113,7 @@ function triggerFindings(table: CatalogTable, detail: TableDetails): Finding[] {
       ? 'A foreign key that is checked while rows are applied refuses rows whose parents are still on their way.'
       : beforeRow
         ? 'It changes or drops rows as they are applied, so that this region ends up with others than its peers.'
-        : 'What it writes comes in addition to what its counterpart at the source wrote, which is replicated too.';
+        : 'What it writes comes in addition to what its counterpart at the source wrote, which is replicated too. It runs as the role of the agent, which needs the rights for that, unless its function is SECURITY DEFINER.';
     return {
       code: 'SYN-P022',
       severity: harmful ? 'error' : 'warning',

@@ -10,6 +10,7 @@ import { lsnFromText, parsePosition, positionLsn } from '../../src/change/positi
 import { type Random, seededRandom, systemRandom } from '../../src/platform/random.ts';
 import { ackedSince, linkFrom, setLink } from '../support/agent-client.ts';
 import { Cluster, type ClusterRegion } from '../support/cluster.ts';
+import { letSlotMove } from '../support/slot-retention.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const SEED = Number(process.env.SYNCLINE_SEED ?? systemRandom.below(1_000_000));
@@ -261,9 +262,8 @@ async function grows(measure: () => Promise<number>): Promise<void> {
   await waitFor(async () => (await measure()) > before, { what: `more than ${before}` });
 }
 
-/** What a slot retains moves on with records that the server writes now and then; one is asked for here. */
 async function slotIsPast(region: ClusterRegion, lsn: string): Promise<boolean> {
-  await region.sql('select pg_log_standby_snapshot()');
+  await letSlotMove(region);
   const kept = await region.one(
     `select restart_lsn > '${lsn}' and confirmed_flush_lsn > '${lsn}' from pg_replication_slots where slot_name = 'syncline_${region.name}'`,
   );

@@ -91,6 +91,102 @@ traps('rows that a region cannot take', {}, (trap) => {
     },
   );
 
+  trap(
+    'of one transaction, what a later change of the row makes void is not set aside, and a row that moves leaves its old key',
+    'create table moving (id int primary key, n int)',
+    async (world) => {
+      const { eu, us } = world;
+      await eu.sql('insert into moving values (1, 1), (2, 2), (3, 3), (4, 4)');
+      await world.settle();
+      await us.sql('alter table moving add constraint small check (n < 100)');
+      await eu.sql(`begin; update moving set n = 500 where id = 1; update moving set n = 11 where id = 1;
+        update moving set n = 500 where id = 2; delete from moving where id = 2;
+        update moving set id = 30, n = 500 where id = 3; update moving set id = 40, n = 500 where id = 4; commit`);
+      await world.settle();
+      assert.deepEqual(await us.sql('select * from moving order by id'), [['1', '11']]);
+      assert.deepEqual(await us.sql(QUARANTINE), [
+        ['moving', '{"id":"30"}', '23514'],
+        ['moving', '{"id":"40"}', '23514'],
+      ]);
+      // What comes to the new key takes the place of what was set aside, and nothing is left under the old one.
+      await eu.sql('update moving set n = 31 where id = 30');
+      await world.settle();
+      assert.deepEqual(await us.sql(QUARANTINE), [['moving', '{"id":"40"}', '23514']]);
+      // Another row under the old key is not what left it.
+      await eu.sql('insert into moving values (4, 44)');
+      await world.settle();
+      await us.sql('alter table moving drop constraint small');
+      await retry(us);
+      await world.everywhere('select * from moving order by id', [
+        ['1', '11'],
+        ['4', '44'],
+        ['30', '31'],
+        ['40', '500'],
+      ]);
+    },
+  );
+
+  trap(
+    'a retry in any order, of some before others, undoes nothing that is later',
+    'create table reordered (id int primary key, n int)',
+    async (world) => {
+      const { eu, us } = world;
+      await eu.sql('insert into reordered values (1, 1), (2, 2), (3, 3)');
+      await world.settle();
+      await us.sql('alter table reordered add constraint small check (n < 100)');
+      await eu.sql('update reordered set n = 500');
+      await eu.sql(
+        'begin; update reordered set n = 600 where id < 3; update reordered set n = 700 where id = 1; commit',
+      );
+      await world.settle();
+      const idOf = async (id: number, n: number): Promise<string> =>
+        (await us.one(`select event_id from syncline.quarantine
+          where row_pk->>'id' = '${id}' and event->'after_image'->>'n' = '${n}'`)) ?? '';
+      const [last, first, second] = [await idOf(1, 700), await idOf(1, 600), await idOf(2, 500)];
+      await us.sql('alter table reordered drop constraint small');
+      for (const id of [last, first, await idOf(2, 600), second]) await retry(us, [id]);
+      assert.deepEqual(await us.sql('select row_pk::text from syncline.quarantine'), [['{"id":"3"}']]);
+      await retry(us);
+      await world.everywhere('select * from reordered order by id', [
+        ['1', '700'],
+        ['2', '600'],
+        ['3', '500'],
+      ]);
+    },
+  );
+
+  trap(
+    'a parked row that one region cannot take when its turn comes is set aside, and everything else flows on',
+    'create table claiming (id int primary key, code text unique, n int)',
+    async (world) => {
+      const { eu, us, ap } = world;
+      await us.sql('alter table claiming add constraint small check (n < 100)');
+      await world.apart(async () => {
+        await eu.sql("insert into claiming values (1, 'x', 500)");
+        await us.sql("insert into claiming values (2, 'x', 2)");
+      });
+      await world.resumeAll();
+      await world.settle();
+      assert.deepEqual(await us.sql('select key from syncline.parked'), [['["1"]']]);
+      await us.sql("update claiming set code = 'y' where id = 2; insert into claiming values (3, 'z', 3)");
+      await waitFor(async () => (await us.sql(QUARANTINE)).length === 1, { what: 'the parked row is set aside' });
+      assert.deepEqual(await us.sql(QUARANTINE), [['claiming', '{"id":"1"}', '23514']]);
+      assert.deepEqual(await us.sql('select key from syncline.parked'), []);
+      await statusOf(us, { 'ap:us': 'active', 'eu:us': 'degraded' });
+      await ap.sql("insert into claiming values (4, 'w', 4)");
+      await world.settle();
+      assert.deepEqual(await us.sql('select id from claiming order by id'), [['2'], ['3'], ['4']]);
+      await us.sql('alter table claiming drop constraint small');
+      await retry(us);
+      await world.everywhere('select * from claiming order by id', [
+        ['1', 'x', '500'],
+        ['2', 'y', '2'],
+        ['3', 'z', '3'],
+        ['4', 'w', '4'],
+      ]);
+    },
+  );
+
   trap('a table that one region lacks, with everything that happens to its rows', '', async (world) => {
     const { eu, us, ap } = world;
     for (const region of [eu, ap]) await region.sql('create table lacking (id int primary key, v text)');
@@ -156,9 +252,10 @@ traps('rows that a region cannot take', {}, (trap) => {
 
 type Outcome = { readonly applied: boolean; readonly error: string | null };
 
-/** Everything that is in quarantine, oldest first, in one request. */
-async function retry(region: ClusterRegion): Promise<Outcome[]> {
-  const ids = (await region.sql('select event_id from syncline.quarantine order by event_id')).flat();
+/** These, or everything that is in quarantine, oldest first, in one request. */
+async function retry(region: ClusterRegion, some?: readonly string[]): Promise<Outcome[]> {
+  const all = await region.sql('select event_id from syncline.quarantine order by event_id');
+  const ids = some ?? all.flat();
   const answer = await fetch(`${region.api}/quarantine/retry`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },

@@ -139,7 +139,7 @@ traps('statements', OPTIONS, (trap) => {
        $$ begin new.v := upper(new.v) || '!'; return new; end $$;
      create function to_audit() returns trigger language plpgsql as
        $$ begin insert into public.audit values (new.id || ' ' || new.v, tg_op); return null; end $$;
-     create function to_local() returns trigger language plpgsql as
+     create function to_local() returns trigger language plpgsql security definer as
        $$ begin insert into public.local_echo (id, v) values (new.id, new.v); return null; end $$;
      create trigger upper_v before insert or update on watched for each row execute function upper_v();
      create trigger to_audit after insert or update on watched for each row execute function to_audit();

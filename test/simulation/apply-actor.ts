@@ -33,6 +33,8 @@ const LEAD_WAIT_MICROS = 20_000n;
 const LOOK_PERIOD_MICROS_MAX = 2_000;
 const NOTICES_SHARE = 0.1;
 const CHECK_STABLE_SHARE = 0.3;
+/** How often an operator has events of the quarantine applied again. */
+const RETRY_SHARE = 0.05;
 const READ_AHEAD_BYTES_MAX = 1024 * 1024;
 
 export type AppliedRegion = {
@@ -118,6 +120,7 @@ export class ApplyActor {
           await this.#calmDown();
           if (this.#world.conditions.losesCommits && random.chance(0.2)) await this.#flushes.look();
           if (random.chance(0.1)) await this.#prune();
+          if (this.#shouldRetry) await this.#retry();
           if (random.chance(0.1)) await this.#lane.settleConflicts();
           if (this.#shouldLook) await this.#lookAgain();
           if (this.#shouldVisit && random.chance(0.5)) await this.#lane.visitMerges();
@@ -306,6 +309,21 @@ export class ApplyActor {
     await this.#lane.lookAgain();
   }
 
+  get #shouldRetry(): boolean {
+    if (this.#region.store.quarantine.size === 0) return false;
+    return this.#world.isCalm || this.#world.random.chance(RETRY_SHARE);
+  }
+
+  /** Some of the quarantine, or all of it, in any order. */
+  async #retry(): Promise<void> {
+    const { random } = this.#world;
+    if (random.chance(0.1)) this.#region.database.refusal?.drop();
+    const ids = [...this.#region.store.quarantine.keys()];
+    const chosen = random.chance(0.5) ? ids : ids.filter(() => random.chance(0.5));
+    for (const { event_id, error } of await this.#lane.retry(chosen))
+      this.#world.scheduler.note(`${this.#name}: ${event_id} is ${error === null ? 'applied' : 'still refused'}`);
+  }
+
   get #shouldVisit(): boolean {
     const lane = this.#lane;
     return [...this.#region.store.merges.values()].some(
@@ -318,7 +336,7 @@ export class ApplyActor {
     if (this.#port.isCut) return this.#world.random.chance(NOTICES_SHARE);
     if (this.#filledAt < this.#world.appends || this.#shouldLook || this.#shouldVisit || this.#lane.isUnsettled)
       return true;
-    if (this.#world.isCalm && !this.#isCalm) return true;
+    if (this.#world.isCalm && (!this.#isCalm || this.#region.store.quarantine.size > 0)) return true;
     const { name } = this.#region;
     return this.#consumers.some(
       ({ waiting, origin }) => waiting > 0 && !this.#isAhead(origin) && !this.#world.isPaused(origin, name),

@@ -239,12 +239,17 @@ export class ModelApplyPort implements ApplyPort {
     await this.#ask(`prune ${stable}`);
     this.#database.unflushed?.alone();
     const { versions, tombstones, looks, quarantine, notes, holds } = this.#store;
-    const setAside = new Set<string>();
-    for (const entry of quarantine.values()) {
-      setAside.add(rowName(modelShape(entry.schema_name, entry.table_name), entry.key));
-    }
-    const needed = new Set(setAside);
+    const needed = new Set<string>();
+    const keptTables: string[] = [];
     const wholeTables: string[] = [];
+    for (const { schema_name, table_name, key } of quarantine.values()) {
+      const shape = modelShape(schema_name, table_name);
+      needed.add(rowName(shape, key)).add(rowName(shape, EVERY_ROW));
+      if (key === EVERY_ROW) {
+        wholeTables.push(rowName(shape, EVERY_ROW));
+        keptTables.push(rowName(shape, EVERY_ROW));
+      }
+    }
     for (const { table, key } of looks.values()) {
       const shape = modelShape(table.schema, table.table);
       needed.add(rowName(shape, key)).add(rowName(shape, EVERY_ROW));
@@ -268,7 +273,8 @@ export class ModelApplyPort implements ApplyPort {
       else versions.set(xid, { stampMicros, byRow: kept });
     }
     for (const [row, tombstone] of tombstones) {
-      if (tombstone.hlc <= stable && !needed.has(row)) tombstones.delete(row);
+      const isKept = needed.has(row) || keptTables.some((table) => row.startsWith(table));
+      if (tombstone.hlc <= stable && !isKept) tombstones.delete(row);
     }
     const commitMicros = (xid: number): bigint | null => this.#database.transactionOf(xid)?.stampMicros ?? null;
     this.#store.pruneAuthors(stable, echoedLsn, commitMicros);

@@ -11,6 +11,7 @@ import type { Image } from '../../src/change/change-event.ts';
 import { invariant } from '../../src/platform/assert.ts';
 import { UNIQUE_COLUMNS } from './model-store.ts';
 import { type ModelTuple, type Step, sqlError, Transaction, type TransactionKind } from './model-transaction.ts';
+import type { Refusal } from './refusals.ts';
 import type { UnflushedCommits } from './unflushed-commits.ts';
 
 /** As in PostgreSQL: `share` is FOR KEY SHARE, `write` FOR NO KEY UPDATE, `key` FOR UPDATE. */
@@ -82,6 +83,8 @@ export class ModelDatabase {
   onVisible: (transaction: Transaction, writes: readonly RowWrite[]) => void = () => {};
   /** Grows with each crash: sessions of an older generation are cut. */
   generation = 0;
+  /** A constraint of its own. */
+  refusal: Refusal | null = null;
   /** null where every commit is flushed at once. */
   unflushed: UnflushedCommits | null = null;
   #flushedTo = { lsn: 16n, xid: 700 };

@@ -22,7 +22,7 @@ import { invariant } from '../../src/platform/assert.ts';
 import { fail } from '../../src/platform/errors.ts';
 import { claimsSame, type LockStrength, type ModelDatabase, type ModelTable, type Slot } from './model-database.ts';
 import { type ModelStore, rowName, type Written } from './model-store.ts';
-import type { ModelTuple, Step, Transaction } from './model-transaction.ts';
+import { type ModelTuple, type Step, sqlError, type Transaction } from './model-transaction.ts';
 
 export type RemovedAll = { removed: number; left: { key: RowKey; pk: Image }[] };
 export type Told = { readonly key: RowKey; readonly image?: Image | null };
@@ -194,6 +194,8 @@ export class ModelRows {
     const standing = this.#newest(slot)?.image;
     const empty = Object.fromEntries(shape.columns.map((column) => [column, null]));
     const image = { ...(standing ?? { ...empty, id: slot.key }), ...row.image };
+    if (this.#database.refusal?.refuses(shape.table, image) === true)
+      throw sqlError('23514', `${image.v} violates a check constraint of ${shape.table}`);
     await this.#database.checkUnique(slot, image, this.#model, this.#resumed);
     this.#database.put(slot, this.#model, image);
   }

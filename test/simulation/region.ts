@@ -44,6 +44,7 @@ export class Region {
     this.#world = world;
     this.clock = new RegionClock(() => world.nowMicros());
     this.database = new ModelDatabase(name, () => this.clock.nowMicros());
+    this.database.refusal = world.conditions.refusals.get(name) ?? null;
     this.slot = new ReplicationSlot(this.database);
     const isLostHere = (position: Position): boolean => isLost(this.store.ownHistory, position);
     const latestMicros = (): bigint => this.clock.highestMicros + world.driftMicros;
@@ -180,6 +181,7 @@ export class Region {
   /** Whether everything committed is published, and everything published was applied here. */
   isSettled(tails: ReadonlyMap<string, Position>): boolean {
     if (this.#world.conditions.late && !TransferActor.isDone(this, this.#world)) return false;
+    if (this.store.quarantine.size > 0) return false;
     if (this.#agent === null || this.store.looks.size > 0 || !this.#agent.apply.isIdle) return false;
     if (!this.#agent.apply.isSettled) return false;
     if ([...this.store.merges.values()].some(({ visit_at }) => visit_at !== null)) return false;
@@ -191,6 +193,6 @@ export class Region {
     const { database, slot, store } = this;
     const marks = [...store.marks.values()].map(({ origin, position }) => `${origin}:${positionLsn(position)}`);
     const open = [...database.open].map(({ xid, state, waitsFor }) => `x${xid} ${state} ${waitsFor?.xid ?? ''}`);
-    return `${this.name} committed ${database.wal.at(-1)?.endLsn}, confirmed ${slot.confirmedLsn}, applied ${marks.join(' ')}, open ${open.join(' ')}, ${store.looks.size} looks`;
+    return `${this.name} committed ${database.wal.at(-1)?.endLsn}, confirmed ${slot.confirmedLsn}, applied ${marks.join(' ')}, open ${open.join(' ')}, ${store.looks.size} looks, ${store.quarantine.size} set aside`;
   }
 }

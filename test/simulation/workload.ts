@@ -20,6 +20,8 @@ const LONG_AGO_MICROS = 915_148_800_000_000n;
 const FAR_AHEAD_MICROS = 31_536_000_000_000n;
 
 export const TABLES = ['kv', 'other', 'owned', CLAIMS, MERGED] as const;
+/** Those that a region may have a constraint of its own on. */
+export const REFUSING = ['kv', 'other', 'owned', CLAIMS] as const;
 /** Activations of merge rules of a seed. */
 const VERSIONS_MAX = VERSIONS.length;
 /** How much of the work is on a table that is published in mid-run. */
@@ -53,7 +55,7 @@ export class Workload {
           session.foreignOrigin(this.#foreignMicros());
         }
         const parked = random.chance(0.2) ? [...region.store.parked.values()] : [];
-        if (parked.length > 0) await this.#decide(session, random.pick(parked));
+        if (parked.length > 0) await this.#decide(session, region.name, random.pick(parked));
         else for (let left = statements; left > 0; left -= 1) await this.#statement(session, region.name);
         if (random.chance(0.1)) session.rollback();
         else await session.commit(async () => await this.#linger(actor));
@@ -99,20 +101,23 @@ export class Workload {
     return this.#versions;
   }
 
-  #value(): string {
-    this.#values += 1;
+  /** One that the region itself does not refuse. */
+  #value(region: string): string {
+    const refusal = this.#world.conditions.refusals.get(region);
+    do this.#values += 1;
+    while (refusal?.covers(`t${this.#values}`) === true);
     return `t${this.#values}`;
   }
 
   async #statement(session: ModelSession, region: string): Promise<void> {
     const random = this.#random;
-    if (this.#world.conditions.late && random.chance(LATE_SHARE)) return await this.#lateStatement(session);
-    if (random.chance(this.#world.conditions.mergingRate)) return await this.#mergingStatement(session);
+    if (this.#world.conditions.late && random.chance(LATE_SHARE)) return await this.#lateStatement(session, region);
+    if (random.chance(this.#world.conditions.mergingRate)) return await this.#mergingStatement(session, region);
     if (random.chance(0.15)) return await this.#ownedStatement(session, region);
-    if (random.chance(this.#world.conditions.claimingRate)) return await this.#claimingStatement(session);
+    if (random.chance(this.#world.conditions.claimingRate)) return await this.#claimingStatement(session, region);
     const table = random.chance(0.8) ? TABLES[0] : TABLES[1];
     const key = String(1 + random.below(3));
-    const v = this.#value();
+    const v = this.#value(region);
     const write = (image: Image): Image => ({ ...image, v });
     const row: Image = { id: key, v, u: null };
     const dice = random.below(100);
@@ -130,10 +135,10 @@ export class Workload {
     else await session.insert(table, key, row);
   }
 
-  async #lateStatement(session: ModelSession): Promise<void> {
+  async #lateStatement(session: ModelSession, region: string): Promise<void> {
     const random = this.#random;
     const id = String(1 + random.below(4));
-    const v = this.#value();
+    const v = this.#value(region);
     const dice = random.below(100);
     if (dice < 45) {
       if ((await session.update(LATE, id, (image) => ({ ...image, v }))) === 0)
@@ -153,7 +158,7 @@ export class Workload {
     // away a value that it had given away before.
     const { badClocks, restores } = this.#world.conditions;
     const u = badClocks || restores ? null : `${region}:${1 + random.below(3)}`;
-    const v = this.#value();
+    const v = this.#value(region);
     const dice = random.below(100);
     if (dice < 35) await session.insert(table, key, { id: key, v, u });
     else if (dice < 50) await session.update(table, key, (image) => ({ ...image, v, u }));
@@ -162,13 +167,13 @@ export class Workload {
     else await this.#swap(session, table, key, other);
   }
 
-  async #claimingStatement(session: ModelSession): Promise<void> {
+  async #claimingStatement(session: ModelSession, region: string): Promise<void> {
     const random = this.#random;
     const table = TABLES[3];
     const key = String(1 + random.below(4));
     const some = (): string | null => (random.chance(0.3) ? null : String(1 + random.below(3)));
     const claims = { u: some(), w: some() };
-    const v = this.#value();
+    const v = this.#value(region);
     const dice = random.below(100);
     if (dice < 40) {
       const change = (image: Image): Image => ({ ...image, v, ...claims });
@@ -181,7 +186,7 @@ export class Workload {
   }
 
   /** Changes of counters, sets and the like; no user leaves a row that its constraints do not take. */
-  async #mergingStatement(session: ModelSession): Promise<void> {
+  async #mergingStatement(session: ModelSession, region: string): Promise<void> {
     const random = this.#random;
     const key = String(1 + random.below(2));
     const { countsOnly } = this.#world.conditions.merging;
@@ -191,7 +196,7 @@ export class Workload {
       await session.update(MERGED, key, add);
       return;
     }
-    const v = this.#value();
+    const v = this.#value(region);
     const dice = random.below(100);
     const row: Image = { id: key, v, n: '0', s: '{}', m: '0' };
     if (dice < 40) {
@@ -211,10 +216,10 @@ export class Workload {
   }
 
   /** An operator decides about a parked row, in a transaction of its own. */
-  async #decide(session: ModelSession, parked: KeptParked): Promise<void> {
+  async #decide(session: ModelSession, region: string, parked: KeptParked): Promise<void> {
     const random = this.#random;
     const u = random.chance(0.5) ? null : String(1 + random.below(3));
-    await session.decide(parked, random.chance(0.3) ? null : { ...parked.image, v: this.#value(), u });
+    await session.decide(parked, random.chance(0.3) ? null : { ...parked.image, v: this.#value(region), u });
   }
 
   /** Two rows change their unique values, by way of none. */

@@ -5,6 +5,7 @@ import type { Random } from '../../src/platform/random.ts';
 import type { BaselineRow } from './baseline-rows.ts';
 import type { Failure } from './invariants.ts';
 import type { Merging } from './merging.ts';
+import type { Refusal } from './refusals.ts';
 import type { Scheduler } from './scheduler.ts';
 
 /** How a seed's system is built: what is not chance in every step, but chance once. */
@@ -42,6 +43,8 @@ export type Conditions = {
   readonly signing: ReadonlySet<string>;
   /** Whether each agent of such a region does otherwise than the one before. */
   readonly changesSigning: boolean;
+  /** The regions that have a constraint of their own. */
+  readonly refusals: ReadonlyMap<string, Refusal>;
   /** Whether databases come back from copies of their disks. */
   readonly restores: boolean;
 };

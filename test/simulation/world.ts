@@ -16,6 +16,7 @@ import { chooseMerging } from './merging.ts';
 import { LATE } from './model-store.ts';
 import { checkOrphanLooks } from './orphan-invariants.ts';
 import { type Published, readPublished } from './published.ts';
+import { chooseRefusals } from './refusals.ts';
 import { Region } from './region.ts';
 import { checkRows } from './row-invariants.ts';
 import { Scheduler } from './scheduler.ts';
@@ -23,7 +24,7 @@ import { checkShadows } from './shadow-invariants.ts';
 import { checkStreams } from './stream-invariants.ts';
 import { loadLateRows, publishLate } from './transfer-actor.ts';
 import { upgradeServer } from './upgrade-actor.ts';
-import { TABLES, Workload } from './workload.ts';
+import { REFUSING, TABLES, Workload } from './workload.ts';
 import type { Conditions, WorldView } from './world-view.ts';
 
 const STEPS_MAX = 60_000;
@@ -40,6 +41,8 @@ const LAST_ROUNDS = 3;
 const ROUND_MICROS = 1_000_000n;
 /** By when a clock that was set back shows again what it showed before; a stream promises nothing new until then. */
 const CAUGHT_UP_MICROS = 120_000_000n;
+/** The share of short stories: by processor time they find as much as long ones, and there are more of them. */
+const SHORT_SHARE = 0.7;
 /** The share of seeds at whose end agents do not start anew. */
 const RESTART_SPARED_SHARE = 0.8;
 /** Of so many seeds one has a table that is published in mid-run: all others are what they are without it. */
@@ -50,6 +53,8 @@ const UPGRADES_EVERY = 20;
 const LOSES_COMMITS_EVERY = 3;
 /** In three of so many seeds, lanes of some regions sign instead of using replication origins; in one of them they change with each agent. */
 const SIGNS_EVERY = 11;
+/** Likewise, of so many one has regions with constraints of their own. */
+const REFUSES_EVERY = 8;
 /** The share of seeds whose clocks are bad; more of them by hand. */
 const BAD_CLOCKS_SHARE = process.env.SYNCLINE_BAD_CLOCKS === '1' ? 1 : 0.3;
 
@@ -79,7 +84,7 @@ export class World implements WorldView {
     const random = seededRandom(seed);
     this.random = random;
     this.scheduler = new Scheduler(random, keepsTrace);
-    this.regions = REGIONS.slice(0, random.pick([3, 3, 3, 4, 5]));
+    this.regions = REGIONS.slice(0, random.pick([3, 3, 3, 3, 3, 4, 5]));
     this.conditions = {
       giantRows: random.chance(0.15) ? 2 + random.below(3) : READ_AHEAD.rows_max,
       lossRate: random.chance(0.2) ? 0.05 : 0,
@@ -100,6 +105,7 @@ export class World implements WorldView {
       upgrades: false,
       signing: chooseSigning(seed, this.regions),
       changesSigning: seed % SIGNS_EVERY === 2,
+      refusals: seed % REFUSES_EVERY === 0 ? chooseRefusals(seededRandom(seed), this.regions, REFUSING) : new Map(),
       losesCommits: seed % LOSES_COMMITS_EVERY === 0,
       baseline: random.chance(0.3) ? chooseBaseline(random, this.regions) : [],
     };
@@ -153,8 +159,7 @@ export class World implements WorldView {
 
   /** Runs the whole story; resolves with what is wrong, or null. */
   async run(): Promise<Failure | null> {
-    // Much of what can go wrong takes few transactions, and short stories are told sooner.
-    const isShort = this.random.chance(0.4);
+    const isShort = this.random.chance(SHORT_SHARE);
     let working = 0;
     const users = (region: Region): void => {
       for (let count = 1 + (isShort ? 0 : this.random.below(2)); count > 0; count -= 1) {
@@ -211,6 +216,7 @@ export class World implements WorldView {
       if (this.#writers === 0) {
         this.isCalm = true;
         this.#faults.end();
+        for (const refusal of this.conditions.refusals.values()) refusal.drop();
         if (this.#isSettled()) return null;
       } else if (hasStopped) return { invariant: 'settles', message: 'every actor waits for another' };
       if (hasStopped) {

@@ -47,8 +47,22 @@ export async function makePlainRole(server: EmbeddedPostgres, database: string):
   return server.url(database, PLAIN);
 }
 
+/** By server: grants of two databases can touch one row of a shared catalog at once, which PostgreSQL refuses (XX000). */
+const granting = new Map<string, Promise<void>>();
+
 /** Runs what doctor prints for errors of this region, as the superuser of the server. */
 export async function runDoctorsStatements(superuserUrl: string, configPath: string): Promise<void> {
+  const server = new URL(superuserUrl).host;
+  const before = granting.get(server) ?? Promise.resolve();
+  const running = before.then(async () => await runStatements(superuserUrl, configPath));
+  granting.set(
+    server,
+    running.catch(() => undefined),
+  );
+  await running;
+}
+
+async function runStatements(superuserUrl: string, configPath: string): Promise<void> {
   const config = await loadConfig(configPath);
   await using superuser = await connect(superuserUrl, NAME);
   for (let round = 1; round <= ROUNDS_MAX; round += 1) {

@@ -383,4 +383,36 @@ export function bookkeepingContract(make: MakeHarness): void {
       assert.equal((await trying(h, 'r1', (t) => t.exactVersions(shape, wanted))).size, 1);
     }),
   );
+
+  for (const { what, key, kept: expected } of [
+    { what: 'that row', key: keyOf(5), kept: { tombstones: [EVERY_ROW, keyOf(5)], versions: 0 } },
+    { what: 'unknown rows', key: EVERY_ROW, kept: { tombstones: [EVERY_ROW, keyOf(5), keyOf(6)], versions: 2 } },
+  ]) {
+    test(
+      `while an event on ${what} is set aside, nothing is pruned that it is to be compared with`,
+      withHarness(make, async (h) => {
+        const xid = await recorded(h, PAST);
+        const shape = await kvShape(h);
+        const kept = async (): Promise<unknown> =>
+          await trying(h, 'r1', async (t) => {
+            // What a table's own tombstone stands over is told with that, unless the row's is higher.
+            const found = await t.tombstones(shape, [keyOf(5), keyOf(6), keyOf(7)]);
+            const wanted = [1, 2].map((id) => ({ key: keyOf(id), xid }));
+            const versions = (await t.exactVersions(shape, wanted)).size;
+            const own = [5, 6].map(keyOf).filter((each) => found.get(each)?.hlc === PAST_HLC);
+            return { tombstones: [...(found.has(keyOf(7)) ? [EVERY_ROW] : []), ...own], versions };
+          });
+        await applying(h, 'r1', PAST, async (t) => {
+          const removals = [entry(5, PAST_HLC, 5), entry(6, PAST_HLC, 6)];
+          await t.putTombstones(shape, 'r1', [...removals, { ...entry(7, PAST_HLC - 1n, 7), key: EVERY_ROW }]);
+          await t.recordQuarantine([{ ...quarantined(8, 8, PAST_HLC - 5n), key }]);
+        });
+        await h.port.prune(PAST_HLC, NOT_YET, NO_LIMIT);
+        assert.deepEqual(await kept(), expected);
+        await applying(h, 'r1', PAST, async (t) => await t.removeQuarantine([idOf(8)]));
+        await h.port.prune(PAST_HLC, NOT_YET, NO_LIMIT);
+        assert.deepEqual(await kept(), { tombstones: [], versions: 0 });
+      }),
+    );
+  }
 }

@@ -2,9 +2,15 @@
 
 import type { ClusterRegion } from './cluster.ts';
 
-/** Moves the slot as far as it can go first: what it keeps moves on with records that the server writes now and then. */
+/** Lets the slot go on as far as it can: what it keeps moves on with records that the server writes now and then. */
+export async function letSlotMove(region: ClusterRegion): Promise<void> {
+  // Before PostgreSQL 16 only a checkpoint writes one when it is told to.
+  const isOld = Number(await region.one('show server_version_num')) < 160_000;
+  await region.sql(isOld ? 'checkpoint' : 'select pg_log_standby_snapshot()');
+}
+
 export async function retainedBytes(region: ClusterRegion): Promise<number> {
-  await region.sql('select pg_log_standby_snapshot()');
+  await letSlotMove(region);
   const bytes = await region.one(
     `select pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) from pg_replication_slots where slot_name = 'syncline_${region.name}'`,
   );
