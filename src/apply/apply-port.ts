@@ -85,7 +85,14 @@ export type Tuple = {
 /** What is known exactly of an applied or deleted row while it is unstable. */
 export type ExactVersion = { readonly hlc: Hlc; readonly position: Position; readonly event_id: string };
 export type VersionEntry = ExactVersion & { readonly key: RowKey };
-export type Tombstone = VersionEntry & { readonly origin: string };
+export type Tombstone = VersionEntry & {
+  readonly origin: string;
+  /** One transaction can have removed the row and emptied the table: the other event, of which the order is not known. */
+  readonly also?: string;
+};
+
+/** A row as it is applied now: `columns` are those of its event's image, null for a removal. */
+export type SupersedingRow = { readonly key: RowKey; readonly hlc: Hlc; readonly columns: readonly string[] | null };
 
 /**
  * A row that is not in its table, because a visible one of a higher version conflicts with it by an index's own rule.
@@ -307,8 +314,16 @@ export interface ApplyTransaction {
   /** Provisional records, one per losing event; the highest winner stays, and so does what is final. */
   recordConflicts(entries: readonly ConflictEntry[]): Promise<void>;
   recordQuarantine(entries: readonly QuarantineEntry[]): Promise<void>;
-  /** Takes entries of these rows off the quarantine list whose version is below the one applied now. */
-  supersedeQuarantine(shape: TableShape, origin: string, rows: readonly { key: RowKey; hlc: Hlc }[]): Promise<void>;
+  /**
+   * Takes entries of these rows off the quarantine list whose version is below the one applied now; `onlyResults` spares those that
+   * are single events.
+   */
+  supersedeQuarantine(
+    shape: TableShape,
+    origin: string,
+    rows: readonly SupersedingRow[],
+    onlyResults: boolean,
+  ): Promise<void>;
   /** Keys of this table that are on the quarantine list. */
   quarantinedKeys(shape: TableShape): Promise<Set<RowKey>>;
   /** A position of the WAL of now: local commits on rows that are locked by this transaction are below it. */

@@ -35,6 +35,8 @@ export type PlannedBatch = { readonly steps: Step[]; readonly quarantine: Quaran
 
 export type PlannerOptions = {
   readonly onError: OnError;
+  /** Whether each event on the table counts, whatever comes behind it. */
+  readonly isMerging: (shape: TableShape) => boolean;
   /** Whether this region replicates the table at all; events of others pass by. */
   readonly isReplicated: (schema: string, table: string) => boolean;
 };
@@ -136,10 +138,11 @@ export class BatchPlanner {
           shape !== null && event.operation !== 'TRUNCATE' && !(poison?.isWhole === true && former !== null);
         const key = hasRow ? keyOf(shape, currentKey(shape, event)) : EVERY_ROW;
         if (poison === undefined) {
-          if (shape === null) continue;
-          later.add(shape, key);
-          if (former !== null) later.add(shape, keyOf(shape, former));
-        } else if (shape === null || !later.makeVoid(shape, key)) quarantine.push(toQuarantine(event, key, poison));
+          if (shape === null || this.#options.isMerging(shape)) continue;
+          later.add(shape, key, event.after_image);
+          if (former !== null) later.add(shape, keyOf(shape, former), null);
+        } else if (shape === null || !later.makeVoid(shape, key, event))
+          quarantine.push(toQuarantine(event, key, poison));
       }
     }
     return quarantine.reverse();
@@ -152,17 +155,23 @@ export class BatchPlanner {
 
 /** The rows that later events of a transaction wrote or removed: what came before them there decides nothing any more. */
 class LaterEvents {
-  readonly #rows = new Map<string, Set<RowKey>>();
+  /** By table and row, what the last of them left; null for nothing. */
+  readonly #rows = new Map<string, Map<RowKey, Image | null>>();
 
-  add({ id }: TableShape, key: RowKey): void {
-    const rows = this.#rows.get(id) ?? new Set();
+  /** The last of a transaction first. */
+  add({ id }: TableShape, key: RowKey, image: Image | null): void {
+    const rows = this.#rows.get(id) ?? new Map<RowKey, Image | null>();
     this.#rows.set(id, rows);
-    rows.add(key);
+    if (!rows.has(key)) rows.set(key, image);
   }
 
-  makeVoid({ id }: TableShape, key: RowKey): boolean {
+  /** A later image may lack columns that did not change (identity: key): then what is before it still has to be applied. */
+  makeVoid({ id }: TableShape, key: RowKey, { after_image }: ChangeEvent): boolean {
     const rows = this.#rows.get(id);
-    return rows !== undefined && (rows.has(EVERY_ROW) || (key !== EVERY_ROW && rows.has(key)));
+    if (rows?.has(EVERY_ROW) === true) return true;
+    const left = key === EVERY_ROW ? undefined : rows?.get(key);
+    if (left === undefined || left === null) return left === null;
+    return Object.keys(after_image ?? {}).every((column) => left[column] !== undefined);
   }
 }
 

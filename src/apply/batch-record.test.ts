@@ -55,7 +55,7 @@ class Sent {
 describe('the record of a giant transaction', () => {
   test('goes out piece by piece, and each holds what that piece wrote, removed and did not find', async () => {
     const sent = new Sent();
-    const record = new BatchRecord(sent.transaction, 'eu');
+    const record = new BatchRecord(sent.transaction, 'eu', () => false);
     for (let piece = 0; piece < 3; piece += 1) {
       for (let row = 0; row < 10; row += 1) record.wrote(SHAPE, `${piece} ${row}`, link(10 * piece + row));
       record.buried(SHAPE, `removed ${piece}`, link(100 + piece));
@@ -76,7 +76,7 @@ describe('the record of a giant transaction', () => {
   });
 
   test('knows which of its events wrote a row, where rows may have to make room, also after its piece is gone', async () => {
-    const record = new BatchRecord(new Sent().transaction, 'eu');
+    const record = new BatchRecord(new Sent().transaction, 'eu', () => false);
     for (const index of [3, 4]) for (const shape of [SHAPE, CLAIMING]) record.wrote(shape, `row ${index}`, link(index));
     await record.sendPiece(SOURCE, NONE, []);
     record.wrote(CLAIMING, 'row 4', link(9));
@@ -91,7 +91,7 @@ describe('the record of a giant transaction', () => {
 
   test('keeps intents to put a row back until its end, since a later piece may say what becomes of the row', async () => {
     const sent = new Sent();
-    const record = new BatchRecord(sent.transaction, 'eu');
+    const record = new BatchRecord(sent.transaction, 'eu', () => false);
     for (const key of ['stays', 'goes', 'is written', 'is parked']) {
       const { event, source } = link(0);
       record.putBack(SHAPE, { key, pk: {}, version: { hlc: source.hlc, origin: 'eu' }, event });
@@ -100,7 +100,7 @@ describe('the record of a giant transaction', () => {
     assert.equal(sent.looks.length, 0);
     record.buried(SHAPE, 'goes', link(1));
     record.wrote(SHAPE, 'is written', link(1));
-    record.parked(SHAPE, 'is parked', 1n);
+    record.parked(SHAPE, 'is parked', link(1));
     await record.sendPiece(SOURCE, NONE, []);
     await record.send(NONE, []);
     assert.deepEqual(

@@ -17,6 +17,7 @@ import {
   EVERY_ROW,
   type LookAgain,
   type RowKey,
+  type SupersedingRow,
   type TableShape,
   type VersionEntry,
 } from './apply-port.ts';
@@ -34,13 +35,14 @@ type TableRecord = {
   /** By row; the last entry speaks, where an exact replay writes a row more than once. */
   readonly versions: Map<RowKey, Entry>;
   readonly tombstones: Map<RowKey, VersionEntry>;
-  readonly rows: Map<RowKey, Hlc>;
+  readonly rows: Map<RowKey, ChainLink>;
   /** Of a giant, the index of the event that wrote each row of an earlier piece, where rows may have to make room. */
   readonly sent: PackedRows;
 };
 
 export class BatchRecord {
   readonly #transaction: ApplyTransaction;
+  readonly #isMerging: (shape: TableShape) => boolean;
   readonly #origin: string;
   readonly #tables = new Map<string, TableRecord>();
   #looks: LookAgain[] = [];
@@ -50,7 +52,9 @@ export class BatchRecord {
   /** What is sent piece by piece. */
   #giant: Pick<VersionEntry, 'hlc' | 'position'> | null = null;
 
-  constructor(transaction: ApplyTransaction, origin: string) {
+  /** `isMerging` tells where each event counts, whatever comes behind it. */
+  constructor(transaction: ApplyTransaction, origin: string, isMerging: (shape: TableShape) => boolean) {
+    this.#isMerging = isMerging;
     this.#transaction = transaction;
     this.#origin = origin;
   }
@@ -79,13 +83,13 @@ export class BatchRecord {
   wrote(shape: TableShape, key: RowKey, link: ChainLink): void {
     const record = this.#table(shape);
     record.versions.set(key, entryOf(key, link));
-    record.rows.set(key, link.source.hlc);
+    record.rows.set(key, link);
     this.#restores.get(shape.id)?.delete(key);
     this.#written += 1;
   }
 
-  parked(shape: TableShape, key: RowKey, hlc: Hlc): void {
-    this.#table(shape).rows.set(key, hlc);
+  parked(shape: TableShape, key: RowKey, link: ChainLink): void {
+    this.#table(shape).rows.set(key, link);
     this.#restores.get(shape.id)?.delete(key);
     this.#written += 1;
   }
@@ -100,7 +104,7 @@ export class BatchRecord {
     if (key === EVERY_ROW) this.#restores.delete(shape.id);
     else this.#restores.get(shape.id)?.delete(key);
     record.tombstones.set(key, entryOf(key, link));
-    record.rows.set(key, link.source.hlc);
+    record.rows.set(key, link);
     this.#written += 1;
   }
 
@@ -152,8 +156,11 @@ export class BatchRecord {
       if (tombstones.size > 0) sent.push(transaction.putTombstones(shape, this.#origin, [...tombstones.values()]));
       const waiting = quarantined(shape);
       const superseding =
-        waiting.size === 0 ? [] : [...rows].filter(([key]) => waiting.has(key)).map(([key, hlc]) => ({ key, hlc }));
-      if (superseding.length > 0) sent.push(transaction.supersedeQuarantine(shape, this.#origin, superseding));
+        waiting.size === 0
+          ? []
+          : [...rows].filter(([key]) => waiting.has(key)).map(([key, link]) => toSuperseding(key, link));
+      if (superseding.length > 0)
+        sent.push(transaction.supersedeQuarantine(shape, this.#origin, superseding, this.#isMerging(shape)));
       this.#clear(record);
     }
     const looks = [...this.#looks, ...restores];
@@ -179,6 +186,10 @@ export class BatchRecord {
     }
     return record;
   }
+}
+
+function toSuperseding(key: RowKey, { event, source, removes }: ChainLink): SupersedingRow {
+  return { key, hlc: source.hlc, columns: removes ? null : Object.keys(event.after_image ?? {}) };
 }
 
 function entryOf(key: RowKey, { source, event }: ChainLink): Entry {

@@ -89,7 +89,7 @@ export class BatchWriter {
     this.#writers = { self, origin, members: stability.members };
     this.merging = makeMerging(stand);
     this.judge = new BatchJudge(origin, unsettled, stability, (version) => this.merging.describe(version));
-    const record = new BatchRecord(transaction, origin);
+    const record = new BatchRecord(transaction, origin, (shape) => this.merging.isTracked(shape));
     this.kept = record;
     this.parking = new Parking(transaction, parked, {
       origin,
@@ -147,7 +147,7 @@ export class BatchWriter {
     takes: (row: StandingRow, version: Version) => boolean,
   ): Promise<void> {
     const version: Version = { hlc: link.source.hlc, origin: this.#origin };
-    for (const parked of await this.parking.dropBelow(shape, version, this.#isEcho)) {
+    for (const parked of await this.parking.dropBelow(shape, version, this.#isBehind ?? this.#isEcho)) {
       const row = { current: null, exact: undefined, tombstone: undefined, parked };
       this.judge.row(shape, { key: parked.key, pk: parked.pk, image: null, last: link }, row);
     }

@@ -53,6 +53,14 @@ export function tupleVersion(tuple: Tuple, exact: ExactVersion | undefined): Ver
 
 export type Current = { readonly tuple: Tuple; readonly version: Version } | null;
 
+/** What stands over a row: its own tombstone or its table's, whichever is higher. */
+export function higherTombstone(own: Tombstone | undefined, ofTable: Tombstone | undefined): Tombstone | undefined {
+  if (own === undefined || ofTable === undefined) return own ?? ofTable;
+  const order = compareVersions(own, ofTable);
+  if (order === 0) return { ...own, also: ofTable.event_id };
+  return order > 0 ? own : ofTable;
+}
+
 /** Whether an event of another region takes the row. */
 export function eventWins(current: Current, tombstone: Tombstone | undefined, event: Version): boolean {
   if (current !== null && (current.tuple.own || sameStream(current, event))) return true;
@@ -79,7 +87,8 @@ export function lateEventWins(
   };
   return (
     (current === null || current.tuple.own || takes(current.version, exact?.event_id ?? null)) &&
-    (tombstone === undefined || takes(tombstone, tombstone.event_id)) &&
+    (tombstone === undefined ||
+      (takes(tombstone, tombstone.event_id) && (tombstone.also === undefined || takes(tombstone, tombstone.also)))) &&
     (parked === undefined || takes(parked, parked.event_id))
   );
 }

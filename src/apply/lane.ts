@@ -36,7 +36,7 @@ import type { OrphanLook } from './removed-parents.ts';
 import { type Rest, RestWatch } from './rest-watch.ts';
 import { WriterMaker } from './writer-maker.ts';
 
-export type LaneOptions = PlannerOptions & {
+export type LaneOptions = Omit<PlannerOptions, 'isMerging'> & {
   readonly region: string;
   readonly onApplied?: (report: AppliedReport) => void;
   /** Reads an event from the log again. */
@@ -73,7 +73,7 @@ export class Lane {
     this.#ledger = ledger;
     this.#stability = stability;
     this.#options = options;
-    const planner = new BatchPlanner(port, options);
+    const planner = new BatchPlanner(port, { ...options, isMerging: (shape) => this.#rules.isTracked(shape) });
     const marks = new LaneMarks(port, region);
     this.#marks = marks;
     this.#rules = new MergeRules(merges?.registry);

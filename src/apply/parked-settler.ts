@@ -13,7 +13,7 @@
  */
 import { hlcMicrosCeil } from '../change/hlc.ts';
 import { VERSION_ZERO } from '../change/version.ts';
-import { sqlStateOf } from '../platform/errors.ts';
+import { SynclineError, sqlStateOf } from '../platform/errors.ts';
 import type { ApplyPort, ApplyTransaction, ParkedRow, RowKey, TableShape } from './apply-port.ts';
 import type { BatchWriter } from './batch-writer.ts';
 import { isDataFault } from './event-failure.ts';
@@ -60,19 +60,40 @@ export class ParkedSettler {
   async run(): Promise<number> {
     let released = 0;
     for (const { schema, table } of this.#parked.unsettled) {
-      const shape = await this.#port.shape(schema, table);
-      if (shape === null) this.#parked.settled(schema, table);
-      else released += await this.#settle(shape);
+      try {
+        released += await this.#settle(schema, table, PAGE_ROWS);
+      } catch (error) {
+        if (!isDataFault(error)) throw error;
+        // The table may be another one by now. If it still is so, it is looked at row by row.
+        this.#port.forgetShapes();
+        released += await this.#settle(schema, table, 1);
+      }
     }
     return released;
   }
 
-  async #settle(shape: TableShape): Promise<number> {
+  /** null also where nothing can be applied to the table as it is: whose event comes next is told so, and then its rows are looked at. */
+  async #shape(schema: string, table: string): Promise<TableShape | null> {
+    try {
+      return await this.#port.shape(schema, table);
+    } catch (error) {
+      if (error instanceof SynclineError && error.class === 'config') return null;
+      throw error;
+    }
+  }
+
+  /** `pageRows` rows are looked at together; if that is one, each is set aside that a constraint does not take. */
+  async #settle(schema: string, table: string, pageRows: number): Promise<number> {
+    const shape = await this.#shape(schema, table);
+    if (shape === null) {
+      this.#parked.settled(schema, table);
+      return 0;
+    }
     let released = 0;
     // Whose key a user has inserted waits for the echo of that, which unsettles the table again.
     const waiting = new Set<RowKey>();
     for (let turn = 0; turn < RELEASES_MAX; turn += 1) {
-      const suspects = await this.#suspects(shape, waiting);
+      const suspects = await this.#suspects(shape, waiting, pageRows);
       if (suspects.length === 0) {
         this.#parked.settled(shape.schema, shape.table);
         break;
@@ -82,7 +103,7 @@ export class ParkedSettler {
         for (const key of await this.#release(shape, together)) waiting.add(key);
       } catch (error) {
         if (isClaimViolation(error)) break;
-        if (!isDataFault(error)) throw error;
+        if (!isDataFault(error) || pageRows > 1) throw error;
         await this.#setAsideStuck(shape, together, waiting);
       }
       released += together.length;
@@ -91,14 +112,15 @@ export class ParkedSettler {
   }
 
   /** Parked rows, the highest first, that the row named as their blocker is not in the way of. */
-  async #suspects(shape: TableShape, waiting: ReadonlySet<RowKey>): Promise<ParkedRow[]> {
+  async #suspects(shape: TableShape, waiting: ReadonlySet<RowKey>, pageRows: number): Promise<ParkedRow[]> {
     const transaction = await this.#port.begin(this.#region, 1n);
     try {
       for (let above: ParkedRow | null = null; ; ) {
-        const page: ParkedRow[] = await transaction.parkedBelow(shape, above, PAGE_ROWS);
+        const page: ParkedRow[] = await transaction.parkedBelow(shape, above, pageRows);
         const last = page.at(-1);
         if (last === undefined) return [];
-        const rivals = await transaction.rivals(shape, page);
+        const rivals = await this.#rivals(transaction, shape, page);
+        if (rivals === null) return page;
         const suspects = page.filter(
           ({ key, blocker }) => !waiting.has(key) && !rivals.get(key)?.some((rival) => rival.key === blocker),
         );
@@ -107,6 +129,20 @@ export class ParkedSettler {
       }
     } finally {
       await transaction.rollback();
+    }
+  }
+
+  /** null where a row cannot even be compared with those of the table, as it is by now: what releases it tells why. */
+  async #rivals(
+    transaction: ApplyTransaction,
+    shape: TableShape,
+    page: readonly ParkedRow[],
+  ): Promise<Map<RowKey, { key: RowKey }[]> | null> {
+    try {
+      return await transaction.rivals(shape, page);
+    } catch (error) {
+      if (!isDataFault(error) || page.length > 1) throw error;
+      return null;
     }
   }
 

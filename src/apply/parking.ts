@@ -15,6 +15,7 @@ import type { Position } from '../change/position.ts';
 import { compareVersions, isAbove, VERSION_ZERO, type Version } from '../change/version.ts';
 import { fail } from '../platform/errors.ts';
 import type { ApplyTransaction, ParkedRow, RowKey, TableShape, Tuple, VersionEntry } from './apply-port.ts';
+import type { IsBehind } from './decide.ts';
 import type { ParkedChange, ParkedKeys } from './parked-keys.ts';
 import type { KeyedRow, Stand, StandingRow } from './standing-row.ts';
 
@@ -115,19 +116,21 @@ export class Parking {
 
   /**
    * What a TRUNCATE of that version does to parked rows. In an echo, a row of the very same version that was parked before
-   * is what the transaction left behind the TRUNCATE, and stays; one that the echo itself has parked came before it.
+   * is what the transaction left behind the TRUNCATE, and stays; one that the echo itself has parked came before it. Where the TRUNCATE
+   * comes late, `behind` tells of each whether it is behind it.
    */
-  async dropBelow(shape: TableShape, version: Version, isEcho: boolean): Promise<readonly ParkedRow[]> {
+  async dropBelow(shape: TableShape, version: Version, behind: IsBehind | boolean): Promise<readonly ParkedRow[]> {
     if (!this.concerns(shape)) return [];
     const parkedHere = [...(this.#changes.get(shape.id)?.keys ?? [])].filter(([, isParked]) => isParked);
-    const dropped = await this.#transaction.dropParkedBelow(shape, version, !isEcho);
+    const isLate = typeof behind === 'function';
+    const asked = isLate ? [...this.#known.of(shape)] : parkedHere.map(([key]) => key);
+    const dropped = await this.#transaction.dropParkedBelow(shape, version, behind === false);
     for (const { key } of dropped) this.#change(shape, key, false);
-    if (!isEcho) return dropped;
-    const found = await this.find(
-      shape,
-      parkedHere.map(([key]) => key),
+    if (behind === false) return dropped;
+    const found = await this.find(shape, asked);
+    const own = [...found.values()].filter(
+      (parked) => compareVersions(parked, version) === 0 && (!isLate || behind(parked.event_id)),
     );
-    const own = [...found.values()].filter((parked) => compareVersions(parked, version) === 0);
     for (const { key } of own) await this.drop(shape, key);
     return [...dropped, ...own];
   }

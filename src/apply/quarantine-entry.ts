@@ -9,8 +9,11 @@ import type { QuarantineEntry, RowKey } from './apply-port.ts';
  */
 export type Poison = { readonly sqlstate: string; readonly error: string; readonly isWhole: boolean };
 
+/** `left_row`: of its transaction, nothing came behind it on its row. */
+export type SetAsideEvent = ChangeEvent & { readonly left_row?: true };
+
 export function toQuarantine(
-  event: ChangeEvent,
+  event: SetAsideEvent,
   key: RowKey,
   { sqlstate, error }: Omit<Poison, 'isWhole'>,
 ): QuarantineEntry {

@@ -6,16 +6,19 @@
  * batch is (`lateEventWins`). Events of one transaction share a version, and only their order tells which of them is the
  * later. Neither moves a mark.
  */
-import { type ChangeEvent, eventPosition } from '../change/change-event.ts';
+import { eventPosition } from '../change/change-event.ts';
 import { eventId as idOfEvent } from '../change/event-id.ts';
 import { hlcFromText, hlcMicrosCeil } from '../change/hlc.ts';
 import { compareVersions } from '../change/version.ts';
+import { fail } from '../platform/errors.ts';
 import type { ApplyPort, QuarantineEntry } from './apply-port.ts';
 import type { BatchPlanner } from './batch-planner.ts';
 import type { IsBehind } from './decide.ts';
+import { ForgottenTimes } from './forgotten-times.ts';
 import type { LaneMarks } from './lane-marks.ts';
 import type { SourceTransaction } from './net-change.ts';
 import type { ParkedKeys } from './parked-keys.ts';
+import type { SetAsideEvent } from './quarantine-entry.ts';
 import type { QuarantinedKeys } from './quarantined-keys.ts';
 import { rollback } from './roll-back.ts';
 import type { WriterMaker } from './writer-maker.ts';
@@ -35,9 +38,11 @@ export type RetryOutcome = { readonly event_id: string; readonly error: unknown 
 
 export class QuarantineRetry {
   readonly #options: QuarantineRetryOptions;
+  readonly #forgotten: ForgottenTimes;
 
   constructor(options: QuarantineRetryOptions) {
     this.#options = options;
+    this.#forgotten = new ForgottenTimes(options.port, options.region);
   }
 
   /** Ids that are not there are absent from the outcomes. */
@@ -46,7 +51,7 @@ export class QuarantineRetry {
     const outcomes: RetryOutcome[] = [];
     port.forgetShapes();
     const entries = await port.quarantined(eventIds);
-    const waiting = entries.map((entry) => ({ entry, event: JSON.parse(entry.event) as ChangeEvent }));
+    const waiting = entries.map((entry) => ({ entry, event: JSON.parse(entry.event) as SetAsideEvent }));
     waiting.sort((a, b) => compareVersions(a.entry, b.entry) || a.event.transaction.index - b.event.transaction.index);
     for (const { entry, event } of waiting) {
       try {
@@ -72,7 +77,7 @@ export class QuarantineRetry {
     quarantined.changed();
   }
 
-  async #retry(entry: QuarantineEntry, event: ChangeEvent): Promise<void> {
+  async #retry(entry: QuarantineEntry, event: SetAsideEvent): Promise<void> {
     const { port, planner, writers, marks, parked, quarantined } = this.#options;
     const { seen } = event.transaction;
     const source: SourceTransaction = {
@@ -84,17 +89,23 @@ export class QuarantineRetry {
       events: [event],
     };
     const transaction = await port.begin(entry.origin, hlcMicrosCeil(entry.hlc), 'durable');
+    const view = { seen, applied: marks.seen, isEcho: false, exact: true, isBehind: behind(event) };
+    const writer = writers.make(transaction, entry.origin, view);
     try {
       const { steps } = await planner.plan(transaction, [source], new Map(), true);
-      const view = { seen, applied: marks.seen, isEcho: false, exact: true, isBehind: behind(event) };
-      const writer = writers.make(transaction, entry.origin, view);
+      if (steps.length === 0)
+        throw fail('SYN-A003', `this region replicates no table ${event.schema_name}.${event.table_name}`);
+      const { origin } = entry;
+      const checked = await this.#forgotten.check(transaction, { origin, isEcho: false }, [source], steps);
       await writer.write(steps);
+      await this.#forgotten.confirm(checked, origin);
       await writer.record(await quarantined.among(transaction, writer.kept.shapes));
       await transaction.removeQuarantine([entry.event_id]);
       await transaction.commit();
       parked.changed(writer.parking.changes);
       parked.touched(event.schema_name, event.table_name);
     } catch (error) {
+      writer.merging.undo();
       await rollback(transaction);
       throw error;
     }
@@ -103,7 +114,8 @@ export class QuarantineRetry {
 }
 
 /** Ids hold nothing that tells of an order, but follow from it. */
-function behind(event: ChangeEvent): IsBehind {
+function behind(event: SetAsideEvent): IsBehind {
+  if (event.left_row === true) return () => true;
   const hlc = hlcFromText(event.hlc_timestamp);
   const position = eventPosition(event);
   return (eventId) => {

@@ -66,7 +66,7 @@ export class RowPlacer {
     };
     const placing = await this.#settleIn(shape, row, arriving, isUntold);
     if (placing === 'placed') record.wrote(shape, op.key, op.last);
-    if (placing === 'parked' || placing === 'untold') record.parked(shape, op.key, source.hlc);
+    if (placing === 'parked' || placing === 'untold') record.parked(shape, op.key, op.last);
     return placing;
   }
 

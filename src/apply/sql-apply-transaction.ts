@@ -35,6 +35,7 @@ import {
   type RowHistory,
   type RowKey,
   type ShadowEntry,
+  type SupersedingRow,
   type TableName,
   type TableShape,
   type Tombstone,
@@ -42,6 +43,7 @@ import {
   type UpsertRow,
   type VersionEntry,
 } from './apply-port.ts';
+import { higherTombstone } from './decide.ts';
 import { parkedId } from './parking.ts';
 import type { Redaction } from './redaction.ts';
 import * as sql from './sql-bookkeeping.ts';
@@ -166,7 +168,7 @@ export class SqlApplyTransaction implements ApplyTransaction {
     const covering = new Map<RowKey, Tombstone>();
     for (const key of keys) {
       const own = standing.get(key);
-      const highest = own === undefined || (ofTable !== undefined && isHigher(ofTable, own)) ? ofTable : own;
+      const highest = higherTombstone(own, ofTable);
       if (highest !== undefined) covering.set(key, highest);
     }
     return covering;
@@ -269,11 +271,14 @@ export class SqlApplyTransaction implements ApplyTransaction {
   async supersedeQuarantine(
     shape: TableShape,
     origin: string,
-    rows: readonly { key: RowKey; hlc: Hlc }[],
+    rows: readonly SupersedingRow[],
+    onlyResults: boolean,
   ): Promise<void> {
     const keys = arrayText(rows.map((row) => row.key));
     const hlcs = `{${rows.map((row) => row.hlc).join(',')}}`;
-    await this.#pipeline.run(sql.SUPERSEDE_QUARANTINE, [shape.id, origin, keys, hlcs]);
+    const columns = arrayText(rows.map((row) => (row.columns === null ? null : JSON.stringify(row.columns))));
+    const values = [shape.id, origin, keys, hlcs, columns, String(onlyResults)];
+    await this.#pipeline.run(sql.SUPERSEDE_QUARANTINE, values);
   }
 
   async quarantinedKeys(shape: TableShape): Promise<Set<RowKey>> {

@@ -195,9 +195,18 @@ from syncline.quarantine where event_id = any ($1::uuid[])`;
 
 export const QUARANTINED_KEYS = 'select distinct key from syncline.quarantine where rel = $1::text';
 
+/**
+ * $3 and $4 the rows and their versions, $5 the columns of each as JSON, null for a removal: an event that has a column more is still
+ * needed for it. $6: only what stands for the result of many events, and not for one.
+ */
 export const SUPERSEDE_QUARANTINE = `
-delete from syncline.quarantine q using unnest($3::text[], $4::bigint[]) as i(key, hlc)
-where q.rel = $1::text and q.key = i.key and (q.hlc, q.origin) < (i.hlc, $2::text)`;
+delete from syncline.quarantine q using unnest($3::text[], $4::bigint[], $5::text[]) as i(key, hlc, columns)
+where q.rel = $1::text and q.key = i.key and (q.hlc, q.origin) < (i.hlc, $2::text)
+  and (i.columns is null or not exists (
+    select from json_object_keys(
+      case json_typeof(q.event->'after_image') when 'object' then q.event->'after_image' else '{}' end) as c(name)
+    where not i.columns::jsonb ? c.name))
+  and (not $6::boolean or q.event->>'event_id' <> q.event_id::text)`;
 
 export const REMOVE_QUARANTINE = 'delete from syncline.quarantine where event_id = any ($1::uuid[])';
 
@@ -240,9 +249,8 @@ where rel = $1::text and ((hlc, origin) < ($2::bigint, $3::text)
 returning ${PARKED_COLUMNS}`;
 
 /**
- * $1 the highest stable commit timestamp in µs, $2 how many. Versions of quarantined rows stay, all of a table where one of its
- * events is set aside of which it is not known what rows it concerns, and those that a look still needs: what it decides was put off, so it is not decided by anything that is stable by now. So do those of a batch between
- * whose rows and whose stamp the version of a row lies that is parked, or to be put back: without them the rows would count as above it. And while the
+ * $1 the highest stable commit timestamp in µs, $2 how many. Versions of quarantined rows stay, and those that a look still needs: what it decides was put off, so it is not decided by anything that is stable by now. So do those of a batch between
+ * whose rows and whose stamp the version of a row lies that is parked, in the quarantine, or to be put back: without them the rows would count as above it. And while the
  * rows of a table are told to others, old versions are compared with what was written meanwhile.
  */
 export const PRUNE_VERSIONS = `
@@ -250,12 +258,13 @@ delete from syncline.row_version where ctid = any (array(
   select r.ctid from syncline.row_version r
   where r.stamp <= $1::bigint
     and not exists (select from syncline.quarantine q where q.rel = r.rel and q.key = any (r.keys))
-    and not exists (select from syncline.quarantine q where q.rel = r.rel and q.key = '')
     and not exists (select from syncline.look_again l where l.rel = r.rel and l.key = any (r.keys))
     and not exists (select from syncline.look_again l where l.rel = r.rel and l.key = '')
   and not exists (select from syncline.transfer_hold h where h.rel = r.rel and r.stamp > h.above >> 10)
   and not exists (
     select from syncline.parked p where p.rel = r.rel and p.hlc <= (r.stamp << 10) and p.hlc >= any (r.hlcs))
+  and not exists (
+    select from syncline.quarantine q where q.rel = r.rel and q.hlc <= (r.stamp << 10) and q.hlc >= any (r.hlcs))
   and not exists (
     select from syncline.look_again l where l.rel = r.rel and l.restores is not null
       and l.hlc <= (r.stamp << 10) and l.hlc >= any (r.hlcs))
@@ -273,8 +282,8 @@ delete from syncline.tombstone where ctid = any (array(
     and not exists (select from syncline.look_again l where l.rel = d.rel and l.key = d.key)
     and not (d.key = '' and exists (select from syncline.look_again l where l.rel = d.rel))
     and not exists (select from syncline.quarantine q where q.rel = d.rel and q.key = d.key)
-    and not exists (select from syncline.quarantine q where q.rel = d.rel and q.key = '')
-    and not (d.key = '' and exists (select from syncline.quarantine q where q.rel = d.rel))
+    and not exists (select from syncline.quarantine q where q.rel = d.rel and q.key = '' and q.hlc <= d.hlc)
+    and not (d.key = '' and exists (select from syncline.quarantine q where q.rel = d.rel and q.hlc <= d.hlc))
   order by d.hlc limit $2::bigint))`;
 
 /** $1 the WAL position confirmed, $2 how many. The newest note at or below it stays. */

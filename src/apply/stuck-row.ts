@@ -15,7 +15,7 @@ import type { Version } from '../change/version.ts';
 import { fail, sqlStateOf } from '../platform/errors.ts';
 import type { HistoryEntry, ParkedRow, QuarantineEntry, RowKey, TableShape } from './apply-port.ts';
 import type { MergedRow } from './merged-row.ts';
-import { toQuarantine } from './quarantine-entry.ts';
+import { type SetAsideEvent, toQuarantine } from './quarantine-entry.ts';
 
 /** Where nothing but the row's base is left, the event is one that it holds. */
 const NOWHERE = makePosition('0'.repeat(19), 0n);
@@ -57,7 +57,8 @@ export function stuckParkedEntry(
     after: image,
     merge: undefined,
   };
-  const event = toEvent(shape, pk, newest, version);
+  // Its place in its transaction is not known, but a later change of the row there would have taken it away.
+  const event: SetAsideEvent = { ...toEvent(shape, pk, newest, version), left_row: true };
   return toQuarantine(event, key, { sqlstate: sqlStateOf(cause) ?? 'XX000', error: messageOf(cause) });
 }
 

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { SAY_SIGNED } from '../../src/apply/sql-bookkeeping.ts';
 import { ensurePublication, reconcilePublication } from '../../src/capture/publication.ts';
 import type { PublicationSpec } from '../../src/capture/publication-plan.ts';
 import { connect } from '../../src/platform/postgres.ts';
@@ -165,6 +166,23 @@ for (const version of CONTRACT_MAJORS) {
         'UPDATE late_key 7 no key yet 10',
         'UPDATE parts 1 part 4',
       ]);
+      const problems = running.capture.publication?.problems ?? [];
+      assert.deepEqual(
+        problems.map(({ code, table }) => `${code} ${table}`),
+        ['SYN-K011 late'],
+      );
+    });
+
+    test('where the lane has signed, whose rows a new table holds cannot be told, so none of them is sent', async () => {
+      await using region = await CapturedRegion.make(server);
+      await using running = await region.capture({ publication: SPEC });
+      await region.sql.query(SAY_SIGNED);
+      await region.sql.query('create table public.late (id int primary key); insert into public.late values (1)');
+      await waitFor(async () => (await published(region)).length === 1, { what: 'the table is published' });
+      await region.sql.query('insert into public.late values (2)');
+      const { transactions } = await region.settled();
+      const sent = transactions.flatMap(({ events }) => events.map(({ operation, row_pk }) => [operation, row_pk.id]));
+      assert.deepEqual(sent, [['INSERT', '2']]);
       const problems = running.capture.publication?.problems ?? [];
       assert.deepEqual(
         problems.map(({ code, table }) => `${code} ${table}`),

@@ -80,7 +80,7 @@ async function apart(eu: ClusterRegion, us: ClusterRegion, older: string, newer:
   // The slot holds it back until the stream has gone on.
   await waitFor(
     async () => {
-      await freezeEverything(eu);
+      await freezeEverything(eu.server);
       return (await eu.one(`select count(pg_xact_commit_timestamp(xmin)) from ${table}`)) === '0';
     },
     { what: 'the times of all rows to be forgotten' },

@@ -146,7 +146,7 @@ async function becomesAnother(region: ClusterRegion): Promise<void> {
   await region.sql(`update syncline.meta set value = '1' where key = 'system_id'`);
   await waitFor(
     async () => {
-      await freezeEverything(region);
+      await freezeEverything(region.server);
       return (await region.one('select count(pg_xact_commit_timestamp(xmin)) from t')) === '0';
     },
     { what: 'the times of all rows to be forgotten' },

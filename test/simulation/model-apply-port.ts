@@ -138,15 +138,19 @@ export class ModelApplyPort implements ApplyPort {
   async mergesToPrune(stable: Hlc, limit: number): Promise<MergeKey[]> {
     this.#database.unflushed?.alone();
     const rows = [...this.#store.merges.values()];
+    const setAside = [...this.#store.quarantine.values()];
     for (const row of rows) {
-      if (row.key !== EVERY_ROW) continue;
+      if (row.key !== EVERY_ROW || setAside.some(({ table_name }) => table_name === row.table)) continue;
       const events = row.events.filter(({ version }) => version.hlc > stable);
       const name = rowName(modelShape(row.schema, row.table), row.key);
       if (events.length === 0) this.#store.merges.delete(name);
       else this.#store.merges.set(name, { ...row, events });
     }
     const due = rows.filter(
-      ({ state, events }) => state !== null && events.some(({ version }) => version.hlc <= stable),
+      ({ table, key, state, events }) =>
+        state !== null &&
+        events.some(({ version }) => version.hlc <= stable) &&
+        !setAside.some((entry) => entry.table_name === table && (entry.key === key || entry.key === EVERY_ROW)),
     );
     return due.slice(0, limit);
   }
@@ -240,16 +244,13 @@ export class ModelApplyPort implements ApplyPort {
     this.#database.unflushed?.alone();
     const { versions, tombstones, looks, quarantine, notes, holds } = this.#store;
     const needed = new Set<string>();
-    const keptTables: string[] = [];
-    const wholeTables: string[] = [];
-    for (const { schema_name, table_name, key } of quarantine.values()) {
+    const setAside: { readonly table: string; readonly row: string; readonly hlc: Hlc }[] = [];
+    for (const { schema_name, table_name, key, hlc } of quarantine.values()) {
       const shape = modelShape(schema_name, table_name);
-      needed.add(rowName(shape, key)).add(rowName(shape, EVERY_ROW));
-      if (key === EVERY_ROW) {
-        wholeTables.push(rowName(shape, EVERY_ROW));
-        keptTables.push(rowName(shape, EVERY_ROW));
-      }
+      needed.add(rowName(shape, key));
+      setAside.push({ table: rowName(shape, EVERY_ROW), row: rowName(shape, key), hlc });
     }
+    const wholeTables: string[] = [];
     for (const { table, key } of looks.values()) {
       const shape = modelShape(table.schema, table.table);
       needed.add(rowName(shape, key)).add(rowName(shape, EVERY_ROW));
@@ -265,7 +266,10 @@ export class ModelApplyPort implements ApplyPort {
       // What a batch wrote in one table is kept or forgotten together.
       for (const ofTable of Map.groupBy(byRow, ([row]) => row.slice(0, row.indexOf(' '))).values()) {
         const versionsOfTable = { stampMicros, byRow: new Map(ofTable) };
-        const straddles = this.#store.straddlesParked(versionsOfTable) || this.#store.straddlesPutBack(versionsOfTable);
+        const straddles =
+          this.#store.straddlesParked(versionsOfTable) ||
+          this.#store.straddlesPutBack(versionsOfTable) ||
+          this.#store.straddlesQuarantined(versionsOfTable);
         if (!straddles && !ofTable.some(([row]) => isNeeded(row) || isHeld(row))) continue;
         for (const [row, exact] of ofTable) kept.set(row, exact);
       }
@@ -273,7 +277,14 @@ export class ModelApplyPort implements ApplyPort {
       else versions.set(xid, { stampMicros, byRow: kept });
     }
     for (const [row, tombstone] of tombstones) {
-      const isKept = needed.has(row) || keptTables.some((table) => row.startsWith(table));
+      const isKept =
+        needed.has(row) ||
+        setAside.some(
+          (event) =>
+            row.startsWith(event.table) &&
+            event.hlc <= tombstone.hlc &&
+            (event.row === event.table || row === event.table),
+        );
       if (tombstone.hlc <= stable && !isKept) tombstones.delete(row);
     }
     const commitMicros = (xid: number): bigint | null => this.#database.transactionOf(xid)?.stampMicros ?? null;

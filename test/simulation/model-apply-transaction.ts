@@ -16,6 +16,7 @@ import type {
   RowHistory,
   RowKey,
   ShadowEntry,
+  SupersedingRow,
   TableName,
   TableShape,
   Tombstone,
@@ -23,7 +24,7 @@ import type {
   UpsertRow,
   VersionEntry,
 } from '../../src/apply/apply-port.ts';
-import type { Image } from '../../src/change/change-event.ts';
+import type { ChangeEvent, Image } from '../../src/change/change-event.ts';
 import type { Hlc } from '../../src/change/hlc.ts';
 import type { Position } from '../../src/change/position.ts';
 import { rowKey } from '../../src/change/row-key.ts';
@@ -244,12 +245,20 @@ export class ModelApplyTransaction implements ApplyTransaction {
   async supersedeQuarantine(
     shape: TableShape,
     origin: string,
-    rows: readonly { key: RowKey; hlc: Hlc }[],
+    rows: readonly SupersedingRow[],
+    onlyResults: boolean,
   ): Promise<void> {
     await this.#statement('supersede', async () => {
       for (const [id, entry] of this.#store.quarantine) {
-        if (entry.table_name !== shape.table) continue;
-        const above = rows.some((row) => row.key === entry.key && isAbove({ hlc: row.hlc, origin }, entry));
+        const event = JSON.parse(entry.event) as ChangeEvent;
+        if (entry.table_name !== shape.table || (onlyResults && event.event_id === id)) continue;
+        const needs = Object.keys(event.after_image ?? {});
+        const above = rows.some(
+          ({ key, hlc, columns }) =>
+            key === entry.key &&
+            isAbove({ hlc, origin }, entry) &&
+            (columns === null || needs.every((column) => columns.includes(column))),
+        );
         if (above) write(this.#store.quarantine, id, undefined, this.model);
       }
     });

@@ -1,6 +1,8 @@
 /** The model of PostgreSQL as the contract suite of the apply port wants a database. */
+
 import type { ApplyPort, ConflictEntry } from '../../src/apply/apply-port.ts';
 import type { Image } from '../../src/change/change-event.ts';
+import type { Hlc } from '../../src/change/hlc.ts';
 import {
   type ApplyPortHarness,
   type Foreground,
@@ -12,7 +14,7 @@ import {
 import { ModelApplyPort } from './model-apply-port.ts';
 import { ModelDatabase, type Slot } from './model-database.ts';
 import { ModelSession } from './model-foreground.ts';
-import { ModelStore } from './model-store.ts';
+import { ModelStore, modelShape } from './model-store.ts';
 import { type Step, sqlError, type Transaction } from './model-transaction.ts';
 
 const REGION = 'home';
@@ -149,6 +151,12 @@ class ModelHarness implements ApplyPortHarness {
 
   async beginStream(): Promise<void> {
     this.#database.beginStream();
+  }
+
+  async tellRows(above: Hlc | null): Promise<void> {
+    const { id } = modelShape('public', TABLE);
+    if (above === null) this.#store.holds.delete(id);
+    else this.#store.holds.set(id, { above });
   }
 
   async blocked(who: 'port' | Foreground): Promise<void> {

@@ -15,6 +15,7 @@ import {
   type Tuple,
   type UpsertRow,
 } from '../../src/apply/apply-port.ts';
+import { higherTombstone } from '../../src/apply/decide.ts';
 import type { Image } from '../../src/change/change-event.ts';
 import { type Hlc, hlcFromMicros } from '../../src/change/hlc.ts';
 import { isAbove } from '../../src/change/version.ts';
@@ -146,8 +147,7 @@ export class ModelRows {
   tombstone(shape: TableShape, key: RowKey): Tombstone | undefined {
     const own = this.#store.tombstones.get(rowName(shape, key));
     const ofTable = this.#store.tombstones.get(rowName(shape, EVERY_ROW));
-    if (own === undefined || ofTable === undefined) return own ?? ofTable;
-    return isAbove(own, ofTable) ? own : ofTable;
+    return higherTombstone(own, ofTable);
   }
 
   #table(shape: TableShape): ModelTable {

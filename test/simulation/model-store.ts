@@ -78,6 +78,13 @@ export class ModelStore {
     return [...this.parked.values()].some((parked) => straddles(versions, parked, parked.hlc));
   }
 
+  /** The same of one that an event of the quarantine is to be compared with. */
+  straddlesQuarantined(versions: KeptVersions): boolean {
+    return [...this.quarantine.values()].some(({ schema_name, table_name, hlc }) =>
+      straddles(versions, { schema: schema_name, table: table_name }, hlc),
+    );
+  }
+
   /** The same of a row that is to be put back. */
   straddlesPutBack(versions: KeptVersions): boolean {
     return [...this.looks.values()].some(

@@ -2,7 +2,7 @@
  * Constraints that one region has and others do not: what violates one is set aside there, until an operator drops it and has what
  * waits applied again.
  *
- * Users never write what their own region refuses. Tables that merge are without: their rows are not set aside event by event.
+ * Users never write what their own region refuses.
  */
 import type { Image } from '../../src/change/change-event.ts';
 import type { Random } from '../../src/platform/random.ts';

@@ -20,8 +20,6 @@ const LONG_AGO_MICROS = 915_148_800_000_000n;
 const FAR_AHEAD_MICROS = 31_536_000_000_000n;
 
 export const TABLES = ['kv', 'other', 'owned', CLAIMS, MERGED] as const;
-/** Those that a region may have a constraint of its own on. */
-export const REFUSING = ['kv', 'other', 'owned', CLAIMS] as const;
 /** Activations of merge rules of a seed. */
 const VERSIONS_MAX = VERSIONS.length;
 /** How much of the work is on a table that is published in mid-run. */

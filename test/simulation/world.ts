@@ -24,7 +24,7 @@ import { checkShadows } from './shadow-invariants.ts';
 import { checkStreams } from './stream-invariants.ts';
 import { loadLateRows, publishLate } from './transfer-actor.ts';
 import { upgradeServer } from './upgrade-actor.ts';
-import { REFUSING, TABLES, Workload } from './workload.ts';
+import { TABLES, Workload } from './workload.ts';
 import type { Conditions, WorldView } from './world-view.ts';
 
 const STEPS_MAX = 60_000;
@@ -105,7 +105,7 @@ export class World implements WorldView {
       upgrades: false,
       signing: chooseSigning(seed, this.regions),
       changesSigning: seed % SIGNS_EVERY === 2,
-      refusals: seed % REFUSES_EVERY === 0 ? chooseRefusals(seededRandom(seed), this.regions, REFUSING) : new Map(),
+      refusals: seed % REFUSES_EVERY === 0 ? chooseRefusals(seededRandom(seed), this.regions, TABLES) : new Map(),
       losesCommits: seed % LOSES_COMMITS_EVERY === 0,
       baseline: random.chance(0.3) ? chooseBaseline(random, this.regions) : [],
     };

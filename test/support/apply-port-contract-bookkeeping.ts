@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { EVERY_ROW } from '../../src/apply/apply-port.ts';
-import { hlcFromMicros } from '../../src/change/hlc.ts';
+import { EVERY_ROW, type QuarantineEntry, type SupersedingRow } from '../../src/apply/apply-port.ts';
+import { type Hlc, hlcFromMicros } from '../../src/change/hlc.ts';
 import {
   ALL,
   applying,
@@ -198,17 +198,35 @@ export function bookkeepingContract(make: MakeHarness): void {
         expected.sort((a, b) => (a.event_id < b.event_id ? -1 : 1)),
       );
       await applying(h, 'r1', PAST, async (t) => {
-        await t.supersedeQuarantine(shape, 'r1', [
-          { key: keyOf(1), hlc: 101n },
-          { key: keyOf(2), hlc: 100n },
-          { key: keyOf(4), hlc: 101n },
-        ]);
+        const by = (id: number, hlc: Hlc): SupersedingRow => ({ key: keyOf(id), hlc, columns: null });
+        await t.supersedeQuarantine(shape, 'r1', [by(1, 101n), by(2, 100n), by(4, 101n)], false);
         assert.deepEqual([...(await t.quarantinedKeys(shape))].sort(), [keyOf(2), keyOf(3)]);
-        await t.supersedeQuarantine(shape, 'r2', [{ key: keyOf(2), hlc: 100n }]);
+        await t.supersedeQuarantine(shape, 'r2', [by(2, 100n)], false);
         assert.deepEqual([...(await t.quarantinedKeys(shape))], [keyOf(3)]);
         await t.removeQuarantine([idOf(3), idOf(77)]);
       });
       assert.deepEqual(await h.port.quarantined([idOf(1), idOf(2), idOf(3)]), []);
+    }),
+  );
+
+  test(
+    'what is set aside stays where a later image lacks a column of it, and where each event counts, unless it is a result',
+    withHarness(make, async (h) => {
+      const shape = await kvShape(h);
+      const image = (id: number): QuarantineEntry => {
+        const entry = quarantined(id, id, 100n);
+        return { ...entry, event: JSON.stringify({ event_id: idOf(id), after_image: { id: '1', v: 'x' } }) };
+      };
+      const result = { ...image(4), event: JSON.stringify({ event_id: idOf(40), after_image: null }) };
+      await applying(h, 'r1', PAST, (t) => t.recordQuarantine([image(1), image(2), image(3), result]));
+      const by = (id: number, columns: string[] | null): SupersedingRow => ({ key: keyOf(id), hlc: 101n, columns });
+      await applying(h, 'r1', PAST, async (t) => {
+        const rows = [by(1, ['id', 'v', 'u']), by(2, ['id', 'u']), by(3, null), by(4, ['id'])];
+        await t.supersedeQuarantine(shape, 'r1', rows, true);
+        assert.deepEqual([...(await t.quarantinedKeys(shape))].sort(), [keyOf(1), keyOf(2), keyOf(3)]);
+        await t.supersedeQuarantine(shape, 'r1', rows, false);
+        assert.deepEqual([...(await t.quarantinedKeys(shape))], [keyOf(2)]);
+      });
     }),
   );
 
@@ -284,7 +302,7 @@ export function bookkeepingContract(make: MakeHarness): void {
         await t.putTombstones(shape, 'r1', [entry(5, PAST_HLC, 5), entry(6, PAST_HLC + 1n, 6), entry(7, PAST_HLC, 7)]);
         await t.putTombstones(shape, 'r1', [entry(8, PAST_HLC, 8)]);
         await t.putLooks([look(7)]);
-        await t.recordQuarantine([quarantined(8, 8, PAST_HLC)]);
+        await t.recordQuarantine([quarantined(8, 8, PAST_HLC + 1n)]);
       });
       const shape = await kvShape(h);
       const standing = async (): Promise<string[]> => {
@@ -355,6 +373,23 @@ export function bookkeepingContract(make: MakeHarness): void {
   );
 
   test(
+    'while the rows of a table are told to others, exact versions of what is stamped above it are not pruned',
+    withHarness(make, async (h) => {
+      const xid = await recorded(h, PAST);
+      const shape = await kvShape(h);
+      const kept = async (): Promise<number> =>
+        (await trying(h, 'r1', (t) => t.exactVersions(shape, [{ key: keyOf(2), xid }]))).size;
+      await h.tellRows(PAST_HLC - hlcFromMicros(1n));
+      await h.port.prune(PAST_HLC, NOT_YET, NO_LIMIT);
+      assert.equal(await kept(), 1);
+      await h.tellRows(null);
+      await h.tellRows(PAST_HLC);
+      await h.port.prune(PAST_HLC, NOT_YET, NO_LIMIT);
+      assert.equal(await kept(), 0);
+    }),
+  );
+
+  test(
     'exact versions of rows that are to be looked at again are not pruned',
     withHarness(make, async (h) => {
       const shape = await kvShape(h);
@@ -385,7 +420,7 @@ export function bookkeepingContract(make: MakeHarness): void {
   );
 
   for (const { what, key, kept: expected } of [
-    { what: 'that row', key: keyOf(5), kept: { tombstones: [EVERY_ROW, keyOf(5)], versions: 0 } },
+    { what: 'that row', key: keyOf(5), kept: { tombstones: [EVERY_ROW, keyOf(5)], versions: 2 } },
     { what: 'unknown rows', key: EVERY_ROW, kept: { tombstones: [EVERY_ROW, keyOf(5), keyOf(6)], versions: 2 } },
   ]) {
     test(

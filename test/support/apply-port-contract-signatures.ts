@@ -115,6 +115,18 @@ export function signatureContract(make: MakeHarness): void {
       }),
     );
 
+    test(
+      'stay while rows of a table are told to others',
+      withHarness(make, async (h) => {
+        await put(h, 'r1', PAST, 1, 'applied');
+        await h.tellRows(PAST_HLC);
+        await pruneAll(h);
+        assert.equal((await told(h, 1)).local, false);
+        await h.tellRows(null);
+        await goes(h, 1);
+      }),
+    );
+
     const between = hlcFromMicros(PAST + 1_000n);
     for (const [what, keep, drop] of [
       [

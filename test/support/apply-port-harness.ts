@@ -7,6 +7,7 @@
 // lets another session go on, and then awaits it.
 
 import type { ApplyPort, ConflictEntry } from '../../src/apply/apply-port.ts';
+import type { Hlc } from '../../src/change/hlc.ts';
 
 export type KvRow = { readonly id: number; readonly v: string | null; readonly u: string | null };
 
@@ -56,6 +57,8 @@ export interface ApplyPortHarness extends AsyncDisposable {
   walPosition(): Promise<bigint>;
   /** The region's stream begins: what is committed is in none. */
   beginStream(): Promise<void>;
+  /** The rows of `kv` are being told to others: versions stamped above it are compared with them. null: no more. */
+  tellRows(above: Hlc | null): Promise<void>;
   /** Resolves once the port, or that session, is seen to wait for a lock. */
   blocked(who: 'port' | Foreground): Promise<void>;
   /** Ends the lock wait that the port is in, as its lock timeout does (a real server's does so by itself). */

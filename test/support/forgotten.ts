@@ -1,13 +1,14 @@
 /** Makes a server forget when its transactions were committed. */
-import type { ClusterRegion } from './cluster.ts';
+import type { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
+import { connect } from '../../src/platform/postgres.ts';
 
 /** As autovacuum does at the latest after 200 million transactions. */
-export async function freezeEverything(region: ClusterRegion): Promise<void> {
-  await region.sql('alter database template0 allow_connections true');
-  for (const [name] of await region.sql('select datname from pg_database')) {
-    const client = await region.session(region.server.url(name ?? ''));
-    await client.query('vacuum (freeze)');
-    await client.end();
+export async function freezeEverything(server: Pick<EmbeddedPostgres, 'url'>): Promise<void> {
+  await using client = await connect(server.url('postgres'), { applicationName: 'test' });
+  await client.query('alter database template0 allow_connections true');
+  for (const [name] of (await client.queryArrays('select datname from pg_database')).rows) {
+    await using session = await connect(server.url(name ?? ''), { applicationName: 'test', statementTimeoutMs: 0 });
+    await session.query('vacuum (freeze)');
   }
-  await region.sql('checkpoint');
+  await client.query('checkpoint');
 }

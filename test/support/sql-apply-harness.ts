@@ -4,7 +4,7 @@
 import type { ConflictEntry } from '../../src/apply/apply-port.ts';
 import { SqlApplyPort } from '../../src/apply/sql-apply-port.ts';
 import type { Image } from '../../src/change/change-event.ts';
-import { hlcFromText } from '../../src/change/hlc.ts';
+import { type Hlc, hlcFromText } from '../../src/change/hlc.ts';
 import { lsnFromText } from '../../src/change/position.ts';
 import { Snapshot } from '../../src/clock/snapshot.ts';
 import { migrate } from '../../src/platform/migrations.ts';
@@ -138,6 +138,15 @@ class SqlHarness implements ApplyPortHarness {
   async beginStream(): Promise<void> {
     const { rows } = await this.#observer.query('select pg_current_snapshot()::text as snapshot');
     this.#stream.began = Snapshot.parse(rows[0]?.snapshot ?? '');
+  }
+
+  async tellRows(above: Hlc | null): Promise<void> {
+    if (above === null) await this.#observer.query('delete from syncline.transfer_hold');
+    else
+      await this.#observer.query(
+        `insert into syncline.transfer_hold (rel, generation, above, sealed) values ('"public"."kv"', 1, $1, '1:1:')`,
+        [String(above)],
+      );
   }
 
   async blocked(who: 'port' | Foreground): Promise<void> {
