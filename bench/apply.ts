@@ -103,6 +103,9 @@ async function syncline(server: EmbeddedPostgres, transactions: number, hasOrigi
       },
       onBatch: () => {},
       prepareAcknowledgement: () => () => {},
+      onChoreFault: (_chore, error) => {
+        if (error !== null) done.reject(error);
+      },
       onFault: (_origin, error) => {
         if (error !== null) done.reject(error);
       },

@@ -29,7 +29,7 @@ import type { OnError } from './batch-planner.ts';
 import { type EventAt, readEvent } from './event-at.ts';
 import { Lane, type LaneOptions } from './lane.ts';
 import type { LaneItem } from './lane-item.ts';
-import { LaneLoop } from './lane-loop.ts';
+import { type Chore, LaneLoop } from './lane-loop.ts';
 import type { LeadLimits } from './lead-gate.ts';
 import { LinkConsumer } from './link-consumer.ts';
 import { LinkFaults } from './link-faults.ts';
@@ -79,6 +79,8 @@ export type ApplierOptions = {
   /** Asked for what was passed by then; what it returns is called once that is durable. */
   readonly prepareAcknowledgement: () => () => void;
   readonly onFault: (origin: string, error: unknown) => void;
+  /** As in `LaneLoop`; nothing is wrong with any chore when apply begins. */
+  readonly onChoreFault: (chore: Chore, error: unknown) => void;
 };
 
 export class Applier {
@@ -209,7 +211,8 @@ export class Applier {
   }
 
   #loop(port: ApplyPort, lane: Lane, consumers: readonly LinkConsumer[]): LaneLoop {
-    const { region, batchRowsMax, confirmedLsn, isPaused, leadLimits, onBatch, publishedTo } = this.#options;
+    const { region, batchRowsMax, confirmedLsn, isPaused, leadLimits, onBatch, onChoreFault, publishedTo } =
+      this.#options;
     return new LaneLoop({
       region,
       lane,
@@ -223,6 +226,7 @@ export class Applier {
       clock: this.#clock,
       wasStanding: (origin) => this.#faults.isStanding(origin),
       onFault: (origin, error) => this.#faults.lane(origin, error),
+      onChoreFault,
       onBatch,
       prepareAcknowledgement: () => this.#prepareAcknowledgement(lane),
       nextCommand: () => this.#commands.shift(),

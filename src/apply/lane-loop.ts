@@ -5,13 +5,14 @@
  * that waits for a foreground lock gives up after the lock timeout, comes back smaller and later, and lets the other
  * links pass meanwhile; it grows again when batches succeed. Batches are also kept short in time (batch-size.ts).
  *
- * What is wrong with one stream (a gap, an event that may not be skipped) stops that link alone, with its error shown.
+ * What is wrong with one stream (a gap, an event that may not be skipped) stops that link alone, with its error shown. So
+ * what is wrong with a row or a table that housekeeping comes to, in the middle of no stream, stops that chore alone.
  * What is wrong with the connection ends the run; its owner reconnects and starts another.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Position } from '../change/position.ts';
 import type { DatabaseClock } from '../clock/database-clock.ts';
-import { fail, isInfrastructure, sqlStateOf } from '../platform/errors.ts';
+import { fail, isDataFault, isInfrastructure, SynclineError, sqlStateOf } from '../platform/errors.ts';
 import type { ApplyPort } from './apply-port.ts';
 import { rowsAfter, rowsAfterLock } from './batch-size.ts';
 import { EchoPace } from './echo-pace.ts';
@@ -57,6 +58,8 @@ export type LaneLoopOptions = {
   readonly wasStanding: (origin: string) => boolean;
   /** A link stopped, or (null) goes on again. */
   readonly onFault: (origin: string, error: unknown) => void;
+  /** A chore failed for what is in the database, and is tried again; null: it is done again. */
+  readonly onChoreFault: (chore: Chore, error: unknown) => void;
   /** How far ahead of the local clock the events of a link may be. */
   readonly leadLimits: (origin: string) => LeadLimits;
   readonly clock: DatabaseClock;
@@ -69,6 +72,9 @@ export type LaneLoopOptions = {
   readonly nextCommand: () => (() => Promise<void>) | undefined;
   readonly nowMs?: () => number;
 };
+
+/** What the lane does between batches. */
+export type Chore = 'looks' | 'parked rows' | 'merges' | 'conflicts' | 'pruning';
 
 type Turn = {
   readonly consumer: LinkConsumer;
@@ -95,6 +101,7 @@ export class LaneLoop {
   #nextFlushMs = 0;
   readonly #echoPace = new EchoPace();
   readonly #flushes: FlushWatch;
+  readonly #failing = new Set<Chore>();
   /** How far the own stream had come back when rows that merge were last looked at. */
   #visitedLsn = 0n;
 
@@ -131,17 +138,17 @@ export class LaneLoop {
     if (this.#options.clock.ageMs >= CLOCK_PERIOD_MS) await this.#readClock();
     const now = this.#nowMs();
     if (now >= this.#nextLookMs) {
-      const settled = await this.#yielding(async () => await lane.lookAgain());
+      const settled = await this.#does('looks', async () => await lane.lookAgain());
       this.#nextLookMs = (settled ?? 0) > 0 ? now : now + LOOK_PERIOD_MS;
     }
     if (lane.isUnsettled && now >= this.#nextSettleMs) {
-      await this.#yielding(async () => await lane.settle());
+      await this.#does('parked rows', async () => await lane.settle());
       // What is still unsettled met a lock, or a user who was quicker.
       this.#nextSettleMs = lane.isUnsettled ? now + YIELD_MS_MAX : 0;
     }
     if (now >= this.#nextVisitMs && lane.echoedLsn > this.#visitedLsn) {
       const lsn = lane.echoedLsn;
-      const visited = await this.#yielding(async () => await lane.visitMerges());
+      const visited = await this.#does('merges', async () => await lane.visitMerges());
       if (visited === 0) this.#visitedLsn = lsn;
       this.#nextVisitMs = now + VISIT_PERIOD_MS;
     }
@@ -151,24 +158,30 @@ export class LaneLoop {
     }
     if (now >= this.#nextConflictsMs) {
       this.#nextConflictsMs = now + SETTLE_PERIOD_MS;
-      await this.#yielding(async () => await lane.settleConflicts());
+      await this.#does('conflicts', async () => await lane.settleConflicts());
     }
     if (now >= this.#nextPruneMs) {
       this.#nextPruneMs = now + PRUNE_PERIOD_MS;
       const { stable, echoedLsn } = lane;
-      await this.#yielding(async () => {
+      await this.#does('pruning', async () => {
         await port.prune(stable, { confirmedLsn: this.#options.confirmedLsn(), echoedLsn }, PRUNE_ROWS_MAX);
         while ((await lane.pruneMerges(stable)) > 0 && this.#nowMs() < now + PRUNE_MS_MAX);
       });
     }
   }
 
-  /** Housekeeping that meets a lock comes back later. */
-  async #yielding<T>(work: () => Promise<T>): Promise<T | undefined> {
+  /** Housekeeping that meets a lock comes back later, and so does what fails for a row or a table; of that is told. */
+  async #does<T>(chore: Chore, work: () => Promise<T>): Promise<T | undefined> {
     try {
-      return await work();
+      const done = await work();
+      if (this.#failing.delete(chore)) this.#options.onChoreFault(chore, null);
+      return done;
     } catch (error) {
-      if (!isYielding(error)) throw error;
+      if (isYielding(error)) return undefined;
+      if (!isDataFault(error) && !(error instanceof SynclineError && error.class === 'config')) throw error;
+      this.#failing.add(chore);
+      const why = error instanceof Error ? error.message : String(error);
+      this.#options.onChoreFault(chore, fail('SYN-A012', `${chore}: ${why}`, { cause: error }));
       return undefined;
     }
   }

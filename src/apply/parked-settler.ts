@@ -56,35 +56,40 @@ export class ParkedSettler {
     this.#makeWriter = makeWriter;
   }
 
-  /** Looks at the tables that are unsettled; returns how many parked rows were looked at closely. */
+  /**
+   * Looks at the tables that are unsettled; returns how many parked rows were looked at closely. Throws what is wrong with a table
+   * once all others are done.
+   */
   async run(): Promise<number> {
     let released = 0;
+    let refused: unknown = null;
     for (const { schema, table } of this.#parked.unsettled) {
       try {
-        released += await this.#settle(schema, table, PAGE_ROWS);
+        released += await this.#settleOrSetAside(schema, table);
       } catch (error) {
-        if (!isDataFault(error)) throw error;
-        // The table may be another one by now. If it still is so, it is looked at row by row.
-        this.#port.forgetShapes();
-        released += await this.#settle(schema, table, 1);
+        // A table to which nothing can be applied as it is keeps no other one waiting.
+        if (!(error instanceof SynclineError && error.class === 'config')) throw error;
+        refused ??= error;
       }
     }
+    if (refused !== null) throw refused;
     return released;
   }
 
-  /** null also where nothing can be applied to the table as it is: whose event comes next is told so, and then its rows are looked at. */
-  async #shape(schema: string, table: string): Promise<TableShape | null> {
+  async #settleOrSetAside(schema: string, table: string): Promise<number> {
     try {
-      return await this.#port.shape(schema, table);
+      return await this.#settle(schema, table, PAGE_ROWS);
     } catch (error) {
-      if (error instanceof SynclineError && error.class === 'config') return null;
-      throw error;
+      if (!isDataFault(error)) throw error;
+      // The table may be another one by now. If it still is so, it is looked at row by row.
+      this.#port.forgetShapes();
+      return await this.#settle(schema, table, 1);
     }
   }
 
   /** `pageRows` rows are looked at together; if that is one, each is set aside that a constraint does not take. */
   async #settle(schema: string, table: string, pageRows: number): Promise<number> {
-    const shape = await this.#shape(schema, table);
+    const shape = await this.#port.shape(schema, table);
     if (shape === null) {
       this.#parked.settled(schema, table);
       return 0;

@@ -658,6 +658,13 @@ export const ERRORS = {
     remedy:
       'The link waits and loses nothing. Write the row that the message names once more here, with the values that it should have (`UPDATE … SET column = column` keeps those that it has): that write is the newest, wins everywhere, and the link goes on within seconds. Keep absences shorter than vacuum_freeze_min_age transactions (50 million) of any one server.',
   },
+  'SYN-A012': {
+    class: 'data',
+    cause:
+      'What is done between batches (parked rows that come back, second looks, rows that merge, pruning) cannot be done for a row or a table as it is here. Events are applied all the same.',
+    remedy:
+      'Mend what the message names; for a table that means the columns and the primary key that it has in the other regions. It is tried again all the time, and the status says when it is done.',
+  },
   'SYN-A020': {
     class: 'operator',
     cause: 'No row is parked under that id, or another version of the row is.',

@@ -5,6 +5,7 @@
 import { Applier } from '../apply/applier.ts';
 import type { BaselineGates } from '../apply/baseline-gates.ts';
 import { touchesRegistry } from '../apply/lane-item.ts';
+import type { Chore } from '../apply/lane-loop.ts';
 import { isRegistryTable } from '../change/merge-registry.ts';
 import { positionEpoch } from '../change/position.ts';
 import type { NotesLedger } from '../clock/notes-ledger.ts';
@@ -46,6 +47,7 @@ export class ApplyKeeper {
   #state: RunState = { kind: 'waiting', error: null, attempt: 0, delayMs: 0 };
   #restarts = -1;
   #batches = 0;
+  readonly #choreFaults = new Map<Chore, unknown>();
 
   constructor(options: ApplyKeeperOptions) {
     this.#options = options;
@@ -57,7 +59,8 @@ export class ApplyKeeper {
   }
 
   status(): AgentStatus['apply'] {
-    const error = 'error' in this.#state ? this.#state.error : null;
+    const [fault] = this.#choreFaults.values();
+    const error = ('error' in this.#state ? this.#state.error : null) ?? fault ?? null;
     return {
       state: stateOf(this.#state),
       problem: error === null ? null : toProblem(error),
@@ -106,11 +109,23 @@ export class ApplyKeeper {
       },
       prepareAcknowledgement: () => links.prepareAcknowledgement(),
       onFault: (origin, error) => links.fault(origin, error),
+      onChoreFault: (chore, error) => this.#onChoreFault(chore, error),
     });
+  }
+
+  #onChoreFault(chore: Chore, error: unknown): void {
+    const isKnown = this.#choreFaults.has(chore);
+    if (error === null) this.#choreFaults.delete(chore);
+    else this.#choreFaults.set(chore, error);
+    if (isKnown === (error !== null)) return;
+    const { logger } = this.#options;
+    if (error === null) logger.info({ chore }, 'a chore of the lane is done again');
+    else logger.warn({ err: error, chore }, 'a chore of the lane fails, and is tried again');
   }
 
   #onState(state: RunState): void {
     this.#state = state;
+    this.#choreFaults.clear();
     if (state.kind === 'running') this.#restarts += 1;
     if (state.kind === 'waiting')
       this.#options.logger.warn({ err: state.error, retry_ms: state.delayMs }, 'apply is interrupted');
