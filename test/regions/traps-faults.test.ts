@@ -7,7 +7,7 @@ import { linksOf, traps } from '../support/traps.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const QUARANTINE =
-  'select table_name, row_pk::text, sqlstate from syncline.quarantine order by table_name, hlc, event_id';
+  'select table_name, row_pk::text, sqlstate from syncline.quarantine order by table_name, hlc, row_pk::text';
 
 traps('rows that a region cannot take', {}, (trap) => {
   trap(
