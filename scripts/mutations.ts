@@ -837,8 +837,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'late-events-come-behind-none',
     rule: 'of one transaction, an event that was set aside takes the place of an earlier change',
     file: 'src/apply/quarantine-retry.ts',
-    find: 'index < event.transaction.index',
-    replace: 'index < 0',
+    find: 'if (id === eventId) return true;',
+    replace: '',
   },
   {
     name: 'moved-rows-stay-under-their-old-key',
@@ -852,8 +852,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'parked-rows-are-always-taken',
     rule: 'a parked row that a constraint here does not take is set aside',
     file: 'src/apply/parked-settler.ts',
-    find: 'if (!isDataFault(error) || pageRows > 1) throw error;',
-    replace: 'if (error !== null) throw error;',
+    find: 'await this.#setAsideStuck(shape, together, waiting);',
+    replace: 'throw error;',
   },
   {
     name: 'refused-retries-stay-in-memory',

@@ -141,8 +141,10 @@ export class BatchPlanner {
           if (shape === null || this.#options.isMerging(shape)) continue;
           later.add(shape, key, event.after_image);
           if (former !== null) later.add(shape, keyOf(shape, former), null);
-        } else if (shape === null || !later.makeVoid(shape, key, event))
-          quarantine.push(toQuarantine(event, key, poison));
+        } else if (shape === null || !later.makeVoid(shape, key, event)) {
+          const hasLeft = former !== null && !poison.isWhole;
+          quarantine.push(toQuarantine(hasLeft ? { ...event, left_key: true } : event, key, poison));
+        }
       }
     }
     return quarantine.reverse();

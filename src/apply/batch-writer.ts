@@ -11,7 +11,7 @@
 import type { Image } from '../change/change-event.ts';
 import type { Hlc } from '../change/hlc.ts';
 import type { Position } from '../change/position.ts';
-import type { Version } from '../change/version.ts';
+import { compareVersions, type Version } from '../change/version.ts';
 import type { Stability } from '../clock/stability.ts';
 import { fail } from '../platform/errors.ts';
 import {
@@ -160,7 +160,14 @@ export class BatchWriter {
       await this.transaction.erase(shape, row);
       this.judge.row(shape, { ...row, image: null, last: link }, stands);
     }
-    this.kept.buried(shape, EVERY_ROW, link);
+    if (!(await this.#isEmptiedLater(shape, version))) this.kept.buried(shape, EVERY_ROW, link);
+  }
+
+  /** Whether a later TRUNCATE of the same transaction was here before this one. */
+  async #isEmptiedLater(shape: TableShape, version: Version): Promise<boolean> {
+    if (this.#isBehind === null) return false;
+    const last = (await this.transaction.tombstones(shape, [EVERY_ROW])).get(EVERY_ROW);
+    return last !== undefined && compareVersions(last, version) === 0 && !this.#isBehind(last.event_id);
   }
 
   /** Sends what is to be kept of the batch, conflicts included. */

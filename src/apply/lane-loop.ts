@@ -21,9 +21,8 @@ import type { Lane } from './lane.ts';
 import type { LaneItem } from './lane-item.ts';
 import { type LeadLimits, leadOf } from './lead-gate.ts';
 import { type Due, type LeadOf, type LinkConsumer, NEVER_AHEAD } from './link-consumer.ts';
+import { isYielding } from './yielding.ts';
 
-/** Lock waits, deadlocks and cancelled statements: the foreground was in the way. */
-const YIELDING_STATES = new Set(['55P03', '40P01', '40001', '57014']);
 const TRANSACTIONS_MAX = 5_000;
 const YIELD_MS_MIN = 5;
 const YIELD_MS_MAX = 250;
@@ -378,11 +377,6 @@ export class LaneLoop {
     const turn = this.#turns.find((each) => each.consumer.origin === origin);
     return turn === undefined || turn.broken || turn.held || this.#options.isPaused(origin);
   }
-}
-
-function isYielding(error: unknown): boolean {
-  const state = sqlStateOf(error);
-  return state !== undefined && YIELDING_STATES.has(state);
 }
 
 /** The statement failed for want of disk or memory; the connection is as good as before. */

@@ -8,7 +8,8 @@
  *
  * A row that nothing is kept of is at rest: everything that it holds is seen by whatever comes. Only while a table has just
  * begun to be tracked may it hold an event that is not: by last writer wins, which alone was active then, that one may be
- * above an event that comes now. So the row's own version is asked for once, and counts as its base.
+ * above an event that comes now. So the row's own version is asked for once, and counts as its base. The same where an event comes
+ * behind later ones of its stream.
  */
 import type { Image } from '../change/change-event.ts';
 import type { Hlc } from '../change/hlc.ts';
@@ -124,7 +125,9 @@ export class MergeWriter {
     const loaded = await this.#load(shape, ops);
     const asked = ops.filter(
       ({ key, chain }) =>
-        loaded.get(key)?.row.isUnknown === true && chain[0] !== undefined && ruleOf(chain[0]) === undefined,
+        loaded.get(key)?.row.isUnknown === true &&
+        chain[0] !== undefined &&
+        (ruleOf(chain[0]) === undefined || this.#view.isBehind !== null),
     );
     const standing = asked.length === 0 ? null : await this.#stand(shape, asked);
     const targets = ops.map((op): Target => {

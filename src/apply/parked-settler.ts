@@ -19,12 +19,15 @@ import type { BatchWriter } from './batch-writer.ts';
 import { isDataFault } from './event-failure.ts';
 import type { ParkedKeys } from './parked-keys.ts';
 import { stuckParkedEntry } from './stuck-row.ts';
+import { isYielding } from './yielding.ts';
 
 /** Unique and exclusion constraints: what two rows that claim one value run into. */
 const CLAIM_STATES = new Set(['23505', '23P01']);
 /** Rows that are looked at, and that come back, at once. */
 const PAGE_ROWS = 500;
 const RELEASE_ROWS_MAX = 100;
+/** How often a user can have been quicker than one row. */
+const RACES_MAX = 16;
 /** Transactions of one turn: then other streams have theirs. */
 const RELEASES_MAX = 20;
 
@@ -40,6 +43,8 @@ export class ParkedSettler {
   readonly #parked: ParkedKeys;
   readonly #makeWriter: MakeWriter;
   readonly #onStuck: (origin: string) => void;
+  /** The row that a user was quicker than last, and how often in a row. */
+  #races = { name: '', count: 0 };
 
   /** `onStuck` is told whose row was set aside. */
   constructor(
@@ -57,18 +62,17 @@ export class ParkedSettler {
   }
 
   /**
-   * Looks at the tables that are unsettled; returns how many parked rows were looked at closely. Throws what is wrong with a table
-   * once all others are done.
+   * Looks at the tables that are unsettled; returns how many parked rows were looked at closely. Throws what is wrong with a table, or
+   * that a foreground lock is in the way, once all others are done.
    */
   async run(): Promise<number> {
     let released = 0;
     let refused: unknown = null;
     for (const { schema, table } of this.#parked.unsettled) {
       try {
-        released += await this.#settleOrSetAside(schema, table);
+        released += await this.#settleAnew(schema, table);
       } catch (error) {
-        // A table to which nothing can be applied as it is keeps no other one waiting.
-        if (!(error instanceof SynclineError && error.class === 'config')) throw error;
+        if (!isYielding(error) && !(error instanceof SynclineError && error.class === 'config')) throw error;
         refused ??= error;
       }
     }
@@ -76,19 +80,19 @@ export class ParkedSettler {
     return released;
   }
 
-  async #settleOrSetAside(schema: string, table: string): Promise<number> {
+  /** The table may be another one than it was: what fails once is tried again with what it is now. */
+  async #settleAnew(schema: string, table: string): Promise<number> {
     try {
-      return await this.#settle(schema, table, PAGE_ROWS);
+      return await this.#settle(schema, table, false);
     } catch (error) {
       if (!isDataFault(error)) throw error;
-      // The table may be another one by now. If it still is so, it is looked at row by row.
       this.#port.forgetShapes();
-      return await this.#settle(schema, table, 1);
+      return await this.#settle(schema, table, true);
     }
   }
 
-  /** `pageRows` rows are looked at together; if that is one, each is set aside that a constraint does not take. */
-  async #settle(schema: string, table: string, pageRows: number): Promise<number> {
+  /** `isAnew`: rows are set aside that a constraint does not take. */
+  async #settle(schema: string, table: string, isAnew: boolean): Promise<number> {
     const shape = await this.#port.shape(schema, table);
     if (shape === null) {
       this.#parked.settled(schema, table);
@@ -98,7 +102,7 @@ export class ParkedSettler {
     // Whose key a user has inserted waits for the echo of that, which unsettles the table again.
     const waiting = new Set<RowKey>();
     for (let turn = 0; turn < RELEASES_MAX; turn += 1) {
-      const suspects = await this.#suspects(shape, waiting, pageRows);
+      const suspects = await this.#suspects(shape, waiting, isAnew);
       if (suspects.length === 0) {
         this.#parked.settled(shape.schema, shape.table);
         break;
@@ -107,8 +111,8 @@ export class ParkedSettler {
       try {
         for (const key of await this.#release(shape, together)) waiting.add(key);
       } catch (error) {
-        if (isClaimViolation(error)) break;
-        if (!isDataFault(error) || pageRows > 1) throw error;
+        if (isClaimViolation(error) && !this.#isOutraced(shape, together)) break;
+        if (!isDataFault(error) || !isAnew) throw error;
         await this.#setAsideStuck(shape, together, waiting);
       }
       released += together.length;
@@ -117,38 +121,50 @@ export class ParkedSettler {
   }
 
   /** Parked rows, the highest first, that the row named as their blocker is not in the way of. */
-  async #suspects(shape: TableShape, waiting: ReadonlySet<RowKey>, pageRows: number): Promise<ParkedRow[]> {
+  async #suspects(shape: TableShape, waiting: ReadonlySet<RowKey>, isAnew: boolean): Promise<ParkedRow[]> {
+    for (let above: ParkedRow | null = null; ; ) {
+      const from: ParkedRow | null = above;
+      const page: ParkedRow[] = await this.#asking(async (t) => await t.parkedBelow(shape, from, PAGE_ROWS));
+      const last = page.at(-1);
+      if (last === undefined) return [];
+      const asked = page.filter(({ key }) => !waiting.has(key));
+      const suspects = await this.#suspectsAmong(shape, asked, isAnew);
+      if (suspects.length > 0) return suspects;
+      above = last;
+    }
+  }
+
+  /** One that cannot even be compared with the table as it is now is suspect: what releases it tells why. */
+  async #suspectsAmong(shape: TableShape, rows: readonly ParkedRow[], isAnew: boolean): Promise<ParkedRow[]> {
+    if (rows.length === 0) return [];
+    try {
+      const rivals = await this.#asking(async (transaction) => await transaction.rivals(shape, rows));
+      return rows.filter(({ key, blocker }) => !rivals.get(key)?.some((rival) => rival.key === blocker));
+    } catch (error) {
+      if (!isDataFault(error) || !isAnew) throw error;
+      if (rows.length === 1) return [...rows];
+      const half = rows.length >> 1;
+      const first = await this.#suspectsAmong(shape, rows.slice(0, half), isAnew);
+      return first.length > 0 ? first : await this.#suspectsAmong(shape, rows.slice(half), isAnew);
+    }
+  }
+
+  /** In a transaction that changes nothing. */
+  async #asking<T>(ask: (transaction: ApplyTransaction) => Promise<T>): Promise<T> {
     const transaction = await this.#port.begin(this.#region, 1n);
     try {
-      for (let above: ParkedRow | null = null; ; ) {
-        const page: ParkedRow[] = await transaction.parkedBelow(shape, above, pageRows);
-        const last = page.at(-1);
-        if (last === undefined) return [];
-        const rivals = await this.#rivals(transaction, shape, page);
-        if (rivals === null) return page;
-        const suspects = page.filter(
-          ({ key, blocker }) => !waiting.has(key) && !rivals.get(key)?.some((rival) => rival.key === blocker),
-        );
-        if (suspects.length > 0) return suspects;
-        above = last;
-      }
+      return await ask(transaction);
     } finally {
       await transaction.rollback();
     }
   }
 
-  /** null where a row cannot even be compared with those of the table, as it is by now: what releases it tells why. */
-  async #rivals(
-    transaction: ApplyTransaction,
-    shape: TableShape,
-    page: readonly ParkedRow[],
-  ): Promise<Map<RowKey, { key: RowKey }[]> | null> {
-    try {
-      return await transaction.rivals(shape, page);
-    } catch (error) {
-      if (!isDataFault(error) || page.length > 1) throw error;
-      return null;
-    }
+  /** Somebody who is quicker every time is a row that cannot be seen: a constraint of one partition, or of an index made just now. */
+  #isOutraced(shape: TableShape, [first]: readonly ParkedRow[]): boolean {
+    const name = `${shape.id} ${first?.key}`;
+    if (this.#races.name !== name) this.#races = { name, count: 0 };
+    this.#races.count += 1;
+    return this.#races.count > RACES_MAX;
   }
 
   /** Returns the keys of those that wait for an echo. */
@@ -179,7 +195,7 @@ export class ParkedSettler {
         for (const key of await this.#release(shape, [row])) waiting.add(key);
       } catch (error) {
         // Who was quicker is looked at with what is left.
-        if (isClaimViolation(error)) return;
+        if (isClaimViolation(error) && !this.#isOutraced(shape, [row])) return;
         if (!isDataFault(error)) throw error;
         await this.#setAside(shape, row, error);
       }

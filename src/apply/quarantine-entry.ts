@@ -9,8 +9,11 @@ import type { QuarantineEntry, RowKey } from './apply-port.ts';
  */
 export type Poison = { readonly sqlstate: string; readonly error: string; readonly isWhole: boolean };
 
-/** `left_row`: of its transaction, nothing came behind it on its row. */
-export type SetAsideEvent = ChangeEvent & { readonly left_row?: true };
+/**
+ * `left_key`: its row has left its old key, so only the new one is to be written. `left_row`: it stands for events of one row that are
+ * not known any more.
+ */
+export type SetAsideEvent = ChangeEvent & { readonly left_key?: true; readonly left_row?: true };
 
 export function toQuarantine(
   event: SetAsideEvent,

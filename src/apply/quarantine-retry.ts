@@ -16,7 +16,7 @@ import type { BatchPlanner } from './batch-planner.ts';
 import type { IsBehind } from './decide.ts';
 import { ForgottenTimes } from './forgotten-times.ts';
 import type { LaneMarks } from './lane-marks.ts';
-import type { SourceTransaction } from './net-change.ts';
+import type { SourceTransaction, Step } from './net-change.ts';
 import type { ParkedKeys } from './parked-keys.ts';
 import type { SetAsideEvent } from './quarantine-entry.ts';
 import type { QuarantinedKeys } from './quarantined-keys.ts';
@@ -35,6 +35,9 @@ export type QuarantineRetryOptions = {
 
 /** `error` is null where the event is applied now. */
 export type RetryOutcome = { readonly event_id: string; readonly error: unknown };
+
+/** No transaction has more: PostgreSQL counts its commands in 32 bits. */
+const EVENTS_MAX = 2 ** 32;
 
 export class QuarantineRetry {
   readonly #options: QuarantineRetryOptions;
@@ -92,7 +95,8 @@ export class QuarantineRetry {
     const view = { seen, applied: marks.seen, isEcho: false, exact: true, isBehind: behind(event) };
     const writer = writers.make(transaction, entry.origin, view);
     try {
-      const { steps } = await planner.plan(transaction, [source], new Map(), true);
+      const planned = await planner.plan(transaction, [source], new Map(), true);
+      const steps = event.left_key === true ? planned.steps.filter(isNoRemoval) : planned.steps;
       if (steps.length === 0)
         throw fail('SYN-A003', `this region replicates no table ${event.schema_name}.${event.table_name}`);
       const { origin } = entry;
@@ -113,14 +117,23 @@ export class QuarantineRetry {
   }
 }
 
-/** Ids hold nothing that tells of an order, but follow from it. */
+function isNoRemoval(step: Step): boolean {
+  if (step.kind === 'truncate') return true;
+  for (const { ops } of step.tables.values()) for (const { kind } of ops.values()) if (kind === 'remove') return false;
+  return true;
+}
+
+/** Ids hold nothing that tells of an order, but follow from it: of two of a transaction, the one that is met first is the earlier. */
 function behind(event: SetAsideEvent): IsBehind {
   if (event.left_row === true) return () => true;
   const hlc = hlcFromText(event.hlc_timestamp);
   const position = eventPosition(event);
   return (eventId) => {
-    for (let index = 0; index < event.transaction.index; index += 1)
-      if (idOfEvent(hlc, event.region_id, position, index) === eventId) return true;
+    for (let index = 0; index < EVENTS_MAX; index += 1) {
+      const id = idOfEvent(hlc, event.region_id, position, index);
+      if (id === event.event_id) return false;
+      if (id === eventId) return true;
+    }
     return false;
   };
 }

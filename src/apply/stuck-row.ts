@@ -57,8 +57,10 @@ export function stuckParkedEntry(
     after: image,
     merge: undefined,
   };
-  // Its place in its transaction is not known, but a later change of the row there would have taken it away.
-  const event: SetAsideEvent = { ...toEvent(shape, pk, newest, version), left_row: true };
+  const event: SetAsideEvent = {
+    ...toEvent(shape, pk, newest, version),
+    ...(event_id === null ? { left_row: true } : {}),
+  };
   return toQuarantine(event, key, { sqlstate: sqlStateOf(cause) ?? 'XX000', error: messageOf(cause) });
 }
 

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { freezeEverything } from '../support/forgotten.ts';
-import { LaneTarget, stampOf } from '../support/lane-target.ts';
+import { LaneTarget, type MadeChange, stampOf } from '../support/lane-target.ts';
 import { ORIGINS_MAX } from '../support/postgres-majors.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 
@@ -49,6 +49,57 @@ describe('what is set aside, and applied later', () => {
     });
   }
 
+  test('is a parked row that a later change of its transaction was set aside for, and which undoes none of that', async () => {
+    await using home = await LaneTarget.start(server, CLAIMING);
+    await home.apply('ap', 900, 't', [{ insert: { id: '2', u: 'x', n: '2' } }]);
+    const [first, second] = [
+      { id: '1', u: 'x', n: '7' },
+      { id: '1', u: 'z', n: '500' },
+    ];
+    await home.apply('eu', 500, 't', [{ insert: first }, { update: first, to: second }]);
+    assert.deepEqual(await home.setAside(), [['UPDATE', '1', '23514']]);
+    await home.target.client.query(
+      'alter table public.t drop constraint small, add constraint large check (n > 100) not valid',
+    );
+    await home.apply('ap', 950, 't', [{ remove: { id: '2', u: 'x', n: '2' } }]);
+    await home.lane.settle();
+    assert.deepEqual(await home.setAside(), [
+      ['INSERT', '1', '23514'],
+      ['UPDATE', '1', '23514'],
+    ]);
+    await home.target.client.query('alter table public.t drop constraint large');
+    assert.deepEqual(await home.retry("event->>'operation' = 'UPDATE'"), [null]);
+    assert.deepEqual(await home.retry(), [null]);
+    assert.deepEqual(await home.rows(ROWS), [['1', 'z', '500']]);
+  });
+
+  test('is a parked row that something unseen calls a duplicate for ever, and the others come back', async () => {
+    await using home = await LaneTarget.start(
+      server,
+      'create table public.t (id int primary key, u text unique, n int)',
+    );
+    await home.apply('ap', 900, 't', [
+      { insert: { id: '8', u: 'x', n: '8' } },
+      { insert: { id: '9', u: 'y', n: '9' } },
+    ]);
+    await home.apply('eu', 500, 't', [{ insert: { id: '1', u: 'x', n: '9' } }]);
+    await home.apply('eu', 400, 't', [{ insert: { id: '2', u: 'y', n: '2' } }]);
+    assert.equal((await home.rows('select from syncline.parked')).length, 2);
+    // The lane does not know of it, as of an index that a partition has and its parent does not.
+    await home.target.client.query(`
+      create function public.refuse() returns trigger language plpgsql as
+        $$ begin raise unique_violation using message = 'a duplicate'; end $$;
+      create trigger refuse before insert on public.t for each row when (new.id = 1) execute function public.refuse();
+      alter table public.t enable always trigger refuse`);
+    await home.apply('ap', 950, 't', [
+      { remove: { id: '8', u: 'x', n: '8' } },
+      { remove: { id: '9', u: 'y', n: '9' } },
+    ]);
+    for (let look = 0; look < 30; look += 1) await home.lane.settle();
+    assert.deepEqual(await home.setAside(), [['INSERT', '1', '23505']]);
+    assert.deepEqual(await home.rows('select id from public.t order by id'), [['2']]);
+  });
+
   test('is told apart from rivals whose stamps are above their versions, however old these are by then', async () => {
     await using home = await LaneTarget.start(server, CLAIMING);
     await home.together('ap', 't', [
@@ -91,6 +142,16 @@ describe('what is set aside, and applied later', () => {
     assert.deepEqual(await home.rows('select key from syncline.parked'), [['["1"]']]);
     assert.deepEqual(await home.retry(), [null]);
     assert.deepEqual(await home.rows('select key from syncline.parked'), [['["1"]']]);
+  });
+
+  test('of two TRUNCATEs of a transaction the later one stands over what came between them', async () => {
+    await using home = await LaneTarget.start(server, '');
+    const made = (id: string): MadeChange => ({ insert: { id, u: null, n: null } });
+    await home.apply('eu', 500, 't', ['truncate', made('1'), 'truncate', made('2')]);
+    await home.target.client.query('create table public.t (id int primary key, u text, n int)');
+    for (const index of [2, 0, 1, 3]) await home.retry(`event->'transaction'->>'index' = '${index}'`);
+    assert.deepEqual(await home.setAside(), []);
+    assert.deepEqual(await home.rows('select id from public.t'), [['2']]);
   });
 
   test('comes behind a removal and a TRUNCATE of its transaction, in whatever order they were tried', async () => {
