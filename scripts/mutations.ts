@@ -418,6 +418,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'src/apply/parking.ts',
     find: '(parked) => compareVersions(parked, version) === 0 && (!isLate || behind(parked.event_id)),',
     replace: '() => false,',
+    test: 'src/apply/parking.test.ts',
   },
   {
     name: 'truncated-rows-stay-parked',

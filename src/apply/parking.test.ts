@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { hlcFromMicros } from '../change/hlc.ts';
 import { makePosition } from '../change/position.ts';
-import type { ApplyTransaction, RowKey, TableShape, Tuple, VersionEntry } from './apply-port.ts';
-import { tupleVersion } from './decide.ts';
+import type { ApplyTransaction, ParkedRow, RowKey, TableShape, Tuple, VersionEntry } from './apply-port.ts';
+import { type IsBehind, tupleVersion } from './decide.ts';
 import { ParkedKeys } from './parked-keys.ts';
 import { type ArrivingRow, type Blocking, Parking } from './parking.ts';
 
@@ -103,5 +103,41 @@ describe('a row that arrives where another has its value', () => {
     assert.deepEqual(await new Fixture(rival).makeRoom(false, other), { key: RIVAL.key, isUntold: false });
     const entry = { key: RIVAL.key, hlc: version.hlc, position: POSITION, event_id: '' };
     assert.equal(await new Fixture({ ...rival, own: true }, [], entry).makeRoom(false, other), null);
+  });
+});
+
+describe('a TRUNCATE', () => {
+  const parkedRow = (key: RowKey, event_id: string): ParkedRow => {
+    const { hlc, origin } = ARRIVING.version;
+    return { key, pk: {}, image: {}, hlc, origin, position: null, event_id, blocker: '' };
+  };
+
+  /** Of two rows of its version, one parked before this transaction and one by it: those that it drops. */
+  async function drops(behind: IsBehind | boolean): Promise<RowKey[]> {
+    const dropped: RowKey[] = [];
+    const rows = new Map(['["1"]', '["2"]'].map((key) => [key, parkedRow(key, `of ${key}`)]));
+    const transaction = {
+      putParked: async () => undefined,
+      parked: async (_: TableShape, keys: readonly RowKey[]) =>
+        new Map([...rows].filter(([key]) => keys.includes(key))),
+      dropParked: async (_: TableShape, keys: readonly RowKey[]) => void dropped.push(...keys),
+      dropParkedBelow: async () => [],
+    } as unknown as ApplyTransaction;
+    const known = new ParkedKeys();
+    known.load([{ schema: SHAPE.schema, table: SHAPE.table, key: '["2"]' }]);
+    const view = { origin: 'eu', stand: async () => new Map(), ownVersion: () => undefined };
+    const parking = new Parking(transaction, known, view);
+    await parking.park(SHAPE, ARRIVING, RIVAL.key);
+    await parking.dropBelow(SHAPE, ARRIVING.version, behind);
+    return dropped;
+  }
+
+  test('that comes back drops what its own transaction parked before it, and leaves what that left parked', async () => {
+    assert.deepEqual(await drops(true), ['["1"]']);
+  });
+
+  test('that comes late drops what was parked of its transaction before it', async () => {
+    assert.deepEqual(await drops((eventId) => eventId === 'of ["2"]'), ['["2"]']);
+    assert.deepEqual(await drops(() => false), []);
   });
 });

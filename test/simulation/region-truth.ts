@@ -187,9 +187,16 @@ export class RegionTruth {
     const stamp = before.writer.foreign ? 0n : hlcFromMicros(before.writer.stampMicros ?? 0n);
     const seemsRemoved = (this.#parking.removalOf(row)?.hlc ?? -1n) >= stamp;
     if (after === null && position === null && claims && seemsRemoved) return;
-    // What an operator decided is no write of a tuple: it takes the place of any that came before it.
-    const isEarlier = position !== null && before.writer.lsn !== null && before.writer.lsn < positionLsn(position);
-    if (isEarlier && isDecision) return;
+    // What an operator decided is no write of a tuple: it takes the place of any that came before it, if need be at a second look.
+    const removal = after === null ? this.#parking.removalOf(row) : undefined;
+    const decided = position ?? (removal?.origin === this.#region ? removal.position : null);
+    if (
+      decided !== null &&
+      this.#parking.isDecision(decided) &&
+      before.writer.lsn !== null &&
+      before.writer.lsn < positionLsn(decided)
+    )
+      return;
     // The lane goes by commit timestamps, which later transactions can share; what users see must not change by that.
     if (
       after !== null &&

@@ -10,7 +10,9 @@ import type { Conditions } from './world-view.ts';
 export function checkShadows(regions: readonly Region[], conditions: Conditions): Failure | null {
   // A region that comes back as an older copy of itself begins some histories anew.
   if (conditions.restores) return null;
-  const [first, ...others] = regions.map(({ name, store }) => ({ name, told: toldBy(store.shadows) }));
+  // One that sets events aside tells of what its rows came to without them.
+  const whole = regions.filter(({ name }) => !conditions.refusals.has(name));
+  const [first, ...others] = whole.map(({ name, store }) => ({ name, told: toldBy(store.shadows) }));
   for (const other of others) {
     for (const id of new Set([...(first?.told.keys() ?? []), ...other.told.keys()])) {
       const [here, there] = [first?.told.get(id), other.told.get(id)];
