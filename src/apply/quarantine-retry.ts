@@ -36,8 +36,8 @@ export type QuarantineRetryOptions = {
 /** `error` is null where the event is applied now. */
 export type RetryOutcome = { readonly event_id: string; readonly error: unknown };
 
-/** No transaction has more: PostgreSQL counts its commands in 32 bits. */
-const EVENTS_MAX = 2 ** 32;
+/** Ids that are looked through for the order of two at most, which takes some seconds: what is not among them is left as it is. */
+const EVENTS_MAX = 10_000_000;
 
 export class QuarantineRetry {
   readonly #options: QuarantineRetryOptions;
