@@ -171,10 +171,12 @@ describe('what is set aside, and applied later', () => {
   });
 
   test('waits where a row may be newer of which the time is forgotten', async () => {
-    await using home = await LaneTarget.start(server, CLAIMING);
+    // Of its own: every database of a server is frozen.
+    await using frozen = await PostgresServer.start();
+    await using home = await LaneTarget.start(frozen, CLAIMING);
     await home.apply('eu', 500, 't', [{ insert: { id: '1', u: 'x', n: '500' } }]);
     await home.target.client.query("insert into public.t values (1, 'newer', 1)");
-    await freezeEverything(server);
+    await freezeEverything(frozen);
     await home.target.client.query(DROP);
     assert.deepEqual(await home.retry(), ['SYN-A011']);
     assert.deepEqual(await home.rows(ROWS), [['1', 'newer', '1']]);
