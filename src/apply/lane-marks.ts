@@ -6,8 +6,10 @@
  * the outcome of one is not known, they are read again with everything else.
  */
 import { isoToMicros, keptMicros } from '../change/change-event.ts';
+import type { Hlc } from '../change/hlc.ts';
 import { type Epoch, type Position, positionEpoch, type Seen } from '../change/position.ts';
 import { echoedLsn, isLost, type OwnHistory, seenOfOwn } from '../clock/own-history.ts';
+import type { Stability } from '../clock/stability.ts';
 import { invariant } from '../platform/assert.ts';
 import { fail } from '../platform/errors.ts';
 import type { ApplyPort, Mark, OwnCommit } from './apply-port.ts';
@@ -55,6 +57,13 @@ export class LaneMarks {
   get seen(): Seen {
     this.#seen ??= Object.fromEntries([...this.#marks].map(([origin, mark]) => [origin, mark.position]));
     return this.#seen;
+  }
+
+  /** Everything up to it is applied everywhere, and echoed here. */
+  stable(stability: Stability): Hlc {
+    const echoed = stability.promiseAt(this.#region, this.of(this.#region)?.position);
+    const watermark = stability.watermark();
+    return watermark < echoed ? watermark : echoed;
   }
 
   /** The own stream's epoch. */

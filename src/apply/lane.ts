@@ -204,10 +204,7 @@ export class Lane {
 
   /** Everything up to it is applied everywhere, and echoed here. */
   get stable(): Hlc {
-    const { region } = this.#options;
-    const echoed = this.#stability.promiseAt(region, this.mark(region)?.position);
-    const watermark = this.#stability.watermark();
-    return watermark < echoed ? watermark : echoed;
+    return this.#marks.stable(this.#stability);
   }
 
   /** Whether the region is at rest, and else what is waited for. */

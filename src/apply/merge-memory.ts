@@ -4,6 +4,7 @@
  * The lane alone writes what is kept of them. What a transaction did to rows counts once it is committed; where it did not,
  * they are forgotten and read again.
  */
+import type { Hlc } from '../change/hlc.ts';
 import {
   type ApplyTransaction,
   EVERY_ROW,
@@ -33,17 +34,18 @@ export class MergeMemory {
     this.#rows.clear();
   }
 
-  /** The rows as they are kept; new ones where nothing is. */
+  /** The rows as they are kept; new ones where nothing is, with the events on every row that are stamped above that. */
   async load(
     transaction: ApplyTransaction,
     shape: TableShape,
     keys: readonly RowKey[],
+    inheritsAbove: Hlc,
   ): Promise<Map<RowKey, LoadedMerge>> {
     if (this.#rows.size > ROWS_MAX) this.#rows.clear();
     const unknown = keys.filter((key) => !this.#rows.has(nameOf(shape, key)));
     const kept: Map<RowKey, KeptMerge> =
       unknown.length === 0 ? new Map() : await transaction.merges(shape, [EVERY_ROW, ...unknown]);
-    const ofAll = kept.get(EVERY_ROW)?.events ?? [];
+    const ofAll = (kept.get(EVERY_ROW)?.events ?? []).filter(({ version }) => version.hlc > inheritsAbove);
     return new Map(
       keys.map((key) => {
         const known = this.#rows.get(nameOf(shape, key));

@@ -63,6 +63,8 @@ export type MergeView = {
   readonly isEcho: boolean;
   /** Set where an event comes behind later ones of its stream. */
   readonly isBehind: IsBehind | null;
+  /** Events on every row up to it are in every row that nothing is kept of, but for an event that comes late. */
+  readonly inheritsAbove: Hlc;
 };
 
 type Target = KeyedRow & {
@@ -104,6 +106,7 @@ export class MergeWriter {
       this.#transaction,
       shape,
       asked.map(({ key }) => key),
+      this.#view.inheritsAbove,
     );
     const foldings = asked.map(({ key, version }) => {
       const { base, events } = loadedOf(loaded, key).row.fold;
@@ -219,7 +222,7 @@ export class MergeWriter {
   async #load(shape: TableShape, rows: readonly KeyedRow[]): Promise<Map<RowKey, LoadedMerge>> {
     const keys = rows.map(({ key }) => key);
     for (const key of keys) this.#touched.push({ shape, key });
-    return await this.#view.memory.load(this.#transaction, shape, keys);
+    return await this.#view.memory.load(this.#transaction, shape, keys, this.#view.inheritsAbove);
   }
 
   /** `emptied` has the rows as they were before the table was emptied in this transaction. */

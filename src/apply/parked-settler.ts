@@ -43,8 +43,8 @@ export class ParkedSettler {
   readonly #parked: ParkedKeys;
   readonly #makeWriter: MakeWriter;
   readonly #onStuck: (origin: string) => void;
-  /** The row that a user was quicker than last, and how often in a row. */
-  #races = { name: '', count: 0 };
+  /** By row, how often in a row a user was quicker. */
+  readonly #races = new Map<string, number>();
 
   /** `onStuck` is told whose row was set aside. */
   constructor(
@@ -73,7 +73,7 @@ export class ParkedSettler {
         released += await this.#settleAnew(schema, table);
       } catch (error) {
         if (!isYielding(error) && !(error instanceof SynclineError && error.class === 'config')) throw error;
-        refused ??= error;
+        if (refused === null || isYielding(refused)) refused = error;
       }
     }
     if (refused !== null) throw refused;
@@ -111,9 +111,8 @@ export class ParkedSettler {
       try {
         for (const key of await this.#release(shape, together)) waiting.add(key);
       } catch (error) {
-        if (isClaimViolation(error) && !this.#isOutraced(shape, together)) break;
-        if (!isDataFault(error) || !isAnew) throw error;
-        await this.#setAsideStuck(shape, together, waiting);
+        if (!isDataFault(error) || (!isAnew && !isClaimViolation(error))) throw error;
+        if (await this.#setAsideStuck(shape, together, waiting)) break;
       }
       released += together.length;
     }
@@ -160,11 +159,10 @@ export class ParkedSettler {
   }
 
   /** Somebody who is quicker every time is a row that cannot be seen: a constraint of one partition, or of an index made just now. */
-  #isOutraced(shape: TableShape, [first]: readonly ParkedRow[]): boolean {
-    const name = `${shape.id} ${first?.key}`;
-    if (this.#races.name !== name) this.#races = { name, count: 0 };
-    this.#races.count += 1;
-    return this.#races.count > RACES_MAX;
+  #isOutraced(name: string): boolean {
+    const count = (this.#races.get(name) ?? 0) + 1;
+    this.#races.set(name, count);
+    return count > RACES_MAX;
   }
 
   /** Returns the keys of those that wait for an echo. */
@@ -188,18 +186,20 @@ export class ParkedSettler {
     return waiting;
   }
 
-  /** Releases one after the other, for one of them at least is not taken. */
-  async #setAsideStuck(shape: TableShape, rows: readonly ParkedRow[], waiting: Set<RowKey>): Promise<void> {
+  /** Releases one after the other, for one of them at least is not taken; returns whether a user was quicker, who is looked for later. */
+  async #setAsideStuck(shape: TableShape, rows: readonly ParkedRow[], waiting: Set<RowKey>): Promise<boolean> {
     for (const row of rows) {
+      const name = `${shape.id} ${row.key}`;
       try {
         for (const key of await this.#release(shape, [row])) waiting.add(key);
       } catch (error) {
-        // Who was quicker is looked at with what is left.
-        if (isClaimViolation(error) && !this.#isOutraced(shape, [row])) return;
+        if (isClaimViolation(error) && !this.#isOutraced(name)) return true;
         if (!isDataFault(error)) throw error;
         await this.#setAside(shape, row, error);
       }
+      this.#races.delete(name);
     }
+    return false;
   }
 
   async #setAside(shape: TableShape, row: ParkedRow, cause: unknown): Promise<void> {

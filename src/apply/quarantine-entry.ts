@@ -10,10 +10,10 @@ import type { QuarantineEntry, RowKey } from './apply-port.ts';
 export type Poison = { readonly sqlstate: string; readonly error: string; readonly isWhole: boolean };
 
 /**
- * `left_key`: its row has left its old key, so only the new one is to be written. `left_row`: it stands for events of one row that are
- * not known any more.
+ * `left_key`: its row has left its old key, so only the new one is to be written. `parked`: it is made from a parked row, so its place in
+ * its transaction is not known; or not even which event left the row so.
  */
-export type SetAsideEvent = ChangeEvent & { readonly left_key?: true; readonly left_row?: true };
+export type SetAsideEvent = ChangeEvent & { readonly left_key?: true; readonly parked?: 'by event' | 'by unknown' };
 
 export function toQuarantine(
   event: SetAsideEvent,

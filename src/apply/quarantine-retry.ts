@@ -36,8 +36,8 @@ export type QuarantineRetryOptions = {
 /** `error` is null where the event is applied now. */
 export type RetryOutcome = { readonly event_id: string; readonly error: unknown };
 
-/** Ids that are looked through for the order of two at most, which takes some seconds: what is not among them is left as it is. */
-const EVENTS_MAX = 10_000_000;
+/** Events of one transaction that are looked through for the one of a parked row: what is not among them is left as it is. */
+const PARKED_EVENTS_MAX = 1_000_000;
 
 export class QuarantineRetry {
   readonly #options: QuarantineRetryOptions;
@@ -125,11 +125,12 @@ function isNoRemoval(step: Step): boolean {
 
 /** Ids hold nothing that tells of an order, but follow from it: of two of a transaction, the one that is met first is the earlier. */
 function behind(event: SetAsideEvent): IsBehind {
-  if (event.left_row === true) return () => true;
+  if (event.parked === 'by unknown') return () => true;
+  const idsMax = event.parked === undefined ? event.transaction.index : PARKED_EVENTS_MAX;
   const hlc = hlcFromText(event.hlc_timestamp);
   const position = eventPosition(event);
   return (eventId) => {
-    for (let index = 0; index < EVENTS_MAX; index += 1) {
+    for (let index = 0; index < idsMax; index += 1) {
       const id = idOfEvent(hlc, event.region_id, position, index);
       if (id === event.event_id) return false;
       if (id === eventId) return true;

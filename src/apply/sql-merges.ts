@@ -65,8 +65,10 @@ export const MERGES_TO_VISIT = `
 select schema_name, table_name, key, row_pk, hlc from syncline.merge_state
 where visit_at <= $1::pg_lsn order by visit_at limit $2::bigint`;
 
-/** Events on every row are kept with each row that they concern, so those that are stable are of no more use. */
-export const DROP_STABLE_TRUNCATES = `delete from syncline.history where key = '' and hlc <= $1::bigint`;
+/** Events on every row are kept with each row that they concern, so those that are stable are of use for retried events only. */
+export const DROP_STABLE_TRUNCATES = `
+delete from syncline.history h where key = '' and hlc <= $1::bigint
+  and not exists (select from syncline.quarantine q where q.rel = h.rel)`;
 
 /** Histories of quarantined rows stay: an event that is retried has its place in them. */
 export const MERGES_TO_PRUNE = `

@@ -59,7 +59,7 @@ export function stuckParkedEntry(
   };
   const event: SetAsideEvent = {
     ...toEvent(shape, pk, newest, version),
-    ...(event_id === null ? { left_row: true } : {}),
+    parked: event_id === null ? 'by unknown' : 'by event',
   };
   return toQuarantine(event, key, { sqlstate: sqlStateOf(cause) ?? 'XX000', error: messageOf(cause) });
 }

@@ -63,6 +63,7 @@ export class WriterMaker {
       seen: applied,
       isEcho,
       isBehind,
+      inheritsAbove: isBehind === null ? marks.stable(stability) : 0n,
       rules,
       memory: merges,
       functions: functions ?? noFunctions,

@@ -95,7 +95,7 @@ describe('what is set aside, and applied later', () => {
       { remove: { id: '8', u: 'x', n: '8' } },
       { remove: { id: '9', u: 'y', n: '9' } },
     ]);
-    for (let look = 0; look < 30; look += 1) await home.lane.settle();
+    for (let look = 0; look < 40; look += 1) await home.lane.settle();
     assert.deepEqual(await home.setAside(), [['INSERT', '1', '23505']]);
     assert.deepEqual(await home.rows('select id from public.t order by id'), [['2']]);
   });

@@ -140,7 +140,7 @@ export class ModelApplyPort implements ApplyPort {
     const rows = [...this.#store.merges.values()];
     const setAside = [...this.#store.quarantine.values()];
     for (const row of rows) {
-      if (row.key !== EVERY_ROW) continue;
+      if (row.key !== EVERY_ROW || setAside.some(({ table_name }) => table_name === row.table)) continue;
       const events = row.events.filter(({ version }) => version.hlc > stable);
       const name = rowName(modelShape(row.schema, row.table), row.key);
       if (events.length === 0) this.#store.merges.delete(name);

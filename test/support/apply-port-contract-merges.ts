@@ -165,14 +165,17 @@ export function mergesContract(make: MakeHarness): void {
   );
 
   test(
-    'while an event is set aside, the histories of its row stay, and of all rows where that is not known',
+    'while an event is set aside, the histories of its row stay, of all rows where that is not known, and events on every row',
     withHarness(make, async (h) => {
       const shape = await kvShape(h);
       await applying(h, 'r1', PAST, async (t) => {
         await t.putMerges(shape, [state(1, 4), state(2, 9)]);
         await t.addHistory(shape, [{ key: keyOf(1), entries: [past(4)] }]);
         await t.addHistory(shape, [{ key: keyOf(2), entries: [past(9)] }]);
+        await t.addHistory(shape, [{ key: EVERY_ROW, entries: [past(8)] }]);
       });
+      const onEveryRow = async (): Promise<number> =>
+        await trying(h, 'r1', async (t) => (await t.merges(shape, [EVERY_ROW])).get(EVERY_ROW)?.events.length ?? 0);
       const due = async (): Promise<string[]> =>
         (await h.port.mergesToPrune(9n, NO_LIMIT)).map(({ key }) => key).sort();
       for (const [key, kept] of [
@@ -180,10 +183,10 @@ export function mergesContract(make: MakeHarness): void {
         [EVERY_ROW, []],
       ] as const) {
         await applying(h, 'r1', PAST, (t) => t.recordQuarantine([{ ...quarantined(3, 3, 3n), key }]));
-        assert.deepEqual(await due(), kept);
+        assert.deepEqual([await due(), await onEveryRow()], [kept, 1]);
         await applying(h, 'r1', PAST, (t) => t.removeQuarantine([idOf(3)]));
       }
-      assert.deepEqual(await due(), [keyOf(1), keyOf(2)]);
+      assert.deepEqual([await due(), await onEveryRow()], [[keyOf(1), keyOf(2)], 0]);
     }),
   );
 
