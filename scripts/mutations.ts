@@ -853,7 +853,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'parked-rows-are-always-taken',
     rule: 'a parked row that a constraint here does not take is set aside',
     file: 'src/apply/parked-settler.ts',
-    find: 'await this.#setAsideStuck(shape, together, waiting);',
+    find: 'if (await this.#setAsideStuck(shape, together, waiting)) break;',
     replace: 'throw error;',
   },
   {
