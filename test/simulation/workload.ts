@@ -54,7 +54,9 @@ export class Workload {
         }
         const parked = random.chance(0.2) ? [...region.store.parked.values()] : [];
         if (parked.length > 0) await this.#decide(session, region.name, random.pick(parked));
-        else for (let left = statements; left > 0; left -= 1) await this.#statement(session, region.name);
+        else
+          for (let left = statements; left > 0; left -= 1)
+            await this.#statement(session, region.name, isSettingAside(region));
         if (random.chance(0.1)) session.rollback();
         else await session.commit(async () => await this.#linger(actor));
       });
@@ -107,10 +109,13 @@ export class Workload {
     return `t${this.#values}`;
   }
 
-  async #statement(session: ModelSession, region: string): Promise<void> {
+  async #statement(session: ModelSession, region: string, isSettingAside: boolean): Promise<void> {
     const random = this.#random;
     if (this.#world.conditions.late && random.chance(LATE_SHARE)) return await this.#lateStatement(session, region);
-    if (random.chance(this.#world.conditions.mergingRate)) return await this.#mergingStatement(session, region);
+    if (random.chance(this.#world.conditions.mergingRate)) {
+      if (!isSettingAside) await this.#mergingStatement(session, region);
+      return;
+    }
     if (random.chance(0.15)) return await this.#ownedStatement(session, region);
     if (random.chance(this.#world.conditions.claimingRate)) return await this.#claimingStatement(session, region);
     const table = random.chance(0.8) ? TABLES[0] : TABLES[1];
@@ -254,4 +259,12 @@ async function attempt(session: ModelSession, work: () => Promise<void>): Promis
     session.rollback();
     if (!EXPECTED_STATES.has(sqlStateOf(error) ?? '')) throw error;
   }
+}
+
+/**
+ * Whether the region holds back what others did to rows that merge. Whoever writes such a row there says that he has seen it, and has
+ * not: that is for operators to avoid, as `docs/merging.md` says.
+ */
+function isSettingAside({ store }: Region): boolean {
+  return [...store.quarantine.values()].some(({ table_name }) => table_name === MERGED);
 }
