@@ -416,7 +416,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'echo-keeps-what-it-parked-before-a-truncate',
     rule: 'in an echo, a TRUNCATE drops what its own transaction parked before it',
     file: 'src/apply/parking.ts',
-    find: '(parked) => compareVersions(parked, version) === 0 && (!isLate || behind(parked.event_id)),',
+    find: '(parked) => compareVersions(parked, version) === 0 && (!isLate || ofOne(parked.event_id)),',
     replace: '() => false,',
     test: 'src/apply/parking.test.ts',
   },
@@ -424,7 +424,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'truncated-rows-stay-parked',
     rule: 'a TRUNCATE drops parked rows below it',
     file: 'src/apply/batch-writer.ts',
-    find: 'of await this.parking.dropBelow(shape, version, this.#isBehind ?? this.#isEcho)) {',
+    find: 'of await this.parking.dropBelow(shape, version, ofOne)) {',
     replace: 'of [] as ParkedRow[]) {',
   },
   {

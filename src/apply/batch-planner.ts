@@ -167,7 +167,7 @@ class LaterEvents {
     if (!rows.has(key)) rows.set(key, image);
   }
 
-  /** A later image may lack columns that did not change (identity: key): then what is before it still has to be applied. */
+  /** A later image may lack columns that did not change: where the earlier one holds them, and nothing else here does, it stays. */
   makeVoid({ id }: TableShape, key: RowKey, { after_image }: ChangeEvent): boolean {
     const rows = this.#rows.get(id);
     if (rows?.has(EVERY_ROW) === true) return true;

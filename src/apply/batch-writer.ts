@@ -147,7 +147,8 @@ export class BatchWriter {
     takes: (row: StandingRow, version: Version) => boolean,
   ): Promise<void> {
     const version: Version = { hlc: link.source.hlc, origin: this.#origin };
-    for (const parked of await this.parking.dropBelow(shape, version, this.#isBehind ?? this.#isEcho)) {
+    const ofOne = this.#isBehind ?? (this.#isEcho ? 'parked here' : 'all');
+    for (const parked of await this.parking.dropBelow(shape, version, ofOne)) {
       const row = { current: null, exact: undefined, tombstone: undefined, parked };
       this.judge.row(shape, { key: parked.key, pk: parked.pk, image: null, last: link }, row);
     }

@@ -123,29 +123,29 @@ export class ParkedSettler {
   async #suspects(shape: TableShape, waiting: ReadonlySet<RowKey>, isAnew: boolean): Promise<ParkedRow[]> {
     for (let above: ParkedRow | null = null; ; ) {
       const from: ParkedRow | null = above;
-      const page: ParkedRow[] = await this.#asking(async (t) => await t.parkedBelow(shape, from, PAGE_ROWS));
-      const last = page.at(-1);
-      if (last === undefined) return [];
-      const asked = page.filter(({ key }) => !waiting.has(key));
-      const suspects = await this.#suspectsAmong(shape, asked, isAnew);
-      if (suspects.length > 0) return suspects;
-      above = last;
+      let asked: ParkedRow[] = [];
+      const looked = this.#asking(async (transaction) => {
+        const page = await transaction.parkedBelow(shape, from, PAGE_ROWS);
+        above = page.at(-1) ?? null;
+        asked = page.filter(({ key }) => !waiting.has(key));
+        return await suspectsAmong(transaction, shape, asked);
+      });
+      const suspects = isAnew ? await looked.catch((error) => this.#narrow(shape, asked, error)) : await looked;
+      if (suspects.length > 0 || above === null) return suspects;
     }
   }
 
   /** One that cannot even be compared with the table as it is now is suspect: what releases it tells why. */
-  async #suspectsAmong(shape: TableShape, rows: readonly ParkedRow[], isAnew: boolean): Promise<ParkedRow[]> {
-    if (rows.length === 0) return [];
-    try {
-      const rivals = await this.#asking(async (transaction) => await transaction.rivals(shape, rows));
-      return rows.filter(({ key, blocker }) => !rivals.get(key)?.some((rival) => rival.key === blocker));
-    } catch (error) {
-      if (!isDataFault(error) || !isAnew) throw error;
-      if (rows.length === 1) return [...rows];
-      const half = rows.length >> 1;
-      const first = await this.#suspectsAmong(shape, rows.slice(0, half), isAnew);
-      return first.length > 0 ? first : await this.#suspectsAmong(shape, rows.slice(half), isAnew);
+  async #narrow(shape: TableShape, rows: readonly ParkedRow[], error: unknown): Promise<ParkedRow[]> {
+    if (!isDataFault(error)) throw error;
+    if (rows.length <= 1) return [...rows];
+    const half = rows.length >> 1;
+    for (const part of [rows.slice(0, half), rows.slice(half)]) {
+      const looked = this.#asking(async (transaction) => await suspectsAmong(transaction, shape, part));
+      const suspects = await looked.catch((cause) => this.#narrow(shape, part, cause));
+      if (suspects.length > 0) return suspects;
     }
+    return [];
   }
 
   /** In a transaction that changes nothing. */
@@ -217,6 +217,16 @@ export class ParkedSettler {
     this.#parked.changed([{ schema, table, keys: new Map([[row.key, false]]) }]);
     this.#onStuck(entry.origin);
   }
+}
+
+async function suspectsAmong(
+  transaction: ApplyTransaction,
+  shape: TableShape,
+  rows: readonly ParkedRow[],
+): Promise<ParkedRow[]> {
+  if (rows.length === 0) return [];
+  const rivals = await transaction.rivals(shape, rows);
+  return rows.filter(({ key, blocker }) => !rivals.get(key)?.some((rival) => rival.key === blocker));
 }
 
 /**

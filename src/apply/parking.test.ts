@@ -3,9 +3,9 @@ import { describe, test } from 'node:test';
 import { hlcFromMicros } from '../change/hlc.ts';
 import { makePosition } from '../change/position.ts';
 import type { ApplyTransaction, ParkedRow, RowKey, TableShape, Tuple, VersionEntry } from './apply-port.ts';
-import { type IsBehind, tupleVersion } from './decide.ts';
+import { tupleVersion } from './decide.ts';
 import { ParkedKeys } from './parked-keys.ts';
-import { type ArrivingRow, type Blocking, Parking } from './parking.ts';
+import { type ArrivingRow, type Blocking, Parking, type RowsOfOne } from './parking.ts';
 
 const SHAPE = { id: '"public"."t"', schema: 'public', table: 't', key: ['id'] } as unknown as TableShape;
 const ARRIVING: ArrivingRow = {
@@ -113,7 +113,7 @@ describe('a TRUNCATE', () => {
   };
 
   /** Of two rows of its version, one parked before this transaction and one by it: those that it drops. */
-  async function drops(behind: IsBehind | boolean): Promise<RowKey[]> {
+  async function drops(ofOne: RowsOfOne): Promise<RowKey[]> {
     const dropped: RowKey[] = [];
     const rows = new Map(['["1"]', '["2"]'].map((key) => [key, parkedRow(key, `of ${key}`)]));
     const transaction = {
@@ -128,12 +128,12 @@ describe('a TRUNCATE', () => {
     const view = { origin: 'eu', stand: async () => new Map(), ownVersion: () => undefined };
     const parking = new Parking(transaction, known, view);
     await parking.park(SHAPE, ARRIVING, RIVAL.key);
-    await parking.dropBelow(SHAPE, ARRIVING.version, behind);
+    await parking.dropBelow(SHAPE, ARRIVING.version, ofOne);
     return dropped;
   }
 
   test('that comes back drops what its own transaction parked before it, and leaves what that left parked', async () => {
-    assert.deepEqual(await drops(true), ['["1"]']);
+    assert.deepEqual(await drops('parked here'), ['["1"]']);
   });
 
   test('that comes late drops what was parked of its transaction before it', async () => {

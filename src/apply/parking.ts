@@ -36,6 +36,13 @@ export type Blocking = { readonly key: RowKey; readonly isUntold: boolean };
 /** Whether a tuple is a user's write of which the version is not known before its echo, which is yet to come. */
 export type IsUntold = (tuple: Tuple) => boolean;
 
+/**
+ * Parked rows of a TRUNCATE's own version that came before it in their transaction. In an echo, one that was parked before is what the
+ * transaction left behind the TRUNCATE, and one that the echo itself has parked came before it. Of a TRUNCATE that comes late,
+ * each is asked about.
+ */
+export type RowsOfOne = 'all' | 'parked here' | IsBehind;
+
 type Rival = KeyedRow & {
   readonly row: StandingRow;
   readonly version: Version;
@@ -114,22 +121,17 @@ export class Parking {
     this.#change(shape, key, false);
   }
 
-  /**
-   * What a TRUNCATE of that version does to parked rows. In an echo, a row of the very same version that was parked before
-   * is what the transaction left behind the TRUNCATE, and stays; one that the echo itself has parked came before it. Where the TRUNCATE
-   * comes late, `behind` tells of each whether it is behind it.
-   */
-  async dropBelow(shape: TableShape, version: Version, behind: IsBehind | boolean): Promise<readonly ParkedRow[]> {
+  /** What a TRUNCATE of that version does to parked rows; `ofOne` tells which of those that its own transaction left go as well. */
+  async dropBelow(shape: TableShape, version: Version, ofOne: RowsOfOne): Promise<readonly ParkedRow[]> {
     if (!this.concerns(shape)) return [];
     const parkedHere = [...(this.#changes.get(shape.id)?.keys ?? [])].filter(([, isParked]) => isParked);
-    const isLate = typeof behind === 'function';
-    const asked = isLate ? [...this.#known.of(shape)] : parkedHere.map(([key]) => key);
-    const dropped = await this.#transaction.dropParkedBelow(shape, version, behind === false);
+    const dropped = await this.#transaction.dropParkedBelow(shape, version, ofOne === 'all');
     for (const { key } of dropped) this.#change(shape, key, false);
-    if (behind === false) return dropped;
-    const found = await this.find(shape, asked);
+    if (ofOne === 'all') return dropped;
+    const isLate = ofOne !== 'parked here';
+    const found = await this.find(shape, isLate ? [...this.#known.of(shape)] : parkedHere.map(([key]) => key));
     const own = [...found.values()].filter(
-      (parked) => compareVersions(parked, version) === 0 && (!isLate || behind(parked.event_id)),
+      (parked) => compareVersions(parked, version) === 0 && (!isLate || ofOne(parked.event_id)),
     );
     for (const { key } of own) await this.drop(shape, key);
     return [...dropped, ...own];

@@ -196,8 +196,8 @@ from syncline.quarantine where event_id = any ($1::uuid[])`;
 export const QUARANTINED_KEYS = 'select distinct key from syncline.quarantine where rel = $1::text';
 
 /**
- * $3 and $4 the rows and their versions, $5 the columns of each as JSON, null for a removal: an event that has a column more is still
- * needed for it. $6: only what stands for the result of many events, and not for one.
+ * $3 and $4 the rows and their versions, $5 the columns of each as JSON, null for a removal: an event that has a column more, of which
+ * nothing else here holds the value, stays. $6: only what stands for the result of many events, and not for one.
  */
 export const SUPERSEDE_QUARANTINE = `
 delete from syncline.quarantine q using unnest($3::text[], $4::bigint[], $5::text[]) as i(key, hlc, columns)

@@ -4,6 +4,7 @@
  * Writes take effect at once and are undone with their transaction. That is as good as a snapshot here, because one
  * connection alone reads and writes these tables, one transaction at a time.
  */
+
 import type {
   ConflictEntry,
   ConflictHorizon,
@@ -20,8 +21,8 @@ import type {
   Tombstone,
   Tuple,
 } from '../../src/apply/apply-port.ts';
+import { higherTombstone } from '../../src/apply/decide.ts';
 import { type Hlc, hlcFromMicros } from '../../src/change/hlc.ts';
-import { isAbove } from '../../src/change/version.ts';
 import type { NoteRow } from '../../src/clock/note-store.ts';
 import type { OwnHistory } from '../../src/clock/own-history.ts';
 import type { Transaction } from './model-transaction.ts';
@@ -133,8 +134,7 @@ export class ModelStore {
   /** The highest tombstone of a row or its table. */
   removalOver(row: string): Tombstone | undefined {
     const ofTable = this.tombstones.get(row.slice(0, row.indexOf(' ') + 1));
-    const own = this.tombstones.get(row);
-    return own === undefined || (ofTable !== undefined && isAbove(ofTable, own)) ? ofTable : own;
+    return higherTombstone(this.tombstones.get(row), ofTable);
   }
 
   nextLookId(): string {
