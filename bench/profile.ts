@@ -1,8 +1,9 @@
 /**
- * Where the time of an agent goes while a region catches up: `npm run profile -- [in-log|in-slot]`.
+ * Where the time of an agent goes: `npm run profile -- [in-log|in-slot|steady]`, while a region catches up, or keeps up.
  *
- * The work is that of the benchmark `backlog`, after a round that warms up. Both agents are sampled twice a millisecond by the engine's own profiler
- * from letting go until the last row is visible. The shares are printed by part of the source, and the profiles are written where any viewer
+ * To catch up, the work is that of the benchmark `backlog`; to keep up, users commit single-row updates in one region at a steady rate. Both
+ * after a round that warms up. Both agents are sampled twice a millisecond by the engine's own profiler, from letting go
+ * until the last row is visible, or for as long as users write. The shares are printed by part of the source, and the profiles are written where any viewer
  * of `.cpuprofile` files draws them as flame graphs.
  */
 import { once } from 'node:events';
@@ -11,10 +12,14 @@ import { join, relative } from 'node:path';
 import type { ClusterRegion } from '../test/support/cluster.ts';
 import { waitFor } from '../test/support/wait-for.ts';
 import { BACKLOG_SCHEMA, letWait } from './backlog.ts';
-import { ACCOUNTS } from './load.ts';
+import { ACCOUNTS, startLoad } from './load.ts';
 import { markSeen, SynclinePair, untilThere, type Waits } from './pairs.ts';
 
 const TRANSACTIONS = Number(process.env.BENCH_TRANSACTIONS ?? 2 * ACCOUNTS);
+const CLIENTS = 8;
+const SECONDS = Number(process.env.BENCH_SECONDS ?? 10);
+/** Commits, of all clients together. */
+const PER_SECOND = 500;
 const SAMPLE_MICROS = 500;
 const START_LIMIT_MS = 10_000;
 const ROOT = join(import.meta.dirname, '..');
@@ -33,12 +38,15 @@ type Profile = {
   readonly timeDeltas: readonly number[];
 };
 
-async function profileCatchUp(place: Waits): Promise<void> {
+/** Resolves with how many seconds the work took. */
+type Work = (pair: SynclinePair, profilers: readonly Profiler[]) => Promise<number>;
+
+async function profileWork(place: string, work: Work): Promise<void> {
   await using pair = await SynclinePair.start(BACKLOG_SCHEMA);
-  await catchUp(pair, place, []);
+  await work(pair, []);
   const profilers: Profiler[] = [];
   for (const region of pair.regions) profilers.push(await Profiler.attach(region));
-  const seconds = await catchUp(pair, place, profilers);
+  const seconds = await work(pair, profilers);
   await mkdir(RESULTS, { recursive: true });
   for (const profiler of profilers) {
     const profile = await profiler.stop();
@@ -49,15 +57,25 @@ async function profileCatchUp(place: Waits): Promise<void> {
   }
 }
 
-async function catchUp(pair: SynclinePair, place: Waits, profilers: readonly Profiler[]): Promise<number> {
+const catchUp =
+  (place: Waits): Work =>
+  async (pair, profilers) => {
+    await untilThere(pair);
+    const mark = await letWait(pair, place, TRANSACTIONS);
+    const startedMs = performance.now();
+    await pair.resume(place);
+    for (const profiler of profilers) await profiler.start();
+    await markSeen(pair, mark);
+    return (performance.now() - startedMs) / 1_000;
+  };
+
+const keepUp: Work = async (pair, profilers) => {
   await untilThere(pair);
-  const mark = await letWait(pair, place, TRANSACTIONS);
-  const startedMs = performance.now();
-  await pair.resume(place);
+  const load = { clients: CLIENTS, seconds: SECONDS, seed: profilers.length, rate: PER_SECOND, tpcb: null };
+  const { done } = await startLoad({ url: pair.sourceUrl, ...load });
   for (const profiler of profilers) await profiler.start();
-  await markSeen(pair, mark);
-  return (performance.now() - startedMs) / 1_000;
-}
+  return (await done).seconds;
+};
 
 /** The profiler of one agent, through the inspector that SIGUSR1 opens on loopback. */
 class Profiler {
@@ -147,6 +165,12 @@ function nameOf({ callFrame: { functionName, url, lineNumber } }: Node): string 
 
 // Each agent's inspector has a port of its own.
 process.env.NODE_OPTIONS = `${process.env.NODE_OPTIONS ?? ''} --inspect-port=0`;
+const WORK: Readonly<Record<string, Work>> = {
+  'in-log': catchUp('in-log'),
+  'in-slot': catchUp('in-slot'),
+  steady: keepUp,
+};
 const where = process.argv[2] ?? 'in-log';
-if (where !== 'in-log' && where !== 'in-slot') throw new Error(`${where} is neither in-log nor in-slot`);
-await profileCatchUp(where);
+const work = WORK[where];
+if (work === undefined) throw new Error(`${where} is none of ${Object.keys(WORK).join(', ')}`);
+await profileWork(where, work);
