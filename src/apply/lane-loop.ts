@@ -9,7 +9,7 @@
  * what is wrong with a row or a table that housekeeping comes to, in the middle of no stream, stops that chore alone.
  * What is wrong with the connection ends the run; its owner reconnects and starts another.
  */
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import type { Position } from '../change/position.ts';
 import type { DatabaseClock } from '../clock/database-clock.ts';
 import { fail, isDataFault, isInfrastructure, SynclineError, sqlStateOf } from '../platform/errors.ts';
@@ -43,6 +43,8 @@ const CLOCK_PERIOD_MS = 1_000;
 const CLOCK_AGE_MS_MAX = 50;
 /** How often a held link is looked at: an operator may let it go on, or somebody set a clock. */
 const HELD_RECHECK_MS = 200;
+
+const WOKEN = 'there is something to do';
 
 export type LaneLoopOptions = {
   readonly region: string;
@@ -232,8 +234,8 @@ export class LaneLoop {
     const { lane, onBatch, batchRowsMax, region } = this.#options;
     const { origin } = turn.consumer;
     const startedMs = this.#nowMs();
-    const reading = new AbortController();
-    const ahead = this.#readAhead(reading.signal);
+    let isApplied = false;
+    const ahead = this.#readAhead(() => isApplied);
     try {
       await lane.apply(origin, items);
     } catch (error) {
@@ -247,7 +249,7 @@ export class LaneLoop {
       this.#break(turn, hasNoRoom(error) ? noRoom(origin, error) : error);
       return false;
     } finally {
-      reading.abort();
+      isApplied = true;
       await ahead;
     }
     const durationMs = this.#nowMs() - startedMs;
@@ -318,17 +320,17 @@ export class LaneLoop {
   }
 
   /** Reads on while the database works on a batch. */
-  async #readAhead(signal: AbortSignal): Promise<void> {
+  async #readAhead(isApplied: () => boolean): Promise<void> {
     // The batch's own statements go out first.
-    await delay(0);
-    for (let grew = true; grew && !signal.aborted; ) {
+    await nextTurn();
+    for (let grew = true; grew; ) {
       grew = false;
       for (const turn of this.#turns) {
-        if (signal.aborted) return;
+        if (isApplied()) return;
         const before = turn.consumer.waiting;
         await this.#fill(turn);
         if (turn.consumer.waiting > before) grew = true;
-        await delay(0);
+        await nextTurn();
       }
     }
   }
@@ -345,7 +347,8 @@ export class LaneLoop {
       return;
     }
     const woken = new AbortController();
-    const abort = (): void => woken.abort();
+    // An error made anew for each turn, as it is without a reason, costs more than the waking.
+    const abort = (): void => woken.abort(WOKEN);
     signal.addEventListener('abort', abort, { once: true });
     try {
       await Promise.all(
@@ -353,13 +356,13 @@ export class LaneLoop {
           const restMs = this.#notBeforeMs(turn) - now;
           if (restMs > 0) {
             await delay(Math.min(restMs, IDLE_MS), undefined, { signal: woken.signal }).catch(() => undefined);
-            return woken.abort();
+            return abort();
           }
           try {
-            if (await turn.consumer.fill(IDLE_MS, woken.signal)) woken.abort();
+            if (await turn.consumer.fill(IDLE_MS, woken.signal)) abort();
           } catch (error) {
             this.#break(turn, error);
-            woken.abort();
+            abort();
           }
         }),
       );

@@ -18,12 +18,14 @@ export type GroupCommitOptions = {
   readonly onDurable: (endLsn: bigint) => void;
   readonly rowsMax: number;
   readonly bytesMax: number;
-  /**
-   * Runs the start of an append, now or soon. A log that appends synchronously would otherwise never find anything to
-   * share the append with; `setImmediate` lets all that has arrived gather first.
-   */
-  readonly defer: (start: () => void) => void;
+  readonly defer: DeferAppend;
 };
+
+/**
+ * Runs the start of an append, now or soon. A log that appends synchronously would otherwise never find anything to
+ * share the append with. An urgent one waits for no company: there is as much as one append takes, or somebody waits for all.
+ */
+export type DeferAppend = (start: () => void, isUrgent: boolean) => void;
 
 /** Records that go in one append, and the position that may be confirmed once they are durable. */
 type Group = { readonly records: LogRecord[]; bytes: number; endLsn: bigint | null };
@@ -37,7 +39,8 @@ export class GroupCommit {
   readonly #failed = new AbortController();
   #pending = emptyGroup();
   #inFlight: Group | null = null;
-  #isStarting = false;
+  /** The append that is about to start; one that was told to wait is superseded by an urgent one. */
+  #start: { readonly isUrgent: boolean } | null = null;
   #spaceWaiters: Waiter[] = [];
   #idleWaiters: Waiter[] = [];
 
@@ -78,8 +81,9 @@ export class GroupCommit {
   async durable(): Promise<void> {
     this.#failed.signal.throwIfAborted();
     if (this.#pending.records.length === 0 && this.#inFlight === null) return;
+    const idle = new Promise<void>((resolve, reject) => this.#idleWaiters.push({ resolve, reject }));
     this.#startSoon();
-    await new Promise<void>((resolve, reject) => this.#idleWaiters.push({ resolve, reject }));
+    await idle;
   }
 
   /** Stops for good. What is in flight may still become durable, and is not reported any more. */
@@ -95,12 +99,15 @@ export class GroupCommit {
   }
 
   #startSoon(): void {
-    if (this.#isStarting || this.#inFlight !== null) return;
-    this.#isStarting = true;
+    const isUrgent = this.#isFull || this.#idleWaiters.length > 0;
+    if (this.#inFlight !== null || (this.#start !== null && (this.#start.isUrgent || !isUrgent))) return;
+    const start = { isUrgent };
+    this.#start = start;
     this.#options.defer(() => {
-      this.#isStarting = false;
+      if (this.#start !== start) return;
+      this.#start = null;
       void this.#append();
-    });
+    }, isUrgent);
   }
 
   async #append(): Promise<void> {

@@ -27,7 +27,7 @@ import { invariant } from '../platform/assert.ts';
 import { fail } from '../platform/errors.ts';
 import type { ActiveMerges } from './active-merges.ts';
 import type { HeartbeatMessage, RowChange, TransactionBegin, TransactionSink } from './decoded-transaction.ts';
-import { GroupCommit } from './group-commit.ts';
+import { type DeferAppend, GroupCommit } from './group-commit.ts';
 import { RecordMaker, type StampedTransaction } from './record-maker.ts';
 import { type TouchedLimits, TouchedRows } from './row-identity.ts';
 
@@ -81,7 +81,7 @@ export type PublisherOptions = {
   readonly onDurable: (endLsn: bigint) => void;
   readonly limits?: Partial<PublisherLimits>;
   /** When an append starts; at once unless given. */
-  readonly defer?: (start: () => void) => void;
+  readonly defer?: DeferAppend;
 };
 
 export type PublishedCounts = {

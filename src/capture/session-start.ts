@@ -24,6 +24,7 @@ import { fail, SynclineError } from '../platform/errors.ts';
 import { ownOriginPrefix } from '../platform/own-origins.ts';
 import { connect, type PostgresClient, quoteLiteral } from '../platform/postgres.ts';
 import { readActiveMerges } from './active-merges.ts';
+import { pacedAppends } from './append-pace.ts';
 import { AppliedWork } from './applied-work.ts';
 import {
   type BaselineMode,
@@ -193,7 +194,7 @@ export async function startSession(
       options.ledger.prune(endLsn);
       events.onDurable(endLsn);
     },
-    defer: setImmediate,
+    defer: pacedAppends(),
   });
   const assembler = new TransactionAssembler({
     sink: publisher,

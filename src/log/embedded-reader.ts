@@ -4,6 +4,10 @@
 // about a millisecond, so readers never keep the writer from starting its WAL anew. Between two
 // slices the event loop gets its turn, also when a caller reads a long backlog at full speed.
 //
+// Each look into the file is a transaction of SQLite, which drops what it has cached once the writer was there. Whoever comes again
+// and again is not to cost one each time: where the end was found, nothing is looked at before a hint of the writer, or the
+// time by which one that was lost is made up for.
+//
 // A stream that does not exist yet is empty; the file is looked for again until it is there.
 
 import { statSync } from 'node:fs';
@@ -40,10 +44,16 @@ type OpenFile = {
   readonly runAt: StatementSync;
 };
 
+/** Nothing was there from this offset on, after so many hints; good until then. */
+type End = { readonly offset: number; readonly hints: number; readonly untilMs: number };
+
+type Slices = { readonly records: StoredRecord[]; readonly isEnd: boolean };
+
 export class EmbeddedReader implements StreamReader {
   readonly stream: string;
   readonly #paths: StreamPaths;
   readonly #wake: WakeFile;
+  #end: End | null = null;
   #file: OpenFile | undefined;
   #isClosed = false;
 
@@ -54,16 +64,20 @@ export class EmbeddedReader implements StreamReader {
   }
 
   async read(from: number, limit: ReadLimit): Promise<StoredRecord[]> {
-    return this.#readSlices(limit, (file, taken) => {
-      const newest = taken.at(-1);
-      const statement = limit.headers_only === true ? file.forwardHeaders : file.forward;
-      return [statement, newest === undefined ? from : newest.offset + 1];
-    });
+    if (limit.brought_only !== true) return (await this.#readOn(from, limit)).records;
+    const { hints } = this.#wake;
+    const known = this.#end?.offset === from && this.#end.hints === hints ? this.#end : null;
+    if (known !== null && this.#isGood(known)) return [];
+    const { records, isEnd } = await this.#readOn(from, limit);
+    if (known !== null && records.length > 0) this.#wake.missed();
+    const offset = (records.at(-1)?.offset ?? from - 1) + 1;
+    this.#end = isEnd ? { offset, hints, untilMs: performance.now() + this.#wake.pollMs } : null;
+    return records;
   }
 
   async readBefore(before: number, limit: ReadLimit): Promise<StoredRecord[]> {
-    const descending = await this.#readSlices(limit, (file, taken) => [file.backward, taken.at(-1)?.offset ?? before]);
-    return descending.reverse();
+    const { records } = await this.#readSlices(limit, (file, taken) => [file.backward, taken.at(-1)?.offset ?? before]);
+    return records.reverse();
   }
 
   async runBefore(before: number): Promise<number> {
@@ -72,12 +86,14 @@ export class EmbeddedReader implements StreamReader {
 
   async waitFor(from: number, timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
     const end = performance.now() + timeoutMs;
+    if (timeoutMs <= 0 && this.#end?.offset === from && this.#isGood(this.#end)) return false;
     for (let hintsBefore: number | undefined; ; ) {
       if (this.#isClosed) return false;
       this.#checkInPlace();
       const { hints } = this.#wake;
       if ((await this.#lastOffset()) >= from) {
         if (hintsBefore === hints) this.#wake.missed();
+        this.#end = null;
         return true;
       }
       const leftMs = end - performance.now();
@@ -118,6 +134,18 @@ export class EmbeddedReader implements StreamReader {
     throw fail('SYN-L002', `${database} was removed or replaced while in use`, { context: { path: database } });
   }
 
+  #isGood({ hints, untilMs }: End): boolean {
+    return !this.#isClosed && hints === this.#wake.hints && performance.now() < untilMs;
+  }
+
+  #readOn(from: number, limit: ReadLimit): Promise<Slices> {
+    return this.#readSlices(limit, (file, taken) => {
+      const newest = taken.at(-1);
+      const statement = limit.headers_only === true ? file.forwardHeaders : file.forward;
+      return [statement, newest === undefined ? from : newest.offset + 1];
+    });
+  }
+
   #lastOffset(): Promise<number> {
     return this.#attempt((file) => Number(file.last.get()?.offset ?? -1), -1);
   }
@@ -125,20 +153,21 @@ export class EmbeddedReader implements StreamReader {
   async #readSlices(
     limit: ReadLimit,
     query: (file: OpenFile, taken: readonly StoredRecord[]) => [StatementSync, number],
-  ): Promise<StoredRecord[]> {
-    const taken: StoredRecord[] = [];
+  ): Promise<Slices> {
+    const records: StoredRecord[] = [];
     let bytes = 0;
     for (;;) {
       await nextTurn();
       const sliceMax = limit.headers_only === true ? SLICE_HEADERS_MAX : SLICE_RECORDS_MAX;
-      const recordsMax = Math.min(sliceMax, limit.records_max - taken.length);
-      const slice = await this.#attempt((file) => readSlice(...query(file, taken), recordsMax), []);
-      for (const record of slice) {
+      const recordsMax = Math.min(sliceMax, limit.records_max - records.length);
+      const slice = await this.#attempt((file) => readSlice(...query(file, records), recordsMax), EMPTY_SLICE);
+      for (const record of slice.records) {
         bytes += record.value.length;
-        if (taken.length > 0 && bytes > limit.bytes_max) return taken;
-        taken.push(record);
+        if (records.length > 0 && bytes > limit.bytes_max) return { records, isEnd: false };
+        records.push(record);
       }
-      if (slice.length === 0 || taken.length >= limit.records_max) return taken;
+      if (slice.isEnd) return { records, isEnd: true };
+      if (records.length >= limit.records_max) return { records, isEnd: false };
     }
   }
 
@@ -183,17 +212,19 @@ function openFile(path: string): OpenFile | undefined {
   };
 }
 
-function readSlice(statement: StatementSync, bound: number, recordsMax: number): StoredRecord[] {
-  const slice: StoredRecord[] = [];
+const EMPTY_SLICE: Slices = { records: [], isEnd: true };
+
+function readSlice(statement: StatementSync, bound: number, recordsMax: number): Slices {
+  const records: StoredRecord[] = [];
   let bytes = 0;
   // Leaving the loop resets the statement, and with it ends the snapshot.
   for (const row of statement.iterate(bound, recordsMax) as Iterable<unknown> as Iterable<Row>) {
     const [offset, number, run, position, index, last, value] = row;
     const stored = kindOf(number);
-    if (stored.kind === 'newer') slice.push(newerStored(offset, run, stored.what));
-    else slice.push({ offset, kind: stored.kind, run, position, index, last: last === 1, value });
+    if (stored.kind === 'newer') records.push(newerStored(offset, run, stored.what));
+    else records.push({ offset, kind: stored.kind, run, position, index, last: last === 1, value });
     bytes += value.length;
-    if (bytes >= SLICE_BYTES_MAX) break;
+    if (bytes >= SLICE_BYTES_MAX) return { records, isEnd: false };
   }
-  return slice;
+  return { records, isEnd: records.length < recordsMax };
 }

@@ -35,8 +35,8 @@ export type ReadLimit = {
   /** A soft bound on the values' size; at least one record is returned where one exists. */
   readonly bytes_max: number;
   /**
-   * For whoever comes again and must not wait for a network: of a log that reads ahead from afar, what it has brought so far.
-   * Empty says nothing of the stream's end then.
+   * For whoever comes again and again: what the reader knows to be there without asking anew. Of a log that reads ahead
+   * from afar that is what it has brought so far. Empty says nothing of the stream's end then.
    */
   readonly brought_only?: boolean;
   /** For whoever looks for the end of a transaction: values may be left empty, where that spares reading them. */

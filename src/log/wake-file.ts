@@ -32,6 +32,11 @@ export class WakeFile {
     return this.#hints;
   }
 
+  /** How long a commit may be overlooked just now, should no hint tell of it. */
+  get pollMs(): number {
+    return this.#watcher !== undefined && this.#missed < MISSED_MAX ? POLL_WATCHED_MS : POLL_MS;
+  }
+
   /** Says that the stream has grown and no hint told so. */
   missed(): void {
     this.#missed += 1;
@@ -41,8 +46,7 @@ export class WakeFile {
   async changed(since: number, timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
     if (this.#hints !== since || signal?.aborted === true) return;
     const { promise, resolve } = Promise.withResolvers<void>();
-    const isWatched = this.#watcher !== undefined && this.#missed < MISSED_MAX;
-    const timer = setTimeout(resolve, Math.min(timeoutMs, isWatched ? POLL_WATCHED_MS : POLL_MS));
+    const timer = setTimeout(resolve, Math.min(timeoutMs, this.pollMs));
     const wake = (): void => resolve();
     signal?.addEventListener('abort', wake);
     this.#waiters.add(wake);
