@@ -5,7 +5,7 @@ import { ONE_TABLE } from '../../test/support/one-table.ts';
 import type { ChangeEvent } from '../change/change-event.ts';
 import { hlcFromMicros } from '../change/hlc.ts';
 import { makePosition } from '../change/position.ts';
-import type { Tuple } from './apply-port.ts';
+import type { ParkedRow, Tuple } from './apply-port.ts';
 import type { BatchWriter } from './batch-writer.ts';
 import type { Current } from './decide.ts';
 import { EchoWriter } from './echo-writer.ts';
@@ -30,12 +30,13 @@ function stepsOf(changes: Partial<ChangeEvent>): Step[] {
   );
 }
 
-/** What the echo of an event on a row does, where it finds this tuple and writing the row ends so. */
+/** What the echo of an event on a row does, where it finds this tuple and parked row, and writing the row ends so. */
 async function echoOf(
   changes: Partial<ChangeEvent>,
   found: Partial<Tuple>,
   placing: Placing,
   hlc = 1n,
+  parked?: ParkedRow,
 ): Promise<string[]> {
   const tuple = {
     xid: 9,
@@ -52,12 +53,13 @@ async function echoOf(
     merging: { isTracked: () => false },
     judge: { events: () => undefined, row: () => undefined },
     parking: {
-      isParked: () => false,
+      isParked: () => parked !== undefined,
       displaced: () => undefined,
       find: async () => new Map([[KEY, PARKED]]),
       drop: async () => void done.push('parked no more'),
     },
-    stand: async () => new Map([[KEY, { current, exact: undefined, tombstone: undefined, parked: undefined }]]),
+    stand: async () => new Map([[KEY, { current, exact: undefined, tombstone: undefined, parked }]]),
+    transaction: { erase: async () => void done.push('erased') },
     rows: { place: async () => placing },
     decide: async (_: unknown, __: unknown, { isLater }: { isLater: (current: Current) => boolean }) => {
       done.push(isLater(current) ? 'left' : 'decided');
@@ -79,6 +81,25 @@ test('a write whose echo waits for that of another row is looked at again, and n
   assert.deepEqual(await echoOf({}, {}, 'untold'), ['put back later']);
   assert.deepEqual(await echoOf({}, {}, 'placed'), []);
   assert.deepEqual(await echoOf({}, {}, 'parked'), []);
+});
+
+test('a local row whose key has a higher row parked goes with its own echo, and with that of none before it', async () => {
+  const parked: ParkedRow = {
+    ...PARKED,
+    pk: { id: '1' },
+    image: { id: '1', v: 'parked' },
+    hlc: HLC + 5n,
+    position: null,
+    event_id: null,
+    blocker: '["2"]',
+  };
+  const echo = async (found: Partial<Tuple>): Promise<string[]> => await echoOf({}, found, 'placed', 1n, parked);
+  assert.deepEqual(await echo({ local: true, xid: 1 }), ['erased']);
+  assert.deepEqual(await echo({ local: true, xid: 2, image: { id: '1', v: 'after' } }), ['erased']);
+  assert.deepEqual(await echo({ local: true, xid: 2 }), []);
+  assert.deepEqual(await echo({ local: true, xid: 2, foreign: true, stampMicros: null }), []);
+  assert.deepEqual(await echo({ local: true, xid: 2, stampMicros: null }), ['erased']);
+  assert.deepEqual(await echo({}), ['erased']);
 });
 
 describe("an operator's decision", () => {

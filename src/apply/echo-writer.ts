@@ -157,7 +157,9 @@ export class EchoWriter {
     const version: Version = { hlc: op.last.source.hlc, origin: this.#self };
     const { current } = row;
     if (isAbove(parked, version)) {
-      if (current !== null && isAbove(parked, current.version)) await this.#writer.transaction.erase(shape, op);
+      if (current === null || !isAbove(parked, current.version)) return;
+      // A later local write can be above what is parked, by a stamp that is pushed with its echo.
+      if (!hasEchoToCome(current.tuple) || isOf(op, current.tuple)) await this.#writer.transaction.erase(shape, op);
       return;
     }
     const stamp = commitMicros(op.last);

@@ -85,6 +85,7 @@ export class Lane {
       marks,
       passed: () => this.#passed,
       parked,
+      quarantined,
       rules: this.#rules,
       merges: memory,
       functions: merges?.functions,

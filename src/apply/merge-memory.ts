@@ -22,6 +22,14 @@ const ROWS_MAX = 20_000;
 /** `inherited` are events on every row that a row has from its beginning, and that are to be kept with it. */
 export type LoadedMerge = { readonly row: MergedRow; readonly inherited: readonly HistoryEntry[] };
 
+/** Which events on every row a row has from its beginning. */
+export type Inheritance = {
+  /** What is not stamped above that is in every row that nothing is kept of. */
+  readonly above: Hlc;
+  /** Rows of which an event is yet to come that may be older than that: they have all that there is. */
+  readonly isLate: (key: RowKey) => boolean;
+};
+
 export class MergeMemory {
   readonly #rules: MergeRules;
   readonly #rows = new Map<string, MergedRow>();
@@ -34,27 +42,43 @@ export class MergeMemory {
     this.#rows.clear();
   }
 
-  /** The rows as they are kept; new ones where nothing is, with the events on every row that are stamped above that. */
+  /**
+   * The rows as they are kept; new ones where nothing is. Whoever asks has them kept, or forgotten: one that is remembered here and
+   * kept nowhere would miss what happens to every row of which anything is kept.
+   */
   async load(
     transaction: ApplyTransaction,
     shape: TableShape,
     keys: readonly RowKey[],
-    inheritsAbove: Hlc,
+    inheritance: Inheritance,
   ): Promise<Map<RowKey, LoadedMerge>> {
+    const loaded = await this.read(transaction, shape, keys, inheritance);
     if (this.#rows.size > ROWS_MAX) this.#rows.clear();
+    for (const [key, { row }] of loaded) this.#rows.set(nameOf(shape, key), row);
+    return loaded;
+  }
+
+  /** The same for who only looks, and leaves no trace of it. */
+  async read(
+    transaction: ApplyTransaction,
+    shape: TableShape,
+    keys: readonly RowKey[],
+    { above, isLate }: Inheritance,
+  ): Promise<Map<RowKey, LoadedMerge>> {
     const unknown = keys.filter((key) => !this.#rows.has(nameOf(shape, key)));
     const kept: Map<RowKey, KeptMerge> =
       unknown.length === 0 ? new Map() : await transaction.merges(shape, [EVERY_ROW, ...unknown]);
-    const ofAll = (kept.get(EVERY_ROW)?.events ?? []).filter(({ version }) => version.hlc > inheritsAbove);
+    const ofAll = kept.get(EVERY_ROW)?.events ?? [];
+    const newer = ofAll.filter(({ version }) => version.hlc > above);
     return new Map(
       keys.map((key) => {
         const known = this.#rows.get(nameOf(shape, key));
         if (known !== undefined) return [key, { row: known, inherited: [] }];
         const found = kept.get(key);
         const row = found?.state == null ? new MergedRow() : MergedRow.fromText(found.state);
-        for (const entry of found?.events ?? ofAll) row.fold.add(this.#toEvent(entry));
-        this.#rows.set(nameOf(shape, key), row);
-        return [key, { row, inherited: found === undefined ? ofAll : [] }];
+        const inherited = found !== undefined ? [] : isLate(key) ? ofAll : newer;
+        for (const entry of found?.events ?? inherited) row.fold.add(this.#toEvent(entry));
+        return [key, { row, inherited }];
       }),
     );
   }

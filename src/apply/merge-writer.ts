@@ -33,7 +33,7 @@ import {
 } from './apply-port.ts';
 import type { Merged } from './conflicts.ts';
 import { eventWins, type IsBehind, lateEventWins } from './decide.ts';
-import type { LoadedMerge, MergeMemory } from './merge-memory.ts';
+import type { Inheritance, LoadedMerge, MergeMemory } from './merge-memory.ts';
 import type { MergeRules } from './merge-rules.ts';
 import type { HistoryEvent, MergedRow, RowPlace } from './merged-row.ts';
 import { type ChainLink, formerKey, type RowOp } from './net-change.ts';
@@ -63,8 +63,10 @@ export type MergeView = {
   readonly isEcho: boolean;
   /** Set where an event comes behind later ones of its stream. */
   readonly isBehind: IsBehind | null;
-  /** Events on every row up to it are in every row that nothing is kept of, but for an event that comes late. */
-  readonly inheritsAbove: Hlc;
+  /** Events on every row up to it are in every row that nothing is kept of, but for one of which an event comes late. */
+  readonly stable: Hlc;
+  /** Keys of rows of which an event is set aside, which may yet come. */
+  readonly setAside: (shape: TableShape) => Promise<ReadonlySet<RowKey>>;
 };
 
 type Target = KeyedRow & {
@@ -102,12 +104,9 @@ export class MergeWriter {
     shape: TableShape,
     asked: readonly { readonly key: RowKey; readonly version: Version }[],
   ): Promise<(Image | null)[]> {
-    const loaded = await this.#view.memory.load(
-      this.#transaction,
-      shape,
-      asked.map(({ key }) => key),
-      this.#view.inheritsAbove,
-    );
+    const keys = asked.map(({ key }) => key);
+    const inheritance = await this.#inheritance(shape);
+    const loaded = await this.#view.memory.read(this.#transaction, shape, keys, inheritance);
     const foldings = asked.map(({ key, version }) => {
       const { base, events } = loadedOf(loaded, key).row.fold;
       return foldOn(
@@ -222,7 +221,14 @@ export class MergeWriter {
   async #load(shape: TableShape, rows: readonly KeyedRow[]): Promise<Map<RowKey, LoadedMerge>> {
     const keys = rows.map(({ key }) => key);
     for (const key of keys) this.#touched.push({ shape, key });
-    return await this.#view.memory.load(this.#transaction, shape, keys, this.#view.inheritsAbove);
+    return await this.#view.memory.load(this.#transaction, shape, keys, await this.#inheritance(shape));
+  }
+
+  async #inheritance(shape: TableShape): Promise<Inheritance> {
+    const { stable, isBehind, setAside } = this.#view;
+    if (isBehind !== null) return { above: stable, isLate: () => true };
+    const keys = await setAside(shape);
+    return { above: stable, isLate: (key) => keys.has(key) || keys.has(EVERY_ROW) };
   }
 
   /** `emptied` has the rows as they were before the table was emptied in this transaction. */

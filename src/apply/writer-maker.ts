@@ -4,7 +4,7 @@
  */
 import type { Seen } from '../change/position.ts';
 import type { Stability } from '../clock/stability.ts';
-import type { ApplyTransaction } from './apply-port.ts';
+import type { ApplyTransaction, TableShape } from './apply-port.ts';
 import { BatchWriter } from './batch-writer.ts';
 import { echoGuard, type IsBehind, lateGuard, remoteGuard } from './decide.ts';
 import type { LaneMarks } from './lane-marks.ts';
@@ -13,6 +13,7 @@ import type { MergeRules } from './merge-rules.ts';
 import { type MergeFunctions, MergeWriter } from './merge-writer.ts';
 import type { ParkedKeys } from './parked-keys.ts';
 import type { PassedMemory } from './passed-memory.ts';
+import type { QuarantinedKeys } from './quarantined-keys.ts';
 import type { Stand } from './standing-row.ts';
 
 export type WriterMakerOptions = {
@@ -21,6 +22,7 @@ export type WriterMakerOptions = {
   readonly marks: LaneMarks;
   readonly passed: () => PassedMemory;
   readonly parked: ParkedKeys;
+  readonly quarantined: QuarantinedKeys;
   readonly rules: MergeRules;
   readonly merges: MergeMemory;
   readonly functions: MergeFunctions | undefined;
@@ -53,7 +55,7 @@ export class WriterMaker {
 
   make(transaction: ApplyTransaction, origin: string, view: WriterView): BatchWriter {
     const { seen, applied, isEcho, exact, isBehind = null } = view;
-    const { region, stability, marks, rules, merges, functions, parked } = this.#options;
+    const { region, stability, marks, rules, merges, functions, parked, quarantined } = this.#options;
     const { unsettled } = this.#options.passed();
     const { lostBelow } = unsettled;
     const guardOf = origin === region ? echoGuard : remoteGuard;
@@ -63,7 +65,8 @@ export class WriterMaker {
       seen: applied,
       isEcho,
       isBehind,
-      inheritsAbove: isBehind === null ? marks.stable(stability) : 0n,
+      stable: marks.stable(stability),
+      setAside: async (shape: TableShape) => await quarantined.of(transaction, shape),
       rules,
       memory: merges,
       functions: functions ?? noFunctions,
