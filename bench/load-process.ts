@@ -22,19 +22,17 @@ async function generate(): Promise<LoadFigures> {
   const startedMs = performance.now();
   const endMs = startedMs + seconds * 1_000;
   const failures: Record<string, number> = {};
-  let transactions = 0;
+  const tookMs: number[] = [];
   const client = async (session: PostgresClient, place: number): Promise<void> => {
     const random = seededRandom(seed * 1_000 + place);
     for (let number = 0; ; number += 1) {
-      if (rate !== null) {
-        const dueMs = startedMs + ((number * clients + place) * 1_000) / rate;
-        if (dueMs > endMs) return;
-        const earlyMs = dueMs - performance.now();
-        if (earlyMs > 0) await delay(earlyMs);
-      } else if (performance.now() > endMs) return;
+      const dueMs = rate === null ? performance.now() : startedMs + ((number * clients + place) * 1_000) / rate;
+      if (dueMs > endMs) return;
+      const earlyMs = dueMs - performance.now();
+      if (earlyMs > 0) await delay(earlyMs);
       try {
         await transact(session, random);
-        transactions += 1;
+        tookMs.push(performance.now() - dueMs);
       } catch (error) {
         const state = sqlStateOf(error);
         // Anything but an error of the server means that there is no load.
@@ -44,7 +42,8 @@ async function generate(): Promise<LoadFigures> {
     }
   };
   await Promise.all(sessions.map(client));
-  return { transactions, failures, seconds: (performance.now() - startedMs) / 1_000 };
+  tookMs.sort((a, b) => a - b);
+  return { transactions: tookMs.length, failures, seconds: (performance.now() - startedMs) / 1_000, tookMs };
 }
 
 async function transact(session: PostgresClient, random: Random): Promise<void> {

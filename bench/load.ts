@@ -34,6 +34,8 @@ export type LoadFigures = {
   /** Failed transactions by SQLSTATE. */
   readonly failures: Readonly<Record<string, number>>;
   readonly seconds: number;
+  /** Of each transaction, in ascending order; at a rate from when it was due. */
+  readonly tookMs: readonly number[];
 };
 
 /** Resolves once all clients are connected, with what resolves at the load's end. */
