@@ -70,6 +70,12 @@ const LOOKS = `select (select count(*) from syncline.look_again) + (select count
        select from syncline.transfer r where (r.schema_name, r.table_name, r.state) = (t.schema_name, t.table_name, 'refused')))
   + (select count(*) from syncline.merge_state where visit_at is not null)`;
 
+/** An error that nobody catches ends this process and no agent: those would go on asking for servers that are gone. */
+const RUNNING = new Set<ChildProcess>();
+process.on('exit', () => {
+  for (const agent of RUNNING) agent.kill('SIGKILL');
+});
+
 export class ClusterRegion {
   readonly name: string;
   readonly server: EmbeddedPostgres;
@@ -139,6 +145,8 @@ export class ClusterRegion {
   startAgent(): ChildProcess {
     const agent = spawn(this.program, ['agent', '-c', this.configPath], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.agent = agent;
+    RUNNING.add(agent);
+    agent.on('exit', () => RUNNING.delete(agent));
     agent.stdout.on('data', (chunk: Buffer) => this.#keep(chunk));
     agent.stderr.on('data', (chunk: Buffer) => this.#keep(chunk));
     return agent;
