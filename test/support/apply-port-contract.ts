@@ -14,6 +14,7 @@ import { interleavingContract } from './apply-port-contract-interleavings.ts';
 import { lockContract } from './apply-port-contract-locks.ts';
 import { mergesContract } from './apply-port-contract-merges.ts';
 import { parkedContract } from './apply-port-contract-parked.ts';
+import { pruningContract } from './apply-port-contract-pruning.ts';
 import { rowContract } from './apply-port-contract-rows.ts';
 import type { MakeHarness } from './apply-port-harness.ts';
 
@@ -25,6 +26,7 @@ export function applyPortContract(name: string, make: MakeHarness): void {
     describe('locks', () => lockContract(make));
     describe('rows that claim one value', () => parkedContract(make));
     describe('bookkeeping', () => bookkeepingContract(make));
+    describe('pruning', () => pruningContract(make));
     describe('the conflict log', () => conflictContract(make));
     describe('rows that merge', () => mergesContract(make));
   });

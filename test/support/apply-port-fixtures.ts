@@ -160,3 +160,12 @@ export function withHarness(
     await work(harness);
   };
 }
+
+/** Writes rows 1 and 2 with exact versions; returns the batch's xid. */
+export async function recorded(h: ApplyPortHarness, stampMicros: bigint): Promise<number> {
+  return await applying(h, 'r1', stampMicros, async (t, shape) => {
+    await t.upsert(shape, [row(1, 'a'), row(2, 'b')], 'r1', ALL);
+    await t.recordVersions(shape, [entry(1, hlcFromMicros(stampMicros) - 7n, 11), entry(2, 42n, 12)]);
+    return (await t.note({ origin: 'r1', seen: { r1: at(12) }, max_hlc: hlcFromMicros(stampMicros) })).xid;
+  });
+}
