@@ -34,6 +34,7 @@ import { QuarantineRetry, type RetryOutcome } from './quarantine-retry.ts';
 import { QuarantinedKeys } from './quarantined-keys.ts';
 import type { OrphanLook } from './removed-parents.ts';
 import { type Rest, RestWatch } from './rest-watch.ts';
+import type { UnsettledLimits } from './unsettled-events.ts';
 import { WriterMaker } from './writer-maker.ts';
 
 export type LaneOptions = Omit<PlannerOptions, 'isMerging'> & {
@@ -41,8 +42,8 @@ export type LaneOptions = Omit<PlannerOptions, 'isMerging'> & {
   readonly onApplied?: (report: AppliedReport) => void;
   /** Reads an event from the log again. */
   readonly eventAt: EventAt;
-  /** How many unsettled events are kept in mind. */
-  readonly unsettledMax?: number;
+  /** How many unsettled events are kept in mind, and how. */
+  readonly unsettled?: Partial<UnsettledLimits>;
   /** Looks for rows whose parent is gone. */
   readonly orphans?: OrphanLook;
   /** What tables merge by, and who runs the functions of it. */
@@ -68,7 +69,7 @@ export class Lane {
   #changes = 0;
 
   constructor(port: ApplyPort, ledger: NotesLedger, stability: Stability, options: LaneOptions) {
-    const { region, eventAt, unsettledMax, orphans, merges, onApplied } = options;
+    const { region, eventAt, unsettled, orphans, merges, onApplied } = options;
     this.#port = port;
     this.#ledger = ledger;
     this.#stability = stability;
@@ -109,7 +110,7 @@ export class Lane {
       marks,
       planner,
       eventAt,
-      unsettledMax,
+      unsettled,
       orphans,
       merged: async (losses) => await this.#upkeep.resultsOf(losses),
     });

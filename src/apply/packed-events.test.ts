@@ -55,6 +55,9 @@ const sent: fc.Arbitrary<Sent> = fc.record({
   isTakenFirst: fc.boolean(),
 });
 
+/** How many events stay objects, and how many go into one chunk. */
+const kept = fc.record({ young_max: fc.constantFrom(0, 1, 2, 5, 1_000), chunk_events: fc.integer({ min: 1, max: 5 }) });
+
 /** Turns what origins send into transactions whose positions and seen only grow. */
 function transactions(history: readonly Sent[]): SourceTransaction[] {
   const sentBy = new Map(ORIGINS.map((origin) => [origin, [] as Position[]]));
@@ -150,14 +153,12 @@ async function settle(unsettled: UnsettledEvents): Promise<string[]> {
   return names(round.settled);
 }
 
-describe('events of giants', () => {
-  test('are judged alike, packed or not, whatever passes beside them', async () => {
+describe('events that are packed or cold', () => {
+  test('are judged as if they were neither, whatever passes beside them', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(sent, { maxLength: 14, size: 'max' }), async (history) => {
-        const [packed, plain] = [0, 1].map(() => new UnsettledEvents(ORIGINS, NO_HORIZON)) as [
-          UnsettledEvents,
-          UnsettledEvents,
-        ];
+      fc.asyncProperty(fc.array(sent, { maxLength: 14, size: 'max' }), kept, async (history, limits) => {
+        const packed = new UnsettledEvents(ORIGINS, NO_HORIZON, limits);
+        const plain = new UnsettledEvents(ORIGINS, NO_HORIZON);
         const all = transactions(history);
         for (const [place, each] of history.entries()) {
           const { origin, isGiant, floor } = each;
@@ -203,7 +204,7 @@ describe('events of giants', () => {
   });
 
   test('beyond the bound are not gathered, and count as missing', () => {
-    const unsettled = new UnsettledEvents(['a', 'b'], NO_HORIZON, 10);
+    const unsettled = new UnsettledEvents(['a', 'b'], NO_HORIZON, { events_max: 10 });
     const batch = new PassedBatch('a', () => 0n, 10);
     const rows = Array.from({ length: 8 }, (_, id) => ({ id, kind: 'upsert' as const, value: 0 }));
     const common = {

@@ -3,14 +3,15 @@
  * million of them, and next to all are forgotten unasked.
  *
  * All of them share their transaction, so of each no more is kept than its row, its place in the transaction, and whether it
- * removes; of several on one row the last speaks, as everywhere. One that is asked about is unpacked, and stays so until
- * the whole transaction is forgotten: what the judge notes on an event must not be lost.
+ * removes; of several on one row the last speaks, as everywhere. One that is asked about is unpacked for good:
+ * what the judge notes on an event must not be lost.
  *
  * Not for a write with a pushed stamp, which is judged by what it left of its row, nor for a row that has one before it.
  */
 import type { RowKey, TableShape } from './apply-port.ts';
+import { NOT_COLD } from './cold-events.ts';
 import { PackedRows } from './packed-rows.ts';
-import type { Passed, PassedSource } from './passed-event.ts';
+import type { EventHolder, Passed, PassedSource } from './passed-event.ts';
 
 /** Events that agree in all but their row and their place. */
 type Kind = Pick<Passed, 'removes' | 'merge'> & { readonly rows: PackedRows };
@@ -18,21 +19,19 @@ type Kind = Pick<Passed, 'removes' | 'merge'> & { readonly rows: PackedRows };
 export class PackedEvents {
   readonly shape: TableShape;
   readonly source: PassedSource;
+  readonly holder: EventHolder;
   readonly #kinds: Kind[] = [];
-  readonly #unpacked: { readonly key: RowKey; readonly passed: Passed }[] = [];
+  #unpacked = 0;
 
-  constructor(shape: TableShape, source: PassedSource) {
+  constructor(shape: TableShape, source: PassedSource, holder: EventHolder) {
     this.shape = shape;
     this.source = source;
+    this.holder = holder;
   }
 
   /** How many there were, unpacked or not. */
   get total(): number {
-    return this.#kinds.reduce((sum, { rows }) => sum + rows.size, this.#unpacked.length);
-  }
-
-  get unpacked(): readonly { readonly key: RowKey; readonly passed: Passed }[] {
-    return this.#unpacked;
+    return this.#kinds.reduce((sum, { rows }) => sum + rows.size, this.#unpacked);
   }
 
   /** The next event of the transaction. */
@@ -76,10 +75,11 @@ export class PackedEvents {
         removes,
         merge,
         event: null,
+        holder: this.holder,
+        coldAt: NOT_COLD,
         isSettled: false,
-        isForgotten: false,
       };
-      this.#unpacked.push({ key, passed });
+      this.#unpacked += 1;
       return passed;
     }
     return null;

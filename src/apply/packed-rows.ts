@@ -3,8 +3,7 @@
  * where a Map of strings and objects takes ten times as much, and a collector that walks over all of them again and again.
  *
  * Keys are kept as their bytes, one behind the other, so a row is found for certain and not by a hash alone; an open table of
- * places leads to them. Nothing is ever moved within: a row that goes is marked, since whoever keeps rows of a transaction
- * drops them together.
+ * places leads to them. A row that goes is marked; once most are, those that are left are written anew.
  */
 /** Every table of every batch has one, and most batches are small. */
 const ROWS_MIN = 16;
@@ -42,7 +41,7 @@ export class PackedRows {
 
   /** `value` is below 2^32 - 1. */
   set(key: string, value: number): void {
-    const length = this.#write(key);
+    let length = this.#write(key);
     const hash = hashOf(this.#bytes, this.#bytesEnd + LENGTH_BYTES, length);
     const known = this.#find(hash, length);
     if (known !== NONE) {
@@ -50,7 +49,13 @@ export class PackedRows {
       this.#values[known] = value;
       return;
     }
-    if (this.#count === this.#values.length) this.#grow();
+    if (this.#count === this.#values.length) {
+      if (2 * this.#gone <= this.#count) this.#grow();
+      else {
+        this.#close();
+        length = this.#write(key);
+      }
+    }
     const row = this.#count;
     this.#count += 1;
     this.#hashes[row] = hash;
@@ -78,10 +83,24 @@ export class PackedRows {
   /** Rows may go meanwhile. */
   *keys(): Generator<string> {
     for (let row = 0; row < this.#count; row += 1) {
-      if (this.#values[row] === GONE) continue;
-      const at = (this.#offsets[row] ?? 0) + LENGTH_BYTES;
-      yield this.#bytes.toString('utf8', at, at + this.#bytes.readUInt32LE(at - LENGTH_BYTES));
+      if (this.#values[row] !== GONE) yield this.#keyOf(row);
     }
+  }
+
+  /** Takes out the rows of whose values this is so, and tells of them. */
+  sweep(isGone: (value: number) => boolean, tell: (key: string) => void): void {
+    for (let row = 0; row < this.#count; row += 1) {
+      const value = this.#valueOf(row);
+      if (value === undefined || !isGone(value)) continue;
+      tell(this.#keyOf(row));
+      this.#values[row] = GONE;
+      this.#gone += 1;
+    }
+  }
+
+  #keyOf(row: number): string {
+    const at = (this.#offsets[row] ?? 0) + LENGTH_BYTES;
+    return this.#bytes.toString('utf8', at, at + this.#bytes.readUInt32LE(at - LENGTH_BYTES));
   }
 
   #valueOf(row: number): number | undefined {
@@ -128,6 +147,30 @@ export class PackedRows {
     let at = hash & mask;
     while (this.#places[at] !== 0) at = (at + 1) & mask;
     this.#places[at] = row + 1;
+  }
+
+  /** Those that are left move together. */
+  #close(): void {
+    const count = this.#count;
+    this.#places.fill(0);
+    this.#count = 0;
+    this.#gone = 0;
+    this.#bytesEnd = 0;
+    for (let row = 0; row < count; row += 1) {
+      const value = this.#values[row] ?? GONE;
+      if (value === GONE) continue;
+      const from = this.#offsets[row] ?? 0;
+      const end = from + LENGTH_BYTES + this.#bytes.readUInt32LE(from);
+      const hash = this.#hashes[row] ?? 0;
+      const left = this.#count;
+      this.#count += 1;
+      this.#bytes.copyWithin(this.#bytesEnd, from, end);
+      this.#offsets[left] = this.#bytesEnd;
+      this.#hashes[left] = hash;
+      this.#values[left] = value;
+      this.#bytesEnd += end - from;
+      this.#place(left, hash);
+    }
   }
 
   #grow(): void {

@@ -33,7 +33,6 @@ test('removals are looked at before they are forgotten, also where a region has 
     marks: { isLost: () => false, of: () => undefined } as unknown as LaneMarks,
     planner: { replan: async (_: unknown, sources: SourceTransaction[]) => plan(sources) } as unknown as BatchPlanner,
     eventAt: async () => null,
-    unsettledMax: undefined,
     orphans: {
       referenced: async () => new Map([[ONE_TABLE.id, new Set(['id'])]]),
       look: async (removed) => void told.push(...removed.map(({ event_id }) => event_id)),

@@ -22,7 +22,7 @@ import {
   RemovedParents,
 } from './removed-parents.ts';
 import { rollback } from './roll-back.ts';
-import { NO_HORIZON, UNSETTLED_EVENTS_MAX, UnsettledEvents } from './unsettled-events.ts';
+import { NO_HORIZON, UNSETTLED_LIMITS, UnsettledEvents, type UnsettledLimits } from './unsettled-events.ts';
 
 export type PassedMemoryOptions = {
   readonly port: ApplyPort;
@@ -32,8 +32,7 @@ export type PassedMemoryOptions = {
   /** Reads an event from the log again. */
   readonly eventAt: EventAt;
   readonly merged: MergedOf;
-  /** How many unsettled events are kept in mind. */
-  readonly unsettledMax?: number | undefined;
+  readonly unsettled?: Partial<UnsettledLimits> | undefined;
   /** Looks for rows whose parent is gone. */
   readonly orphans?: OrphanLook | undefined;
 };
@@ -103,7 +102,7 @@ export class PassedMemory {
   }
 
   begin(origin: string, items: readonly LaneItem[]): Passing {
-    const eventsMax = this.#options.unsettledMax ?? UNSETTLED_EVENTS_MAX;
+    const eventsMax = this.#options.unsettled?.events_max ?? UNSETTLED_LIMITS.events_max;
     return { batch: new PassedBatch(origin, this.#statedBefore(origin, items), eventsMax), removed: [], givenUp: 0 };
   }
 
@@ -173,8 +172,8 @@ export class PassedMemory {
   }
 
   #newUnsettled(horizon: ConflictHorizon): UnsettledEvents {
-    const { stability, unsettledMax } = this.#options;
-    return new UnsettledEvents(stability.members, horizon, unsettledMax);
+    const { stability, unsettled } = this.#options;
+    return new UnsettledEvents(stability.members, horizon, unsettled);
   }
 
   #newSettler(horizon: ConflictHorizon): ConflictSettler {

@@ -1,162 +1,81 @@
 /**
- * Unsettled events by table and row, per line (an epoch of a stream) in its order: the last of each transaction.
+ * Unsettled events by table and row.
  *
- * Most rows have one event, which stands for itself; only a row with more gets lists. Events are forgotten in about the
- * order in which they came, and a hot row has very many, so they are only marked, and a row's lists are swept once half
- * of them is.
+ * Most rows have one event, which stands for itself; only a row with more gets lists (`passed-row.ts`). Events are forgotten
+ * with the batches that they came in, which only marks those: a row is swept when it is looked at, and all are once as many
+ * events are forgotten as there are objects.
  *
  * A row is contested once an event came to it that had not seen all of the others, or one behind a write with a pushed
  * stamp, which may be hidden from it: only such rows can have conflicts.
  *
  * Of giant transactions the rows are packed (`packed-events.ts`) until something else comes to them that could conflict, or
- * is to be judged with them. What is packed and what is not never share a row.
+ * is to be judged with them. What is packed and what is not never share a row. And events that are no longer young are written
+ * down (`cold-events.ts`) until their row is to be judged; where none is young, nothing else is left of the row.
  */
-import { covers, type Position } from '../change/position.ts';
 import type { Version } from '../change/version.ts';
-import { areOfOneLine, lineOf, type Origination } from '../resolve/losses.ts';
+import { lineOf, type Origination } from '../resolve/losses.ts';
 import { EVERY_ROW, type RowKey, type TableShape } from './apply-port.ts';
+import { type ColdEvent, ColdEvents, NOT_COLD } from './cold-events.ts';
 import type { PackedEvents } from './packed-events.ts';
-import type { Passed } from './passed-event.ts';
+import { PackedRows } from './packed-rows.ts';
+import type { Passed, PassedBatch, PassedEntry } from './passed-event.ts';
+import { isUnseen, PassedRow } from './passed-row.ts';
 
-export class Row {
-  /** The first line by itself, since most rows have no other. */
-  #line = '';
-  #stream: Passed[] = [];
-  #others: Map<string, Passed[]> | null = null;
-  #kept = 0;
-  #forgotten = 0;
+/**
+ * `truncates` are the events on every row; `packed` are in the order in which they came; `cold` leads to the newest event of
+ * a row.
+ */
+/** A row with more events that has been judged stays as it is: each time they would all be made anew. */
+const THAWED_MAX = 64;
 
-  /** How many are kept. */
-  get size(): number {
-    return this.#kept;
-  }
-
-  add(passed: Passed): void {
-    const line = lineOf(passed.source);
-    const stream = this.#streamOf(line);
-    if (stream === undefined) {
-      passed.found = undefined;
-      this.#begin(line, passed);
-    } else if (stream.at(-1)?.source.position === passed.source.position) {
-      // An earlier change of the same transaction; whoever forgets its batch does not find it here.
-      const former = stream.pop();
-      if (former !== undefined && !former.isForgotten) this.#kept -= 1;
-      if (former !== undefined) former.isForgotten = true;
-      passed.found = former?.found;
-      stream.push(passed);
-    } else {
-      // What a write found is asked only behind one with a pushed stamp; images take room.
-      if (stream.at(-1)?.left === undefined) passed.found = undefined;
-      stream.push(passed);
-    }
-    this.#kept += 1;
-  }
-
-  forget(passed: Passed): void {
-    if (passed.isForgotten) return;
-    passed.isForgotten = true;
-    this.#kept -= 1;
-    this.#forgotten += 1;
-    if (this.#forgotten > this.#kept) this.#sweep();
-  }
-
-  /** Whether the newest event here is of that transaction. */
-  endsWith(source: Origination): boolean {
-    return this.#streamOf(lineOf(source))?.at(-1)?.source.position === source.position;
-  }
-
-  /** Whether an event of another line is here that is not among what was seen. */
-  holdsUnseen(by: Origination): boolean {
-    if (endsUnseen(this.#stream, by)) return true;
-    if (this.#others !== null) for (const stream of this.#others.values()) if (endsUnseen(stream, by)) return true;
-    return false;
-  }
-
-  /** The lists as they are to be judged. */
-  get streams(): ReadonlyMap<string, Passed[]> {
-    if (this.#forgotten > 0) this.#sweep();
-    const streams = new Map<string, Passed[]>();
-    if (this.#stream.length > 0) streams.set(this.#line, this.#stream);
-    if (this.#others !== null) for (const [line, stream] of this.#others) streams.set(line, stream);
-    return streams;
-  }
-
-  #streamOf(line: string): Passed[] | undefined {
-    if (line !== this.#line) return this.#others?.get(line);
-    return this.#stream.length === 0 ? undefined : this.#stream;
-  }
-
-  #begin(line: string, passed: Passed): void {
-    if (this.#stream.length === 0) {
-      this.#line = line;
-      this.#stream = [passed];
-      return;
-    }
-    this.#others ??= new Map();
-    this.#others.set(line, [passed]);
-  }
-
-  #sweep(): void {
-    this.#stream = this.#stream.filter(isKept);
-    for (const [line, stream] of this.#others ?? []) {
-      const kept = stream.filter(isKept);
-      if (kept.length === 0) this.#others?.delete(line);
-      else this.#others?.set(line, kept);
-    }
-    this.#forgotten = 0;
-  }
-}
-
-function isKept({ isForgotten }: Passed): boolean {
-  return !isForgotten;
-}
-
-function endsUnseen(stream: readonly Passed[], by: Origination): boolean {
-  const last = stream.at(-1);
-  return last !== undefined && isUnseen(last.source, by);
-}
-
-/** `truncates` are the events on every row; `packed` are in the order in which they came. */
 type Table = {
   shape: TableShape;
-  readonly rows: Map<RowKey, Passed | Row>;
+  readonly rows: Map<RowKey, Passed | PassedRow>;
   packed: PackedEvents[];
-  readonly truncates: Row;
+  cold: PackedRows | null;
+  readonly truncates: PassedRow;
   readonly contested: Set<RowKey>;
 };
 
 export class RowMemory {
   readonly #tables = new Map<string, Table>();
+  readonly #cold: ColdEvents;
+  /** Rounds of forgetting. */
+  #round = 0;
+  /** Events that are objects, about, and those that were forgotten since they were counted. */
+  #objects = 0;
+  #forgotten = 0;
+
+  constructor(chunkEvents: number) {
+    this.#cold = new ColdEvents(chunkEvents);
+  }
 
   add(shape: TableShape, key: RowKey, passed: Passed): void {
     const table = this.#table(shape);
     const { source } = passed;
     if (key === EVERY_ROW) {
-      for (const packed of table.packed) {
-        if (isUnseen(packed.source, source)) for (const other of packed.keys()) unpack(table, other);
-      }
-      for (const [other, row] of table.rows) if (holdsUnseen(row, source)) table.contested.add(other);
+      this.#contestAll(table, source);
+      table.truncates.sweep(this.#round);
       table.truncates.add(passed);
       return;
     }
-    unpack(table, key);
-    const known = table.rows.get(key);
-    if (table.truncates.holdsUnseen(source)) table.contested.add(key);
+    this.#unpack(table, key);
+    const known = this.#row(table, key);
+    const truncates = this.#truncates(table);
+    if (truncates.holdsUnseen(source)) table.contested.add(key);
     // Behind a TRUNCATE of its own transaction a write finds nothing, and knows why.
-    if (known === undefined || table.truncates.endsWith(passed.source)) passed.found = undefined;
-    if (known === undefined) {
-      table.rows.set(key, passed);
-      return;
-    }
-    if (holdsUnseen(known, source)) table.contested.add(key);
-    put(table, key, passed);
+    if (known === undefined || truncates.endsWith(passed.source)) passed.found = undefined;
+    if (known !== undefined && holdsUnseen(known, source)) table.contested.add(key);
+    this.#put(table, key, passed);
     if (passed.found !== undefined) table.contested.add(key);
   }
 
   /** Whether an event on that row may be packed: it meets none that it had not seen, nor one that it may not have found. */
   packs({ id }: TableShape, key: RowKey, source: Origination): boolean {
     const table = this.#tables.get(id);
-    return table === undefined || (!table.rows.has(key) && !table.truncates.holdsUnseen(source));
+    if (table === undefined) return true;
+    const isNew = table.cold?.get(key) === undefined && this.#row(table, key) === undefined;
+    return isNew && !this.#truncates(table).holdsUnseen(source);
   }
 
   addPacked(added: PackedEvents): void {
@@ -165,157 +84,302 @@ export class RowMemory {
       if (!isUnseen(packed.source, added.source)) continue;
       for (const key of added.keys()) {
         if (!packed.has(key)) continue;
-        unpack(table, key);
+        this.#unpack(table, key);
         const passed = added.unpack(key);
-        if (passed !== null) put(table, key, passed);
+        if (passed !== null) this.#put(table, key, passed);
         table.contested.add(key);
       }
     }
     // Rows that were unpacked since this one was gathered.
-    for (const [key, row] of table.rows) {
-      if (!added.has(key)) continue;
+    for (const key of table.rows.keys()) {
+      const row = added.has(key) ? this.#row(table, key) : undefined;
+      if (row === undefined) continue;
       if (holdsUnseen(row, added.source)) table.contested.add(key);
       const passed = added.unpack(key);
-      if (passed !== null) put(table, key, passed);
+      if (passed !== null) this.#put(table, key, passed);
     }
     table.packed.push(added);
   }
 
-  forgetPacked(packed: PackedEvents): void {
-    const { id } = packed.shape;
-    const table = this.#tables.get(id);
-    if (table === undefined) return;
-    table.packed = table.packed.filter((each) => each !== packed);
-    for (const { key, passed } of packed.unpacked) this.forget(id, key, passed);
-    if (isEmpty(table)) this.#tables.delete(id);
+  /** Writes down these events, which are young no longer, as far as their rows allow it. */
+  cool(entries: readonly PassedEntry[]): void {
+    for (const { shape, key, passed } of entries) {
+      passed.event = null;
+      const table = this.#tables.get(shape.id);
+      const row = table?.rows.get(key);
+      if (table === undefined || row === undefined) continue;
+      if (row instanceof PassedRow) this.#coolIn(table, key, row, passed);
+      else if (row === passed && this.#cold.takes(passed)) {
+        this.#objects -= 1;
+        this.#keepCold(table, key, this.#write([passed], NOT_COLD));
+      }
+    }
+  }
+
+  forget(batch: PassedBatch): void {
+    batch.isForgotten = true;
+    this.#round += 1;
+    this.#forgotten += batch.size;
+    this.#cold.forget(batch);
+    for (const { shape } of batch.packed) {
+      const table = this.#tables.get(shape.id);
+      if (table !== undefined) table.packed = table.packed.filter(({ holder }) => holder !== batch);
+    }
+    if (this.#forgotten >= this.#objects) this.#sweep();
   }
 
   /** Whether the event with this version on this row, or on its whole table, is known. */
   knows(tableId: string, key: RowKey, version: Version): boolean {
     const table = this.#tables.get(tableId);
     if (table === undefined) return false;
-    const isIt = ({ source }: { readonly source: Version }): boolean =>
-      source.hlc === version.hlc && source.origin === version.origin;
+    const isVersion = ({ hlc, origin }: Version): boolean => hlc === version.hlc && origin === version.origin;
+    const isIt = ({ source }: { readonly source: Version }): boolean => isVersion(source);
     if (table.packed.some((packed) => isIt(packed) && packed.has(key))) return true;
-    const row = table.rows.get(key);
-    const streams = row instanceof Row ? [...row.streams.values()] : row === undefined ? [] : [[row]];
-    return [...streams, ...table.truncates.streams.values()].some((stream) => stream.some(isIt));
-  }
-
-  forget(tableId: string, key: RowKey, passed: Passed): void {
-    const table = this.#tables.get(tableId);
-    if (table === undefined) return;
-    if (key === EVERY_ROW) {
-      table.truncates.forget(passed);
-    } else {
-      const row = table.rows.get(key);
-      if (row instanceof Row) row.forget(passed);
-      if (row === passed || (row instanceof Row && row.size === 0)) {
-        table.rows.delete(key);
-        table.contested.delete(key);
-      }
-    }
-    if (isEmpty(table)) this.#tables.delete(tableId);
+    const row = this.#row(table, key);
+    if (row instanceof PassedRow && this.#cold.some(row.coldAt, isVersion)) return true;
+    return (row !== undefined && eventsOf(row).some(isIt)) || eventsOf(this.#truncates(table)).some(isIt);
   }
 
   /** Whether nothing is here that an event on the row could be concurrent with. */
   hasNone(tableId: string, key: RowKey): boolean {
     const table = this.#tables.get(tableId);
     if (table === undefined) return true;
-    return !table.rows.has(key) && table.packed.length === 0 && table.truncates.size === 0;
+    if (table.rows.has(key) || table.packed.length > 0 || table.truncates.size > 0) return false;
+    return table.cold?.get(key) === undefined;
   }
 
   /** Whether an event may be concurrent with one that is here. */
   mayConflict(tableId: string, key: RowKey, event: Origination): boolean {
     const table = this.#tables.get(tableId);
     if (table === undefined) return false;
-    const row = table.rows.get(key);
+    const row = this.#row(table, key);
     if (row !== undefined && holdsUnseen(row, event)) return true;
     for (const packed of table.packed) if (isUnseen(packed.source, event) && packed.has(key)) return true;
-    return table.truncates.holdsUnseen(event);
+    return this.#truncates(table).holdsUnseen(event);
   }
 
-  /** A row's events with those on every row, as they are to be judged; null where there are none. */
+  /** A row's events with those on every row, as they are to be judged with what comes to it; null where there are none. */
   streams(tableId: string, key: RowKey): ReadonlyMap<string, Passed[]> | null {
     const table = this.#tables.get(tableId);
     if (table === undefined) return null;
-    unpack(table, key);
-    const row = table.rows.get(key);
-    const streams =
-      row === undefined ? null : row instanceof Row ? row.streams : new Map([[lineOf(row.source), [row]]]);
-    if (table.truncates.size === 0) return streams;
-    if (streams === null) return table.truncates.streams;
-    const merged = new Map<string, Passed[]>(streams);
-    for (const [line, truncates] of table.truncates.streams) {
-      merged.set(line, merge([...(streams.get(line) ?? []), ...truncates]));
+    this.#unpack(table, key);
+    const row = this.#row(table, key);
+    if (row instanceof PassedRow && row.coldAt !== NOT_COLD) {
+      const events = this.#cold.read(row.coldAt);
+      this.#objects += events.length;
+      row.thaw(events);
     }
-    return merged;
+    return this.#withTruncates(table, row === undefined ? null : streamsOf(row));
   }
 
-  /** The rows of a table that have events of their own, of giants only where that one had not seen them. */
+  /** The same for who only looks: what is cold stays so, and what is noted on it is to be told (`noted`). */
+  look(tableId: string, key: RowKey): ReadonlyMap<string, Passed[]> | null {
+    const table = this.#tables.get(tableId);
+    if (table === undefined) return null;
+    this.#unpack(table, key);
+    const at = this.#coldAt(table, key);
+    const row = at === NOT_COLD ? this.#row(table, key) : new PassedRow();
+    const coldAt = row instanceof PassedRow && at === NOT_COLD ? row.coldAt : at;
+    if (!(row instanceof PassedRow) || coldAt === NOT_COLD)
+      return this.#withTruncates(table, row === undefined ? null : streamsOf(row));
+    return this.#withTruncates(table, row.streamsBehind(this.#cold.read(coldAt)));
+  }
+
+  /** Something was noted on an event of a row that was looked at. */
+  noted(passed: Passed): void {
+    this.#cold.note(passed);
+  }
+
+  /** The rows of a table that have events of their own; of those that are packed or cold only where that one had not seen them. */
   keys(tableId: string, by: Origination): RowKey[] {
     const table = this.#tables.get(tableId);
     if (table === undefined) return [];
     const packed = table.packed.filter(({ source }) => isUnseen(source, by));
-    return [...new Set([...table.rows.keys(), ...packed.flatMap((each) => [...each.keys()])])];
+    return [
+      ...new Set([...table.rows.keys(), ...this.#unseen(table, by), ...packed.flatMap((each) => [...each.keys()])]),
+    ];
   }
 
-  contested(): { readonly shape: TableShape; readonly key: RowKey }[] {
-    return [...this.#tables.values()].flatMap(({ shape, contested }) => [...contested].map((key) => ({ shape, key })));
+  /** Contested rows, of those that are cold the ones of which this holds for an event. */
+  contested(isDue: (event: ColdEvent) => boolean): { readonly shape: TableShape; readonly key: RowKey }[] {
+    return [...this.#tables.values()].flatMap((table) =>
+      [...table.contested].flatMap((key) => {
+        const at = this.#coldAt(table, key);
+        return at === NOT_COLD || this.#cold.some(at, isDue) ? [{ shape: table.shape, key }] : [];
+      }),
+    );
   }
 
   #table(shape: TableShape): Table {
     let table = this.#tables.get(shape.id);
     if (table === undefined) {
-      table = { shape, rows: new Map(), packed: [], truncates: new Row(), contested: new Set() };
+      const truncates = new PassedRow();
+      table = { shape, rows: new Map(), packed: [], cold: null, truncates, contested: new Set() };
       this.#tables.set(shape.id, table);
     }
     table.shape = shape;
     return table;
   }
-}
 
-function isEmpty({ rows, packed, truncates }: Table): boolean {
-  return rows.size === 0 && packed.length === 0 && truncates.size === 0;
-}
+  /** What is kept of a row; what is cold stays so. */
+  #row(table: Table, key: RowKey): Passed | PassedRow | undefined {
+    const row = table.rows.get(key) ?? this.#coldRow(table, key);
+    if (row === undefined) return undefined;
+    if (row instanceof PassedRow) row.sweep(this.#round);
+    const isLeft = row instanceof PassedRow ? row.size > 0 || row.coldAt !== NOT_COLD : !row.holder.isForgotten;
+    if (isLeft) return row;
+    table.rows.delete(key);
+    table.contested.delete(key);
+    return undefined;
+  }
 
-/** What is packed of a row becomes as what was never packed. */
-function unpack(table: Table, key: RowKey): void {
-  for (const packed of table.packed) {
-    const passed = packed.unpack(key);
-    if (passed !== null) put(table, key, passed);
+  /** A row of which nothing is young, as a row to which something may come. */
+  #coldRow(table: Table, key: RowKey): PassedRow | undefined {
+    const at = this.#coldAt(table, key);
+    if (table.cold?.delete(key) === undefined) return undefined;
+    const row = new PassedRow();
+    const ends = this.#cold.ends(at);
+    if (ends.length > 0) row.hasCold(at, ends);
+    table.rows.set(key, row);
+    return row;
+  }
+
+  #coolIn(table: Table, key: RowKey, row: PassedRow, passed: Passed): void {
+    const mayTake = (each: Passed): boolean => this.#cold.takes(each);
+    if (row.isThawed) {
+      const events = row.newest === passed && row.size <= THAWED_MAX ? eventsOf(row) : [];
+      if (events.length === 0 || !events.every(mayTake)) return;
+      this.#objects -= events.length;
+      this.#keepCold(table, key, this.#write(events, NOT_COLD));
+      return;
+    }
+    const taken = row.takeUpTo(passed, mayTake);
+    this.#objects -= taken.length;
+    row.coldAt = this.#write(taken, row.coldAt);
+    if (row.size === 0 && row.coldAt !== NOT_COLD) this.#keepCold(table, key, row.coldAt);
+  }
+
+  /** Nothing of the row is young. */
+  #keepCold(table: Table, key: RowKey, at: number): void {
+    table.cold ??= new PackedRows();
+    table.cold.set(key, this.#cold.toNumber(at));
+    table.rows.delete(key);
+  }
+
+  #withTruncates(table: Table, streams: ReadonlyMap<string, Passed[]> | null): ReadonlyMap<string, Passed[]> | null {
+    const truncates = this.#truncates(table);
+    if (truncates.size === 0) return streams;
+    if (streams === null) return truncates.streams;
+    const merged = new Map<string, Passed[]>(streams);
+    for (const [line, events] of truncates.streams) merged.set(line, merge([...(streams.get(line) ?? []), ...events]));
+    return merged;
+  }
+
+  #truncates({ truncates }: Table): PassedRow {
+    truncates.sweep(this.#round);
+    return truncates;
+  }
+
+  /** Behind the events that the row has. */
+  #put({ rows }: Table, key: RowKey, passed: Passed): void {
+    this.#objects += 1;
+    const known = rows.get(key);
+    if (known === undefined) {
+      rows.set(key, passed);
+      return;
+    }
+    const row = known instanceof PassedRow ? known : new PassedRow();
+    if (row !== known) {
+      row.add(known as Passed);
+      rows.set(key, row);
+    }
+    row.add(passed);
+  }
+
+  /** What is packed of a row becomes as what was never packed. */
+  #unpack(table: Table, key: RowKey): void {
+    for (const packed of table.packed) {
+      const passed = packed.unpack(key);
+      if (passed !== null) this.#put(table, key, passed);
+    }
+  }
+
+  #coldAt({ cold }: Table, key: RowKey): number {
+    const number = cold?.get(key);
+    return number === undefined ? NOT_COLD : this.#cold.toPlace(number);
+  }
+
+  /** Behind what is cold of the row; returns the place of the newest one. */
+  #write(events: readonly Passed[], coldAt: number): number {
+    let newest = events.reduce((at, passed) => Math.max(at, passed.coldAt), coldAt);
+    for (const passed of events) {
+      if (passed.coldAt === NOT_COLD) newest = this.#cold.append(passed, newest);
+      else this.#cold.note(passed);
+    }
+    return newest;
+  }
+
+  /** A TRUNCATE is an event on every row, and contests those of which it had not seen all. */
+  #contestAll(table: Table, source: Origination): void {
+    for (const packed of table.packed) {
+      if (isUnseen(packed.source, source)) for (const other of packed.keys()) this.#unpack(table, other);
+    }
+    for (const other of table.rows.keys()) {
+      const row = this.#row(table, other);
+      if (row !== undefined && holdsUnseen(row, source)) table.contested.add(other);
+    }
+    for (const other of this.#unseen(table, source)) table.contested.add(other);
+  }
+
+  /** Cold rows with an event that this one had not seen. */
+  #unseen(table: Table, by: Origination): RowKey[] {
+    const keys = table.cold === null ? [] : [...table.cold.keys()];
+    return keys.filter((key) => this.#cold.some(this.#coldAt(table, key), (event) => isUnseen(event, by)));
+  }
+
+  #sweep(): void {
+    this.#forgotten = 0;
+    this.#objects = 0;
+    const sweepsCold = this.#cold.hasFreedMany;
+    for (const [id, table] of this.#tables) {
+      for (const key of table.rows.keys()) {
+        const row = this.#row(table, key);
+        if (row instanceof PassedRow && row.size === 0) this.#keepCold(table, key, row.coldAt);
+        else if (row !== undefined) this.#objects += row instanceof PassedRow ? row.size : 1;
+      }
+      if (sweepsCold) {
+        const isGone = (number: number): boolean => this.#cold.toPlace(number) === NOT_COLD;
+        table.cold?.sweep(isGone, (key) => table.contested.delete(key));
+      }
+      if (table.cold?.size === 0) table.cold = null;
+      if (isEmpty(table, this.#truncates(table))) this.#tables.delete(id);
+    }
+    if (sweepsCold) this.#cold.swept();
   }
 }
 
-/** Behind the events that the row has. */
-function put({ rows }: Table, key: RowKey, passed: Passed): void {
-  const known = rows.get(key);
-  if (known === undefined) {
-    rows.set(key, passed);
-    return;
-  }
-  const row = known instanceof Row ? known : new Row();
-  if (row !== known) {
-    row.add(known as Passed);
-    rows.set(key, row);
-  }
-  row.add(passed);
+function isEmpty({ rows, packed, cold }: Table, truncates: PassedRow): boolean {
+  return rows.size === 0 && packed.length === 0 && cold === null && truncates.size === 0;
 }
 
-function holdsUnseen(row: Passed | Row, by: Origination): boolean {
-  return row instanceof Row ? row.holdsUnseen(by) : isUnseen(row.source, by);
+function streamsOf(row: Passed | PassedRow): ReadonlyMap<string, Passed[]> {
+  return row instanceof PassedRow ? row.streams : new Map([[lineOf(row.source), [row]]]);
 }
 
-function isUnseen(source: Origination, by: Origination): boolean {
-  return !areOfOneLine(source, by) && !covers(by.seen, source.origin, source.position);
+function eventsOf(row: Passed | PassedRow): Passed[] {
+  return row instanceof PassedRow ? [...row.streams.values()].flat() : [row];
+}
+
+function holdsUnseen(row: Passed | PassedRow, by: Origination): boolean {
+  return row instanceof PassedRow ? row.holdsUnseen(by) : isUnseen(row.source, by);
 }
 
 /** In the order of the stream, the last of each transaction. */
 function merge(events: Passed[]): Passed[] {
-  events.sort((a, b) => comparePositions(a.source.position, b.source.position) || a.index - b.index);
+  const order = (a: Passed, b: Passed): number => {
+    const [left, right] = [a.source.position, b.source.position];
+    return left === right ? a.index - b.index : left < right ? -1 : 1;
+  };
+  events.sort(order);
   return events.filter((event, place) => events[place + 1]?.source.position !== event.source.position);
-}
-
-function comparePositions(a: Position, b: Position): number {
-  return a === b ? 0 : a < b ? -1 : 1;
 }

@@ -94,7 +94,7 @@ describe('unsettled events', () => {
   });
 
   test('beyond the bound are forgotten oldest first, and what that concerns is never settled', async () => {
-    const unsettled = new UnsettledEvents(['a', 'b'], NO_HORIZON, 3);
+    const unsettled = new UnsettledEvents(['a', 'b'], NO_HORIZON, { events_max: 3 });
     pass(unsettled, write('a', 10n));
     pass(unsettled, write('b', 20n));
     pass(unsettled, write('b', 25n));

@@ -12,16 +12,18 @@
  *
  * Everything from the lowest unsettled event on is kept, and nothing below: what wins over an event or overwrites it is
  * above it. Of most events only what the judge needs is kept; their images are read again from the log. Those of a giant
- * transaction are packed, until something contests their row. Beyond a bound, the oldest are forgotten unsettled, and `lostBelow` tells so.
+ * transaction are packed, until something contests their row, and what is no longer young is written down outside of the heap. Beyond a bound, the oldest are forgotten unsettled, and `lostBelow` tells so.
  */
 import { HLC_MAX, type Hlc } from '../change/hlc.ts';
 import type { Epoch, Position } from '../change/position.ts';
 import type { Version } from '../change/version.ts';
+import { Fifo } from '../platform/fifo.ts';
 import { judgeNewest, judgeRow } from '../resolve/judge-row.ts';
 import { lineOf, type Origination } from '../resolve/losses.ts';
 import type { ConflictHorizon, RowKey, TableShape } from './apply-port.ts';
 import type { ChainLink } from './net-change.ts';
 import {
+  type EventHolder,
   originationOf,
   type Passed,
   type PassedBatch,
@@ -31,10 +33,16 @@ import {
 } from './passed-event.ts';
 import { RowMemory } from './row-memory.ts';
 
-/** Some hundred bytes each: hours of a separation under light load, minutes under the heaviest. */
-export const UNSETTLED_EVENTS_MAX = 1_000_000;
-/** Events whose images stay at hand, so that a conflict seen at once is logged whole at once. */
-const IMAGES_MAX = 20_000;
+export type UnsettledLimits = {
+  readonly events_max: number;
+  /** Of those, that stay objects, with their images at hand, so that a conflict seen at once is logged whole at once. */
+  readonly young_max: number;
+  /** Others are written down in chunks of so many. */
+  readonly chunk_events: number;
+};
+
+/** Hours of a separation under light load, minutes under the heaviest. */
+export const UNSETTLED_LIMITS: UnsettledLimits = { events_max: 1_000_000, young_max: 2_000, chunk_events: 1_024 };
 /** Rows judged without giving the event loop its turn. */
 const ROWS_PER_STEP = 500;
 
@@ -44,13 +52,13 @@ export const NO_HORIZON: ConflictHorizon = { undecided_from: 0n, lost_below: 0n,
 
 export class UnsettledEvents {
   readonly #members: readonly string[];
-  readonly #eventsMax: number;
-  readonly #rows = new RowMemory();
+  readonly #limits: UnsettledLimits;
+  readonly #rows: RowMemory;
   /** Batches by origin, oldest first. */
-  readonly #batches = new Map<string, PassedBatch[]>();
-  /** Batches whose images are at hand, oldest first. */
-  #withImages: PassedBatch[] = [];
-  #images = 0;
+  readonly #batches = new Map<string, Fifo<PassedBatch>>();
+  /** Batches that are young, oldest first. */
+  readonly #young = new Fifo<PassedBatch>();
+  #youngEvents = 0;
   #events = 0;
   readonly #floors = new Map<string, Hlc>();
   readonly #epochs = new Map<string, Epoch>();
@@ -60,9 +68,10 @@ export class UnsettledEvents {
   #undecidedFrom: Hlc = 0n;
   #lostBelow: Hlc = 0n;
 
-  constructor(members: readonly string[], horizon: ConflictHorizon, eventsMax = UNSETTLED_EVENTS_MAX) {
+  constructor(members: readonly string[], horizon: ConflictHorizon, limits: Partial<UnsettledLimits> = {}) {
     this.#members = members;
-    this.#eventsMax = eventsMax;
+    this.#limits = { ...UNSETTLED_LIMITS, ...limits };
+    this.#rows = new RowMemory(this.#limits.chunk_events);
     this.#undecidedFrom = horizon.undecided_from;
     this.#lostBelow = horizon.lost_below;
   }
@@ -118,16 +127,14 @@ export class UnsettledEvents {
     if (size === 0) return;
     for (const { shape, key, passed } of batch.entries) this.#rows.add(shape, key, passed);
     for (const packed of batch.packed) this.#rows.addPacked(packed);
-    const batches = this.#batches.get(batch.origin);
-    if (batches === undefined) this.#batches.set(batch.origin, [batch]);
-    else batches.push(batch);
+    const batches = this.#batches.get(batch.origin) ?? new Fifo();
+    this.#batches.set(batch.origin, batches);
+    batches.push(batch);
     this.#events += size;
-    if (batch.entries[0]?.passed.event != null) {
-      this.#withImages.push(batch);
-      this.#images += batch.entries.length;
-    }
-    this.#dropImages();
-    while (this.#events > this.#eventsMax) this.#forgetOldest();
+    this.#young.push(batch);
+    this.#youngEvents += batch.entries.length;
+    this.#cool();
+    while (this.#events > this.#limits.events_max) this.#forgetOldest();
   }
 
   /** As in `RowMemory`. */
@@ -170,14 +177,14 @@ export class UnsettledEvents {
     let undecidedFrom = watermark + 1n;
     const settled: RowLoss[] = [];
     let judged = 0;
-    for (const { shape, key } of this.#rows.contested()) {
+    const isAsked = (hlc: Hlc, isSettled: boolean): boolean =>
+      hlc >= this.#undecidedFrom && hlc >= this.#lostBelow && hlc <= watermark && !isSettled;
+    for (const { shape, key } of this.#rows.contested((event) => isAsked(event.hlc, event.isSettled))) {
       judged += 1;
       if (judged % ROWS_PER_STEP === 0) await turn();
-      const streams = this.#rows.streams(shape.id, key);
+      const streams = this.#rows.look(shape.id, key);
       if (streams === null) continue;
-      const isDue = ({ source: { hlc }, isSettled }: Passed): boolean =>
-        hlc >= this.#undecidedFrom && hlc >= this.#lostBelow && hlc <= watermark && !isSettled;
-      for (const { loser, winner } of judgeRow(streams, isDue)) {
+      for (const { loser, winner } of judgeRow(streams, (event) => isAsked(event.source.hlc, event.isSettled))) {
         const { hlc } = loser.source;
         if (winner.source.hlc <= watermark) settled.push({ shape, key, loser, winner });
         else if (hlc < undecidedFrom) undecidedFrom = hlc;
@@ -189,7 +196,10 @@ export class UnsettledEvents {
 
   /** Says that these records are final. */
   keepSettled(losses: readonly RowLoss[]): void {
-    for (const { loser } of losses) loser.isSettled = true;
+    for (const { loser } of losses) {
+      loser.isSettled = true;
+      this.#rows.noted(loser);
+    }
   }
 
   /** Forgets what is settled; `offsetOf` tells where a stream goes on of which nothing is left. */
@@ -198,17 +208,14 @@ export class UnsettledEvents {
     const lostBelow = this.#lostBelow;
     // What was lost is below everything that is yet to come.
     if (this.#settledTo >= lostBelow) this.#lostBelow = 0n;
-    for (const [origin, batches] of this.#batches) {
-      let count = 0;
-      for (const batch of batches) {
-        if (batch.highest >= this.#undecidedFrom) break;
-        this.#forgetBatch(batch);
-        count += 1;
+    for (const batches of this.#batches.values()) {
+      for (let { first } = batches; first !== undefined && first.highest < this.#undecidedFrom; { first } = batches) {
+        this.#forgetBatch(first);
+        batches.shift();
       }
-      if (count > 0) this.#batches.set(origin, batches.slice(count));
     }
     const offsets = Object.fromEntries(
-      this.#members.map((origin) => [origin, this.#batches.get(origin)?.[0]?.firstOffset ?? offsetOf(origin)]),
+      this.#members.map((origin) => [origin, this.#batches.get(origin)?.first?.firstOffset ?? offsetOf(origin)]),
     );
     return { undecided_from: this.#undecidedFrom, lost_below: lostBelow, offsets };
   }
@@ -246,37 +253,39 @@ export class UnsettledEvents {
     return watermark;
   }
 
-  #dropImages(): void {
-    while (this.#images > IMAGES_MAX) {
-      const [batch] = this.#withImages;
-      if (batch === undefined) return;
-      this.#withImages = this.#withImages.slice(1);
-      this.#images -= batch.entries.length;
-      for (const { passed } of batch.entries) passed.event = null;
+  /** The oldest of what is young make room. */
+  #cool(): void {
+    for (let { first } = this.#young; first !== undefined; { first } = this.#young) {
+      if (!first.isForgotten && this.#youngEvents <= this.#limits.young_max) return;
+      this.#young.shift();
+      this.#youngEvents -= first.entries.length;
+      this.#rows.cool(first.entries);
+      first.release();
     }
   }
 
   #forgetOldest(): void {
     let oldest: PassedBatch | undefined;
-    for (const [batch] of this.#batches.values()) {
-      if (batch !== undefined && (oldest === undefined || batch.highest < oldest.highest)) oldest = batch;
+    for (const { first } of this.#batches.values()) {
+      if (first !== undefined && (oldest === undefined || first.highest < oldest.highest)) oldest = first;
     }
     if (oldest === undefined) return;
     this.lacks(oldest.highest + 1n);
     this.#forgetBatch(oldest);
-    this.#batches.set(oldest.origin, this.#batches.get(oldest.origin)?.slice(1) ?? []);
+    this.#batches.get(oldest.origin)?.shift();
   }
 
   #forgetBatch(batch: PassedBatch): void {
     this.#events -= batch.size;
-    for (const { shape, key, passed } of batch.entries) this.#rows.forget(shape.id, key, passed);
-    for (const packed of batch.packed) this.#rows.forgetPacked(packed);
-    const place = this.#withImages.indexOf(batch);
-    if (place < 0) return;
-    this.#withImages.splice(place, 1);
-    this.#images -= batch.entries.length;
+    this.#rows.forget(batch);
+    // Whatever is not released is young.
+    this.#youngEvents -= batch.entries.length;
+    batch.clear();
   }
 }
+
+/** The holder of events that are only looked at. */
+const NOBODY: EventHolder = { isForgotten: false };
 
 /** Puts the chain behind a row's line; returns where what is new begins. */
 function join(line: Passed[], shape: TableShape, chain: readonly ChainLink[]): number {
@@ -288,7 +297,7 @@ function join(line: Passed[], shape: TableShape, chain: readonly ChainLink[]): n
     sources.set(position, source);
     const former = line.at(-1)?.source.position === position ? line.pop() : undefined;
     if (line.length < from) from = line.length;
-    const passed = toPassed(shape, link, source, true);
+    const passed = toPassed(shape, link, source, NOBODY, true);
     if (former !== undefined) passed.found = former.found;
     line.push(passed);
   }

@@ -253,7 +253,7 @@ export class ApplyActor {
         await using reader = await this.#world.log.reader(place.origin);
         return await readEvent(reader, place);
       },
-      unsettledMax: this.#world.conditions.unsettledMax,
+      unsettled: this.#world.conditions.unsettled,
       orphans: this.#orphans(),
       merges: { registry: async () => registryOf(this.#world.conditions.merging), functions: mergeAny },
     });

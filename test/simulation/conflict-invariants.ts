@@ -30,14 +30,15 @@ export function checkConflictLogs(
       const right = expected.get(entry.conflict_id);
       // What was forgotten unsettled for want of room says so, and may be no loss at all.
       if (entry.provisional_reason === 'forgotten') {
-        if (conditions.unsettledMax > PLENTY) return wrong(name, `has ${text}, though there was room to remember`);
+        if (conditions.unsettled.events_max > PLENTY)
+          return wrong(name, `has ${text}, though there was room to remember`);
       } else if (entry.provisional) return wrong(name, `is not done with ${text}`);
       else if (right === undefined || tell(right) !== text) {
         return wrong(name, `has ${text}, and ${right === undefined ? 'no such loss' : tell(right)} is right`);
       }
     }
     // Whoever forgot has told; who did not has everything.
-    if (conditions.unsettledMax <= PLENTY) continue;
+    if (conditions.unsettled.events_max <= PLENTY) continue;
     for (const [id, loss] of expected) if (!store.conflicts.has(id)) return wrong(name, `does not have ${tell(loss)}`);
   }
   return null;

@@ -28,7 +28,7 @@ export function checkOrphanLooks(
         const marks = removalsLookedAt.get(event_id);
         if (marks === undefined) {
           // What was forgotten for want of room is not read back from the log.
-          if (conditions.unsettledMax > PLENTY) return wrong(`${name} never looked at ${event_id}`);
+          if (conditions.unsettled.events_max > PLENTY) return wrong(`${name} never looked at ${event_id}`);
           continue;
         }
         const missing = concurrent.find(({ origin, position }) => !covers(marks, origin, position));

@@ -1,5 +1,6 @@
 /** What the parts of a simulated system know of the whole. */
 
+import type { UnsettledLimits } from '../../src/apply/unsettled-events.ts';
 import type { MemoryLog } from '../../src/log/memory-log.ts';
 import type { Random } from '../../src/platform/random.ts';
 import type { BaselineRow } from './baseline-rows.ts';
@@ -18,8 +19,8 @@ export type Conditions = {
   readonly lossRate: number;
   /** Probability that a statement writes to rows that claim values of each other. */
   readonly claimingRate: number;
-  /** How many unsettled events a lane keeps in mind. */
-  readonly unsettledMax: number;
+  /** How many unsettled events a lane keeps in mind, and how. */
+  readonly unsettled: UnsettledLimits;
   /** Whether time passes so fast, with so many heartbeats, that events become stable while others are written. */
   readonly isSwift: boolean;
   /** Whether clocks of regions differ and step back. */

@@ -2,7 +2,7 @@
  * A whole simulated system: regions, users who write to all of them, and everything that can go wrong, driven by one
  * seed. The code between the databases is the real one; the fold of all published events is the oracle.
  */
-import { UNSETTLED_EVENTS_MAX } from '../../src/apply/unsettled-events.ts';
+import { UNSETTLED_LIMITS, type UnsettledLimits } from '../../src/apply/unsettled-events.ts';
 import type { Position } from '../../src/change/position.ts';
 import { MemoryLog } from '../../src/log/memory-log.ts';
 import { READ_AHEAD } from '../../src/log/transaction-reader.ts';
@@ -58,6 +58,17 @@ const REFUSES_EVERY = 8;
 /** The share of seeds whose clocks are bad; more of them by hand. */
 const BAD_CLOCKS_SHARE = process.env.SYNCLINE_BAD_CLOCKS === '1' ? 1 : 0.3;
 
+/** In every other seed, what waits to be settled is soon no longer young. */
+function chooseLimits(random: Random, seed: number): UnsettledLimits {
+  const { events_max, young_max } = UNSETTLED_LIMITS;
+  const own = seededRandom(seed);
+  return {
+    events_max: random.chance(0.1) ? 1 + random.below(30) : events_max,
+    young_max: own.chance(0.5) ? own.below(8) : young_max,
+    chunk_events: 1 + own.below(6),
+  };
+}
+
 function chooseSigning(seed: number, regions: readonly string[]): ReadonlySet<string> {
   if (seed % SIGNS_EVERY > 2) return new Set();
   const chosen = regions.filter((_, place) => ((seed >> (place + 2)) & 1) === 1);
@@ -100,7 +111,7 @@ export class World implements WorldView {
         { restores: false, isSwift: true },
         { restores: false, isSwift: false },
       ]),
-      unsettledMax: random.chance(0.1) ? 1 + random.below(30) : UNSETTLED_EVENTS_MAX,
+      unsettled: chooseLimits(random, seed),
       late: false,
       upgrades: false,
       signing: chooseSigning(seed, this.regions),

@@ -1,0 +1,364 @@
+/**
+ * Unsettled events that are not young any more, outside of the garbage-collected heap: some eighty bytes for each, where the
+ * objects that they are judged by take ten times as much, and a collector that walks over all of them again and again.
+ *
+ * Each is written once, in columns of a chunk, and points to the one before it on its row, so that a row is found from its
+ * newest event on. What a row's events are judged by is made anew when an event comes that may be concurrent with them.
+ *
+ * Events are forgotten by their holders, the batches that they came in. A chunk goes once all holders of its events are
+ * forgotten, and all chunks before it are gone, so that no event that is kept lies behind one that is not here.
+ */
+import { makePosition, type Position, positionEpoch, positionLsn, type Seen } from '../change/position.ts';
+import { invariant } from '../platform/assert.ts';
+import type { EventHolder, Passed } from './passed-event.ts';
+import type { LineEnd } from './passed-row.ts';
+
+/** Where there is no event. */
+export const NOT_COLD = -1;
+/** Places are told apart by what fits into 32 bits; there are far fewer at any time. */
+const PLACES = 0xffff_fffe;
+/** Chunks whose places are looked for together. */
+const FREED_MIN = 8;
+const EPOCHS_MAX = 0xff;
+const ORIGINS_MAX = 0xff;
+const MERGES_MAX = 0xffff;
+
+const REMOVES = 1;
+const IS_PUSHED = 2;
+const IS_SETTLED = 4;
+const IS_NOT_LOST = 8;
+
+/** What can be asked of an event without making it anew. */
+export type ColdEvent = {
+  readonly origin: string;
+  readonly hlc: bigint;
+  readonly position: Position;
+  readonly isSettled: boolean;
+};
+
+class Chunk {
+  /** The place of its first event. */
+  readonly first: number;
+  /** How many origins it has columns for. */
+  readonly origins: number;
+  count = 0;
+  /** Holders that are not forgotten. */
+  open = 0;
+  readonly holders: EventHolder[] = [];
+  readonly holder: Uint16Array<ArrayBuffer>;
+  readonly hlc: BigUint64Array<ArrayBuffer>;
+  readonly lsn: BigUint64Array<ArrayBuffer>;
+  readonly stated: BigUint64Array<ArrayBuffer>;
+  readonly before: Float64Array<ArrayBuffer>;
+  readonly offset: Float64Array<ArrayBuffer>;
+  readonly index: Uint32Array<ArrayBuffer>;
+  readonly merge: Uint16Array<ArrayBuffer>;
+  readonly epoch: Uint8Array<ArrayBuffer>;
+  readonly origin: Uint8Array<ArrayBuffer>;
+  readonly flags: Uint8Array<ArrayBuffer>;
+  /** By event and origin; an epoch of 0 stands for nothing seen. */
+  readonly seenLsn: BigUint64Array<ArrayBuffer>;
+  readonly seenEpoch: Uint8Array<ArrayBuffer>;
+  /** What the newest event had seen: most neighbours had seen the same. */
+  seen: Seen | null = null;
+
+  constructor(first: number, size: number, origins: number) {
+    this.first = first;
+    this.origins = origins;
+    this.holder = new Uint16Array(size);
+    this.hlc = new BigUint64Array(size);
+    this.lsn = new BigUint64Array(size);
+    this.stated = new BigUint64Array(size);
+    this.before = new Float64Array(size);
+    this.offset = new Float64Array(size);
+    this.index = new Uint32Array(size);
+    this.merge = new Uint16Array(size);
+    this.epoch = new Uint8Array(size);
+    this.origin = new Uint8Array(size);
+    this.flags = new Uint8Array(size);
+    this.seenLsn = new BigUint64Array(size * origins);
+    this.seenEpoch = new Uint8Array(size * origins);
+  }
+}
+
+/** Texts by small numbers, from 1 on. */
+class Names {
+  readonly #texts: string[] = [];
+  readonly #numbers = new Map<string, number>();
+  readonly #max: number;
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  get size(): number {
+    return this.#texts.length;
+  }
+
+  has(text: string): boolean {
+    return this.#numbers.has(text) || this.#texts.length < this.#max;
+  }
+
+  numberOf(text: string): number {
+    let number = this.#numbers.get(text);
+    if (number === undefined) {
+      invariant(this.#texts.length < this.#max, 'there is room for another name');
+      this.#texts.push(text);
+      number = this.#texts.length;
+      this.#numbers.set(text, number);
+    }
+    return number;
+  }
+
+  textOf(number: number): string {
+    const text = this.#texts[number - 1];
+    invariant(text !== undefined, 'a name has been told');
+    return text;
+  }
+}
+
+export class ColdEvents {
+  /** Oldest first. */
+  #chunks: Chunk[] = [];
+  #next = 0;
+  #freed = 0;
+  readonly #chunkEvents: number;
+  readonly #chunksOf = new Map<EventHolder, Chunk[]>();
+  readonly #origins = new Names(ORIGINS_MAX);
+  readonly #epochs = new Names(EPOCHS_MAX);
+  readonly #merges = new Names(MERGES_MAX);
+
+  constructor(chunkEvents: number) {
+    this.#chunkEvents = chunkEvents;
+  }
+
+  /** Whether so many events are gone that it is worth looking for places that lead nowhere. */
+  get hasFreedMany(): boolean {
+    return this.#freed > FREED_MIN && this.#freed * 2 > this.#chunks.length;
+  }
+
+  /** Whether there is nothing about the event that is not kept here. */
+  takes({ source, isTruncate, left, found, merge, event }: Passed): boolean {
+    if (isTruncate || left !== undefined || found !== undefined || event !== null) return false;
+    const { origin, position, seen, stated } = source;
+    if (stated === undefined || !this.#origins.has(origin) || !this.#epochs.has(positionEpoch(position))) return false;
+    if (merge !== undefined && !this.#merges.has(merge)) return false;
+    for (const other in seen) {
+      const mark = seen[other];
+      if (mark !== undefined && !(this.#origins.has(other) && this.#epochs.has(positionEpoch(mark)))) return false;
+    }
+    return true;
+  }
+
+  /** Writes an event behind the one at the place `before`; returns its own. */
+  append(passed: Passed, before: number): number {
+    const { source, holder, merge } = passed;
+    this.#nameAll(source.origin, source.seen);
+    let chunk = this.#chunks.at(-1);
+    if (chunk === undefined || chunk.count === this.#chunkEvents || chunk.origins < this.#origins.size) {
+      if (chunk !== undefined) chunk.count = this.#chunkEvents;
+      chunk = new Chunk(
+        chunk === undefined ? this.#next : chunk.first + this.#chunkEvents,
+        this.#chunkEvents,
+        this.#origins.size,
+      );
+      this.#chunks.push(chunk);
+    }
+    const at = chunk.count;
+    chunk.count += 1;
+    if (chunk.holders.at(-1) !== holder) this.#holds(chunk, holder);
+    chunk.holder[at] = chunk.holders.lastIndexOf(holder);
+    chunk.hlc[at] = source.hlc;
+    chunk.lsn[at] = positionLsn(source.position);
+    chunk.epoch[at] = this.#epochs.numberOf(positionEpoch(source.position));
+    chunk.origin[at] = this.#origins.numberOf(source.origin);
+    chunk.stated[at] = source.stated ?? 0n;
+    chunk.offset[at] = source.first_offset ?? Number.NaN;
+    chunk.index[at] = passed.index;
+    chunk.merge[at] = merge === undefined ? 0 : this.#merges.numberOf(merge);
+    chunk.before[at] = before;
+    chunk.flags[at] = flagsOf(passed);
+    this.#see(chunk, at, source.seen);
+    this.#next = chunk.first + chunk.count;
+    return chunk.first + at;
+  }
+
+  /** What has been noted on an event since it was written. */
+  note(passed: Passed): void {
+    const chunk = this.#chunkOf(passed.coldAt);
+    if (chunk !== undefined) chunk.flags[passed.coldAt - chunk.first] = flagsOf(passed);
+  }
+
+  /** The events of a row from its newest one on, in their order; not those that are forgotten. */
+  read(newest: number): Passed[] {
+    const found: Passed[] = [];
+    this.#each(newest, (chunk, at) => {
+      found.push(this.#made(chunk, at));
+      return false;
+    });
+    return found.reverse();
+  }
+
+  /** Whether this holds for an event of the row. */
+  some(newest: number, holds: (event: ColdEvent) => boolean): boolean {
+    return this.#each(newest, (chunk, at) =>
+      holds({
+        origin: this.#origins.textOf(chunk.origin[at] ?? 0),
+        hlc: chunk.hlc[at] ?? 0n,
+        position: this.#positionAt(chunk, at),
+        isSettled: ((chunk.flags[at] ?? 0) & IS_SETTLED) !== 0,
+      }),
+    );
+  }
+
+  /** The newest event of each line. */
+  ends(newest: number): LineEnd[] {
+    const lines = new Set<number>();
+    const ends: LineEnd[] = [];
+    this.#each(newest, (chunk, at) => {
+      const [origin = 0, epoch = 0] = [chunk.origin[at], chunk.epoch[at]];
+      const line = origin * (EPOCHS_MAX + 1) + epoch;
+      if (lines.has(line)) return false;
+      lines.add(line);
+      ends.push({ origin: this.#origins.textOf(origin), position: this.#positionAt(chunk, at) });
+      return false;
+    });
+    return ends;
+  }
+
+  /** The holder has been forgotten. */
+  forget(holder: EventHolder): void {
+    for (const chunk of this.#chunksOf.get(holder) ?? []) chunk.open -= 1;
+    this.#chunksOf.delete(holder);
+    let gone = 0;
+    for (const chunk of this.#chunks) {
+      if (chunk.open > 0 || chunk.count < this.#chunkEvents) break;
+      gone += 1;
+    }
+    if (gone === 0) return;
+    this.#chunks = this.#chunks.slice(gone);
+    this.#freed += gone;
+  }
+
+  /** A place as 32 bits. */
+  toNumber(place: number): number {
+    return place % PLACES;
+  }
+
+  /** What `toNumber` has made of a place; NOT_COLD where nothing is there any more. */
+  toPlace(number: number): number {
+    const first = this.#chunks[0]?.first ?? this.#next;
+    const place = first + ((number - (first % PLACES) + PLACES) % PLACES);
+    return place < this.#next ? place : NOT_COLD;
+  }
+
+  /** Says that nobody keeps a place that leads nowhere. */
+  swept(): void {
+    this.#freed = 0;
+  }
+
+  #holds(chunk: Chunk, holder: EventHolder): void {
+    if (chunk.holders.includes(holder)) return;
+    chunk.holders.push(holder);
+    if (holder.isForgotten) return;
+    chunk.open += 1;
+    const chunks = this.#chunksOf.get(holder);
+    if (chunks === undefined) this.#chunksOf.set(holder, [chunk]);
+    else chunks.push(chunk);
+  }
+
+  #nameAll(origin: string, seen: Seen): void {
+    this.#origins.numberOf(origin);
+    for (const other in seen) this.#origins.numberOf(other);
+  }
+
+  #see(chunk: Chunk, at: number, seen: Seen): void {
+    const { origins, seenLsn, seenEpoch } = chunk;
+    const from = at * origins;
+    if (at > 0 && chunk.seen === seen) {
+      seenLsn.copyWithin(from, from - origins, from);
+      seenEpoch.copyWithin(from, from - origins, from);
+      return;
+    }
+    chunk.seen = seen;
+    for (const origin in seen) {
+      const mark = seen[origin];
+      if (mark === undefined) continue;
+      const column = from + this.#origins.numberOf(origin) - 1;
+      seenLsn[column] = positionLsn(mark);
+      seenEpoch[column] = this.#epochs.numberOf(positionEpoch(mark));
+    }
+  }
+
+  /** From the newest on, until one says true. */
+  #each(newest: number, look: (chunk: Chunk, at: number) => boolean): boolean {
+    for (let place = newest; ; ) {
+      const chunk = this.#chunkOf(place);
+      if (chunk === undefined) return false;
+      const at = place - chunk.first;
+      if (chunk.holders[chunk.holder[at] ?? 0]?.isForgotten === false && look(chunk, at)) return true;
+      place = chunk.before[at] ?? NOT_COLD;
+    }
+  }
+
+  #chunkOf(place: number): Chunk | undefined {
+    const first = this.#chunks[0]?.first ?? this.#next;
+    if (place < first) return undefined;
+    return this.#chunks[Math.floor((place - first) / this.#chunkEvents)];
+  }
+
+  #positionAt(chunk: Chunk, at: number): Position {
+    return makePosition(this.#epochs.textOf(chunk.epoch[at] ?? 0), chunk.lsn[at] ?? 0n);
+  }
+
+  #made(chunk: Chunk, at: number): Passed {
+    const holder = chunk.holders[chunk.holder[at] ?? 0];
+    invariant(holder !== undefined, 'an event has a holder');
+    const flags = chunk.flags[at] ?? 0;
+    const merge = chunk.merge[at] ?? 0;
+    const offset = chunk.offset[at] ?? Number.NaN;
+    const passed: Passed = {
+      source: {
+        origin: this.#origins.textOf(chunk.origin[at] ?? 0),
+        hlc: chunk.hlc[at] ?? 0n,
+        position: this.#positionAt(chunk, at),
+        seen: this.#seenAt(chunk, at),
+        stated: chunk.stated[at] ?? 0n,
+        first_offset: Number.isNaN(offset) ? undefined : offset,
+        is_pushed: (flags & IS_PUSHED) !== 0,
+      },
+      index: chunk.index[at] ?? 0,
+      isTruncate: false,
+      left: undefined,
+      found: undefined,
+      removes: (flags & REMOVES) !== 0,
+      merge: merge === 0 ? undefined : this.#merges.textOf(merge),
+      event: null,
+      holder,
+      coldAt: chunk.first + at,
+      isSettled: (flags & IS_SETTLED) !== 0,
+    };
+    if ((flags & IS_NOT_LOST) !== 0) passed.isNotLost = true;
+    return passed;
+  }
+
+  #seenAt({ origins, seenLsn, seenEpoch }: Chunk, at: number): Seen {
+    const seen: { [origin: string]: Position } = {};
+    for (let column = 0; column < origins; column += 1) {
+      const epoch = seenEpoch[at * origins + column] ?? 0;
+      if (epoch === 0) continue;
+      const lsn = seenLsn[at * origins + column] ?? 0n;
+      seen[this.#origins.textOf(column + 1)] = makePosition(this.#epochs.textOf(epoch), lsn);
+    }
+    return seen;
+  }
+}
+
+function flagsOf({ removes, source, isSettled, isNotLost }: Passed): number {
+  return (
+    (removes ? REMOVES : 0) |
+    (source.is_pushed ? IS_PUSHED : 0) |
+    (isSettled ? IS_SETTLED : 0) |
+    (isNotLost === true ? IS_NOT_LOST : 0)
+  );
+}
