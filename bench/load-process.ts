@@ -6,6 +6,7 @@ import { connect, type PostgresClient } from '../src/platform/postgres.ts';
 import { type Random, seededRandom } from '../src/platform/random.ts';
 import { transactOnce } from '../test/support/tpcb.ts';
 import { ACCOUNTS, type Load, type LoadFigures } from './load.ts';
+import { quantile } from './quantile.ts';
 
 const [load] = (await once(process, 'message')) as [Load];
 const { clients, seconds, seed, rate } = load;
@@ -43,7 +44,9 @@ async function generate(): Promise<LoadFigures> {
   };
   await Promise.all(sessions.map(client));
   tookMs.sort((a, b) => a - b);
-  return { transactions: tookMs.length, failures, seconds: (performance.now() - startedMs) / 1_000, tookMs };
+  const quantiles = { p50: quantile(tookMs, 0.5), p99: quantile(tookMs, 0.99) };
+  const figures = { transactions: tookMs.length, failures, tookMs: quantiles };
+  return { ...figures, seconds: (performance.now() - startedMs) / 1_000 };
 }
 
 async function transact(session: PostgresClient, random: Random): Promise<void> {

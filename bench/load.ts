@@ -34,8 +34,8 @@ export type LoadFigures = {
   /** Failed transactions by SQLSTATE. */
   readonly failures: Readonly<Record<string, number>>;
   readonly seconds: number;
-  /** Of each transaction, in ascending order; at a rate from when it was due. */
-  readonly tookMs: readonly number[];
+  /** Of transactions, at a rate from when they were due; quantiles. */
+  readonly tookMs: { readonly p50: number; readonly p99: number };
 };
 
 /** Resolves once all clients are connected, with what resolves at the load's end. */

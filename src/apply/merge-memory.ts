@@ -19,8 +19,11 @@ import { type HistoryEvent, MergedRow } from './merged-row.ts';
 /** Beyond so many, all are forgotten: what is at hand is no more than a convenience. */
 const ROWS_MAX = 20_000;
 
-/** `inherited` are events on every row that a row has from its beginning, and that are to be kept with it. */
-export type LoadedMerge = { readonly row: MergedRow; readonly inherited: readonly HistoryEntry[] };
+/**
+ * `inherited` are events on every row that a row of which nothing is kept has from its beginning, and that are to be kept with
+ * it. They are not in it yet: what the table holds of such a row may be its base, and comes first.
+ */
+export type LoadedMerge = { readonly row: MergedRow; readonly inherited: readonly HistoryEvent[] };
 
 /** Which events on every row a row has from its beginning. */
 export type Inheritance = {
@@ -76,9 +79,9 @@ export class MergeMemory {
         if (known !== undefined) return [key, { row: known, inherited: [] }];
         const found = kept.get(key);
         const row = found?.state == null ? new MergedRow() : MergedRow.fromText(found.state);
+        for (const entry of found?.events ?? []) row.fold.add(this.#toEvent(entry));
         const inherited = found !== undefined ? [] : isLate(key) ? ofAll : newer;
-        for (const entry of found?.events ?? inherited) row.fold.add(this.#toEvent(entry));
-        return [key, { row, inherited }];
+        return [key, { row, inherited: inherited.map((entry) => this.#toEvent(entry)) }];
       }),
     );
   }

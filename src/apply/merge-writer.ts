@@ -24,7 +24,6 @@ import { isPlainlyValid } from '../resolve/known-merges.ts';
 import {
   type ApplyTransaction,
   EVERY_ROW,
-  type HistoryEntry,
   type MergeEntry,
   type RowKey,
   type TableShape,
@@ -73,7 +72,7 @@ type Target = KeyedRow & {
   readonly row: MergedRow;
   /** What the first new event found. */
   readonly before: Image | null;
-  readonly inherited: readonly HistoryEntry[];
+  readonly inherited: readonly HistoryEvent[];
   readonly fresh: readonly HistoryEvent[];
 };
 
@@ -108,7 +107,7 @@ export class MergeWriter {
     const inheritance = await this.#inheritance(shape);
     const loaded = await this.#view.memory.read(this.#transaction, shape, keys, inheritance);
     const foldings = asked.map(({ key, version }) => {
-      const { base, events } = loadedOf(loaded, key).row.fold;
+      const { base, events } = begun(loadedOf(loaded, key)).row.fold;
       return foldOn(
         base,
         events.filter((event) => !isAbove(event.version, version)),
@@ -133,12 +132,14 @@ export class MergeWriter {
     );
     const standing = asked.length === 0 ? null : await this.#stand(shape, asked);
     const targets = ops.map((op): Target => {
-      const { row, inherited } = loadedOf(loaded, op.key);
+      const of = loadedOf(loaded, op.key);
+      const { row } = of;
       const events = op.chain.map((link) => this.#toEvent(shape, link));
       const [first] = events;
       invariant(first !== undefined, 'a row is changed by an event');
       const stands = standing?.get(op.key);
-      if (stands !== undefined && !this.#view.isEcho) begin(row, stands, first.version, this.#view.isBehind);
+      if (stands !== undefined && !this.#view.isEcho) begin(of, stands, first.version, this.#view.isBehind);
+      const { inherited } = begun(of);
       const fresh = events.filter((event) => row.fold.add(event));
       if (this.#view.isEcho)
         for (const { position, after, seen } of events) row.captured(positionLsn(position), after, seen);
@@ -153,7 +154,7 @@ export class MergeWriter {
     const kept = await this.#transaction.mergeKeys(shape);
     const loaded = await this.#load(shape, kept);
     const targets = kept.map(({ key, pk }): Target => {
-      const { row, inherited } = loadedOf(loaded, key);
+      const { row, inherited } = begun(loadedOf(loaded, key));
       const fresh = row.fold.add(event) ? [event] : [];
       if (this.#view.isEcho) row.captured(positionLsn(event.position), null, event.seen);
       return { key, pk, row, before: null, inherited, fresh };
@@ -168,7 +169,7 @@ export class MergeWriter {
   async visit(shape: TableShape, rows: readonly KeyedRow[]): Promise<void> {
     const loaded = await this.#load(shape, rows);
     const targets = rows.map(({ key, pk }): Target => {
-      return { key, pk, before: null, fresh: [], ...loadedOf(loaded, key) };
+      return { key, pk, before: null, fresh: [], ...begun(loadedOf(loaded, key)) };
     });
     const written = await this.#settle(shape, targets);
     const versions = targets.flatMap(({ key, row }) => {
@@ -181,7 +182,7 @@ export class MergeWriter {
 
   /** Lets a row stay as it is, though it was to be looked at again. */
   async unvisited(shape: TableShape, { key, pk }: KeyedRow): Promise<KeyedRow & { readonly row: MergedRow }> {
-    const { row } = loadedOf(await this.#load(shape, [{ key, pk }]), key);
+    const { row } = begun(loadedOf(await this.#load(shape, [{ key, pk }]), key));
     const kept = { key, pk, row };
     await this.#transaction.putMerges(shape, [{ ...entryOf(kept), visit_at: null }]);
     return kept;
@@ -191,7 +192,7 @@ export class MergeWriter {
   async prune(shape: TableShape, rows: readonly KeyedRow[], stable: Hlc): Promise<void> {
     const upTo = { hlc: stable, origin: ABOVE_ALL_NAMES };
     const loaded = await this.#load(shape, rows);
-    const kept = rows.map(({ key, pk }) => ({ key, pk, row: loadedOf(loaded, key).row }));
+    const kept = rows.map(({ key, pk }) => ({ key, pk, row: begun(loadedOf(loaded, key)).row }));
     const shadows = await shadowEntries(kept, upTo, this.#answers(shape));
     if (shadows.length > 0) await this.#transaction.putShadows(shape, shadows);
     await foldTogether(
@@ -255,7 +256,8 @@ export class MergeWriter {
         const found = {
           image: tuple?.image ?? null,
           isLocal: tuple?.local === true && tuple.stampMicros !== null,
-          isEmptied: inherited.length > 0,
+          // By one that is stable, a row that is absent was not taken just now: its users may have removed it since.
+          isEmptied: inherited.some(({ version }) => version.hlc > this.#view.stable),
           lsn,
         };
         return row.settle(found, before, this.#view.seen, place);
@@ -305,7 +307,7 @@ export class MergeWriter {
 
   async #keep(shape: TableShape, targets: readonly Target[]): Promise<void> {
     const histories = targets.flatMap(({ key, inherited, fresh }) => {
-      const entries = [...inherited, ...fresh.map(toEntry)];
+      const entries = [...inherited, ...fresh].map(toEntry);
       return entries.length === 0 ? [] : [{ key, entries }];
     });
     await Promise.all([
@@ -354,11 +356,14 @@ export class MergeWriter {
   }
 }
 
-/** What a row that nothing is kept of holds already that is above an event that comes now. */
-function begin(row: MergedRow, stands: StandingRow, event: Version, isBehind: IsBehind | null): void {
-  const { current, tombstone } = stands;
+/** What a row that nothing is kept of holds already that is above an event that comes now. A removal that it inherits is none of that. */
+function begin({ row, inherited }: LoadedMerge, stands: StandingRow, event: Version, isBehind: IsBehind | null): void {
+  const isInherited = inherited.some(({ version }) => isSameVersion(version, stands.tombstone));
+  const tombstone = isInherited ? undefined : stands.tombstone;
+  const { current } = stands;
   const isLocal = current?.tuple.local === true;
-  const wins = isBehind === null ? eventWins(current, tombstone, event) : lateEventWins(stands, event, isBehind);
+  const wins =
+    isBehind === null ? eventWins(current, tombstone, event) : lateEventWins({ ...stands, tombstone }, event, isBehind);
   if (isLocal || wins) return;
   const isRemoved = tombstone !== undefined && (current === null || tombstone.hlc > current.version.hlc);
   const base = isRemoved
@@ -367,6 +372,15 @@ function begin(row: MergedRow, stands: StandingRow, event: Version, isBehind: Is
       ? null
       : settledRow(current.tuple.image, current.version);
   if (base !== null) row.beginFrom(base);
+}
+
+function isSameVersion({ hlc, origin }: Version, other: Version | undefined): boolean {
+  return hlc === other?.hlc && origin === other.origin;
+}
+
+/** With what it has from its beginning; of that, what is above its base. */
+function begun({ row, inherited }: LoadedMerge): LoadedMerge {
+  return { row, inherited: inherited.filter((event) => row.fold.add(event)) };
 }
 
 function ruleOf({ event }: ChainLink): string | undefined {

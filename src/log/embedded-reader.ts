@@ -70,6 +70,8 @@ export class EmbeddedReader implements StreamReader {
     if (known !== null && this.#isGood(known)) return [];
     const { records, isEnd } = await this.#readOn(from, limit);
     if (known !== null && records.length > 0) this.#wake.missed();
+    // Whoever is told that nothing is new may not wait, where this is looked at too.
+    if (isEnd) this.#checkInPlace();
     const offset = (records.at(-1)?.offset ?? from - 1) + 1;
     this.#end = isEnd ? { offset, hints, untilMs: performance.now() + this.#wake.pollMs } : null;
     return records;

@@ -58,22 +58,27 @@ export class WakeFile {
 
   close(): void {
     this.#isClosed = true;
-    this.#watcher?.close();
-    this.#watcher = undefined;
+    this.#unwatch();
     this.#hint();
   }
 
   #watch(): void {
     if (this.#watcher !== undefined || this.#isClosed) return;
     try {
-      this.#watcher = watch(this.#path, { persistent: false }, () => this.#hint());
-      this.#watcher.on('error', () => {
-        this.#watcher?.close();
-        this.#watcher = undefined;
+      this.#watcher = watch(this.#path, { persistent: false }, (change) => {
+        // The file that is watched is not the one with that name any more, or is none.
+        if (change === 'rename') this.#unwatch();
+        this.#hint();
       });
+      this.#watcher.on('error', () => this.#unwatch());
     } catch {
       this.#watcher = undefined;
     }
+  }
+
+  #unwatch(): void {
+    this.#watcher?.close();
+    this.#watcher = undefined;
   }
 
   #hint(): void {
