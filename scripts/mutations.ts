@@ -673,6 +673,22 @@ export const MUTATIONS: readonly Mutation[] = [
     test: 'src/apply/merge-memory.test.ts',
   },
   {
+    name: 'stable-truncates-take-absent-rows',
+    rule: 'a row that is absent behind a stable TRUNCATE may have been removed by its users since',
+    file: 'src/apply/merge-writer.ts',
+    find: 'inherited.some(({ version }) => version.hlc > this.#view.stable)',
+    replace: 'inherited.length > 0',
+    test: 'src/apply/merge-memory.test.ts',
+  },
+  {
+    name: 'late-events-begin-without-a-base',
+    rule: 'what a row at rest holds is its base for an event that comes late, whatever it inherits',
+    file: 'src/apply/merge-writer.ts',
+    find: 'if (base !== null) row.beginFrom(base);',
+    replace: 'if (base !== null && inherited.length === 0) row.beginFrom(base);',
+    test: 'src/apply/merge-memory.test.ts',
+  },
+  {
     name: 'looks-at-merged-rows-stay',
     rule: 'what only looks at merged rows leaves no trace of them',
     file: 'src/apply/merge-writer.ts',

@@ -161,6 +161,34 @@ describe('the embedded log on disk', () => {
     await assert.rejects(reader.waitFor(5, 30_000), { code: 'SYN-L002' });
   });
 
+  test('a reader that comes again and again, and never waits, is given every record, and notices a database that is removed', async () => {
+    await using directory = await temporaryDirectory();
+    await using log = await EmbeddedLog.open(directory.path);
+    await using reader = await log.reader('eu');
+    const offsets: number[] = [];
+    const readOn = async (): Promise<number> => {
+      const records = await reader.read((offsets.at(-1) ?? -1) + 1, { ...ALL, brought_only: true });
+      offsets.push(...records.map(({ offset }) => offset));
+      return offsets.length;
+    };
+    assert.equal(await readOn(), 0);
+    const writer = await log.writer('eu');
+    for (let lsn = 1; lsn <= 20; lsn += 1) {
+      await writer.append(transaction(1, lsn, 2));
+      await waitFor(async () => (await readOn()) === 2 * lsn, { what: 'what was appended', limitMs: 10_000 });
+    }
+    assert.deepEqual(offsets, [...offsets.keys()]);
+    const { database } = streamPaths(directory.path, 'eu');
+    await rename(database, `${database}.old`);
+    const failure = async (): Promise<unknown> =>
+      await readOn().then(
+        () => undefined,
+        (error) => error,
+      );
+    const error = await waitFor(failure, { what: 'the error', limitMs: 10_000 });
+    assert.equal((error as { code?: string }).code, 'SYN-L002');
+  });
+
   test('the WAL of a database that is gone is not replayed into a new one', async () => {
     await using directory = await temporaryDirectory();
     const paths = streamPaths(directory.path, 'eu');
