@@ -556,8 +556,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'restart-forgets-what-is-settled',
     rule: 'what was settled before a restart is not judged again from what is left of it',
     file: 'src/apply/unsettled-events.ts',
-    find: 'hlc >= this.#undecidedFrom && hlc >= this.#lostBelow',
-    replace: 'hlc >= this.#lostBelow',
+    find: 'const from = this.#undecidedFrom > this.#lostBelow ? this.#undecidedFrom : this.#lostBelow;',
+    replace: 'const from = this.#lostBelow;',
   },
   {
     name: 'overwritten-knowingly-counts',

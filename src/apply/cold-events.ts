@@ -8,6 +8,7 @@
  * Events are forgotten by their holders, the batches that they came in. A chunk goes once all holders of its events are
  * forgotten, and all chunks before it are gone, so that no event that is kept lies behind one that is not here.
  */
+import type { Hlc } from '../change/hlc.ts';
 import { makePosition, type Position, positionEpoch, positionLsn, type Seen } from '../change/position.ts';
 import { invariant } from '../platform/assert.ts';
 import type { EventHolder, Passed } from './passed-event.ts';
@@ -29,12 +30,7 @@ const IS_SETTLED = 4;
 const IS_NOT_LOST = 8;
 
 /** What can be asked of an event without making it anew. */
-export type ColdEvent = {
-  readonly origin: string;
-  readonly hlc: bigint;
-  readonly position: Position;
-  readonly isSettled: boolean;
-};
+export type ColdEvent = { readonly origin: string; readonly hlc: Hlc; readonly position: Position };
 
 class Chunk {
   /** The place of its first event. */
@@ -206,9 +202,16 @@ export class ColdEvents {
         origin: this.#origins.textOf(chunk.origin[at] ?? 0),
         hlc: chunk.hlc[at] ?? 0n,
         position: this.#positionAt(chunk, at),
-        isSettled: ((chunk.flags[at] ?? 0) & IS_SETTLED) !== 0,
       }),
     );
+  }
+
+  /** Whether an event of the row is stamped so and not settled. */
+  hasOpen(newest: number, from: Hlc, to: Hlc): boolean {
+    return this.#each(newest, (chunk, at) => {
+      const hlc = chunk.hlc[at] ?? 0n;
+      return hlc >= from && hlc <= to && ((chunk.flags[at] ?? 0) & IS_SETTLED) === 0;
+    });
   }
 
   /** The newest event of each line. */

@@ -10,6 +10,9 @@ import { areOfOneLine, lineOf, type Origination } from '../resolve/losses.ts';
 import { NOT_COLD } from './cold-events.ts';
 import type { Passed } from './passed-event.ts';
 
+/** Shorter lists are swept of each event that is forgotten. */
+const LONG = 256;
+
 /** The newest event of a line. */
 export type LineEnd = { readonly origin: string; readonly position: Position };
 
@@ -108,12 +111,11 @@ export class PassedRow {
   sweep(round: number): void {
     if (round === this.#sweptIn) return;
     this.#sweptIn = round;
-    if (this.#stream.some(isForgotten)) this.#stream = this.#stream.filter(isKept);
+    this.#stream = swept(this.#stream);
     for (const [line, stream] of this.#others ?? []) {
-      if (!stream.some(isForgotten)) continue;
-      const kept = stream.filter(isKept);
+      const kept = swept(stream);
       if (kept.length === 0) this.#others?.delete(line);
-      else this.#others?.set(line, kept);
+      else if (kept !== stream) this.#others?.set(line, kept);
     }
   }
 
@@ -155,5 +157,12 @@ function endsUnseen(stream: readonly Passed[], by: Origination): boolean {
   return last !== undefined && isUnseen(last.source, by);
 }
 
-const isForgotten = ({ holder }: Passed): boolean => holder.isForgotten;
-const isKept = ({ holder }: Passed): boolean => !holder.isForgotten;
+/**
+ * The events that are kept. Those of a line are forgotten from the front, and of a long one by halves, so that each costs
+ * constant time: what is forgotten is below all that can still lose or win, and changes nothing there.
+ */
+function swept(stream: Passed[]): Passed[] {
+  const isLong = stream.length > LONG && stream[stream.length >> 1]?.holder.isForgotten === false;
+  if (isLong || !stream.some(({ holder }) => holder.isForgotten)) return stream;
+  return stream.filter(({ holder }) => !holder.isForgotten);
+}

@@ -12,22 +12,23 @@
  * is to be judged with them. What is packed and what is not never share a row. And events that are no longer young are written
  * down (`cold-events.ts`) until their row is to be judged; where none is young, nothing else is left of the row.
  */
+import type { Hlc } from '../change/hlc.ts';
 import type { Version } from '../change/version.ts';
 import { lineOf, type Origination } from '../resolve/losses.ts';
 import { EVERY_ROW, type RowKey, type TableShape } from './apply-port.ts';
-import { type ColdEvent, ColdEvents, NOT_COLD } from './cold-events.ts';
+import { ColdEvents, NOT_COLD } from './cold-events.ts';
 import type { PackedEvents } from './packed-events.ts';
 import { PackedRows } from './packed-rows.ts';
 import type { Passed, PassedBatch, PassedEntry } from './passed-event.ts';
 import { isUnseen, PassedRow } from './passed-row.ts';
 
+/** A row with more events that has been judged stays as it is: each time they would all be made anew. */
+const THAWED_MAX = 64;
+
 /**
  * `truncates` are the events on every row; `packed` are in the order in which they came; `cold` leads to the newest event of
  * a row.
  */
-/** A row with more events that has been judged stays as it is: each time they would all be made anew. */
-const THAWED_MAX = 64;
-
 type Table = {
   shape: TableShape;
   readonly rows: Map<RowKey, Passed | PassedRow>;
@@ -200,14 +201,16 @@ export class RowMemory {
     ];
   }
 
-  /** Contested rows, of those that are cold the ones of which this holds for an event. */
-  contested(isDue: (event: ColdEvent) => boolean): { readonly shape: TableShape; readonly key: RowKey }[] {
-    return [...this.#tables.values()].flatMap((table) =>
-      [...table.contested].flatMap((key) => {
-        const at = this.#coldAt(table, key);
-        return at === NOT_COLD || this.#cold.some(at, isDue) ? [{ shape: table.shape, key }] : [];
-      }),
-    );
+  contested(): { readonly shape: TableShape; readonly key: RowKey }[] {
+    return [...this.#tables.values()].flatMap(({ shape, contested }) => [...contested].map((key) => ({ shape, key })));
+  }
+
+  /** Whether a row may have an event that is not settled and is stamped so; asks nothing of rows that are not cold. */
+  mayHave(tableId: string, key: RowKey, from: Hlc, to: Hlc): boolean {
+    const table = this.#tables.get(tableId);
+    if (table === undefined) return false;
+    const at = this.#coldAt(table, key);
+    return at === NOT_COLD || this.#cold.hasOpen(at, from, to);
   }
 
   #table(shape: TableShape): Table {

@@ -177,14 +177,15 @@ export class UnsettledEvents {
     let undecidedFrom = watermark + 1n;
     const settled: RowLoss[] = [];
     let judged = 0;
-    const isAsked = (hlc: Hlc, isSettled: boolean): boolean =>
-      hlc >= this.#undecidedFrom && hlc >= this.#lostBelow && hlc <= watermark && !isSettled;
-    for (const { shape, key } of this.#rows.contested((event) => isAsked(event.hlc, event.isSettled))) {
+    const from = this.#undecidedFrom > this.#lostBelow ? this.#undecidedFrom : this.#lostBelow;
+    const isDue = ({ source: { hlc }, isSettled }: Passed): boolean => hlc >= from && hlc <= watermark && !isSettled;
+    for (const { shape, key } of this.#rows.contested()) {
       judged += 1;
       if (judged % ROWS_PER_STEP === 0) await turn();
+      if (!this.#rows.mayHave(shape.id, key, from, watermark)) continue;
       const streams = this.#rows.look(shape.id, key);
       if (streams === null) continue;
-      for (const { loser, winner } of judgeRow(streams, (event) => isAsked(event.source.hlc, event.isSettled))) {
+      for (const { loser, winner } of judgeRow(streams, isDue)) {
         const { hlc } = loser.source;
         if (winner.source.hlc <= watermark) settled.push({ shape, key, loser, winner });
         else if (hlc < undecidedFrom) undecidedFrom = hlc;
@@ -236,7 +237,9 @@ export class UnsettledEvents {
     try {
       const from = join(own, shape, chain);
       return judgeNewest(new Map([...known, [line, own]]), line, from)
-        .filter(({ loser: { source } }) => source.hlc >= this.#undecidedFrom || source.hlc < this.#lostBelow)
+        .filter(({ loser: { holder, source } }) => {
+          return !holder.isForgotten && (source.hlc >= this.#undecidedFrom || source.hlc < this.#lostBelow);
+        })
         .map((loss) => ({ ...loss, shape, key }));
     } finally {
       own.length = length;
