@@ -1,7 +1,7 @@
 // Runs the tests in one run of node:test, so that its own summary at the end counts them all.
 //
 // Layers are unit (beside the sources), simulation, regions and restores (real servers, from npm packages
-// alone; the latter brings databases back under load, minutes in all), clocks (servers whose clocks are moved by Debian's libfaketime), disks (full ones, which
+// alone; the latter brings databases back under load and has what else takes minutes), clocks (servers whose clocks are moved by Debian's libfaketime), disks (full ones, which
 // takes root on Linux), bounds (sizes that take minutes, and the memory that agents take), kafka (real brokers, which need Java and, once, Maven), and proofs (regions
 // on brokers that are killed, and agents that are away for long: minutes each); the last five are
 // left out unless they are asked for, and fail where they cannot run. SYNCLINE_LAYERS, a comma list, chooses among them; the ones left out are
@@ -62,8 +62,7 @@ const leftOut = all.filter((layer) => !chosen.includes(layer));
 console.log(`test layers: ${chosen.join(', ')}; left out: ${leftOut.join(', ') || 'none'}`);
 
 const counts: string[] = [];
-// One more than there are processors: most of them wait for servers a fifth of their time.
-const stream = run({ cwd: ROOT, files, concurrency: availableParallelism() + 1, timeout: FILE_LIMIT_MS });
+const stream = run({ cwd: ROOT, files, concurrency: availableParallelism(), timeout: FILE_LIMIT_MS });
 stream.on('test:fail', ({ todo }) => {
   if (todo === undefined || todo === false) process.exitCode = 1;
 });
