@@ -223,7 +223,9 @@ export class ColdEvents {
       const line = origin * (EPOCHS_MAX + 1) + epoch;
       if (lines.has(line)) return false;
       lines.add(line);
-      ends.push({ origin: this.#origins.textOf(origin), position: this.#positionAt(chunk, at) });
+      const holder = chunk.holders[chunk.holder[at] ?? 0];
+      invariant(holder !== undefined, 'an event has a holder');
+      ends.push({ origin: this.#origins.textOf(origin), position: this.#positionAt(chunk, at), holder });
       return false;
     });
     return ends;

@@ -8,13 +8,13 @@
 import { covers, type Position } from '../change/position.ts';
 import { areOfOneLine, lineOf, type Origination } from '../resolve/losses.ts';
 import { NOT_COLD } from './cold-events.ts';
-import type { Passed } from './passed-event.ts';
+import type { EventHolder, Passed } from './passed-event.ts';
 
 /** Shorter lists are swept of each event that is forgotten. */
 const LONG = 256;
 
 /** The newest event of a line. */
-export type LineEnd = { readonly origin: string; readonly position: Position };
+export type LineEnd = { readonly origin: string; readonly position: Position; readonly holder: EventHolder };
 
 export class PassedRow {
   /** Where the newest of its cold events is. */
@@ -99,10 +99,11 @@ export class PassedRow {
     const kept = stream.slice(0, end).findIndex((each) => !mayTake(each));
     const taken = stream.splice(0, kept < 0 ? end : kept);
     if (stream.length === 0) this.#others?.delete(line);
-    const newest = taken.at(-1)?.source;
+    const newest = taken.at(-1);
     if (newest !== undefined) {
-      const { origin, position } = newest;
-      this.#coldEnds = [...this.#coldEnds.filter((each) => !areOfOneLine(each, newest)), { origin, position }];
+      const { origin, position } = newest.source;
+      const others = this.#coldEnds.filter((each) => !areOfOneLine(each, newest.source));
+      this.#coldEnds = [...others, { origin, position, holder: newest.holder }];
     }
     return taken;
   }
@@ -111,6 +112,9 @@ export class PassedRow {
   sweep(round: number): void {
     if (round === this.#sweptIn) return;
     this.#sweptIn = round;
+    // Before the newest cold event of a line all others of it are forgotten.
+    this.#coldEnds = this.#coldEnds.filter(({ holder }) => !holder.isForgotten);
+    if (this.#coldEnds.length === 0) this.coldAt = NOT_COLD;
     this.#stream = swept(this.#stream);
     for (const [line, stream] of this.#others ?? []) {
       const kept = swept(stream);
