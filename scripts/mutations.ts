@@ -728,12 +728,12 @@ export const MUTATIONS: readonly Mutation[] = [
     test: 'src/apply/packed-events.test.ts',
   },
   {
-    name: 'cold-chunks-go-early',
-    rule: 'a chunk of cold events goes once none of them is kept',
-    file: 'src/apply/cold-events.ts',
-    find: 'if (chunk.open > 0 || chunk.count',
-    replace: 'if (chunk.count',
-    test: 'src/apply/cold-events.test.ts',
+    name: 'cold-rows-are-lost-where-they-are-rewritten',
+    rule: 'what is left of cold events is written anew before the rest goes',
+    file: 'src/apply/row-memory.ts',
+    find: 'else this.#keepCold(table, key, at);\n      }',
+    replace: '}',
+    test: 'src/apply/packed-events.test.ts',
   },
   {
     name: 'pruned-without-heads',

@@ -5,8 +5,8 @@
  * Each is written once, in columns of a chunk, and points to the one before it on its row, so that a row is found from its
  * newest event on. What a row's events are judged by is made anew when an event comes that may be concurrent with them.
  *
- * Events are forgotten by their holders, the batches that they came in. A chunk goes once all holders of its events are
- * forgotten, and all chunks before it are gone, so that no event that is kept lies behind one that is not here.
+ * Events are forgotten by their holders, the batches that they came in. Nothing is taken out by that: once most of what is
+ * here is forgotten, whoever keeps the places writes what is left anew, elsewhere.
  */
 import type { Hlc } from '../change/hlc.ts';
 import { makePosition, type Position, positionEpoch, positionLsn, type Seen } from '../change/position.ts';
@@ -16,10 +16,8 @@ import type { LineEnd } from './passed-row.ts';
 
 /** Where there is no event. */
 export const NOT_COLD = -1;
-/** Places are told apart by what fits into 32 bits; there are far fewer at any time. */
-const PLACES = 0xffff_fffe;
-/** Chunks whose places are looked for together. */
-const FREED_MIN = 8;
+/** Chunks of which it is not worth the while. */
+const REWRITTEN_MIN = 8;
 const EPOCHS_MAX = 0xff;
 const ORIGINS_MAX = 0xff;
 const MERGES_MAX = 0xffff;
@@ -38,8 +36,6 @@ class Chunk {
   /** How many origins it has columns for. */
   readonly origins: number;
   count = 0;
-  /** Holders that are not forgotten. */
-  open = 0;
   readonly holders: EventHolder[] = [];
   readonly holder: Uint16Array<ArrayBuffer>;
   readonly hlc: BigUint64Array<ArrayBuffer>;
@@ -114,12 +110,12 @@ class Names {
 }
 
 export class ColdEvents {
-  /** Oldest first. */
-  #chunks: Chunk[] = [];
-  #next = 0;
-  #freed = 0;
+  readonly #chunks: Chunk[] = [];
   readonly #chunkEvents: number;
-  readonly #chunksOf = new Map<EventHolder, Chunk[]>();
+  /** How many events there are of each holder that is not forgotten. */
+  readonly #countOf = new Map<EventHolder, number>();
+  #written = 0;
+  #forgotten = 0;
   readonly #origins = new Names(ORIGINS_MAX);
   readonly #epochs = new Names(EPOCHS_MAX);
   readonly #merges = new Names(MERGES_MAX);
@@ -128,9 +124,9 @@ export class ColdEvents {
     this.#chunkEvents = chunkEvents;
   }
 
-  /** Whether so many events are gone that it is worth looking for places that lead nowhere. */
-  get hasFreedMany(): boolean {
-    return this.#freed > FREED_MIN && this.#freed * 2 > this.#chunks.length;
+  /** Whether it is worth writing what is left anew. */
+  get isMostlyForgotten(): boolean {
+    return this.#forgotten * 2 > this.#written && this.#written > REWRITTEN_MIN * this.#chunkEvents;
   }
 
   /** Whether there is nothing about the event that is not kept here. */
@@ -152,18 +148,16 @@ export class ColdEvents {
     this.#nameAll(source.origin, source.seen);
     let chunk = this.#chunks.at(-1);
     if (chunk === undefined || chunk.count === this.#chunkEvents || chunk.origins < this.#origins.size) {
-      if (chunk !== undefined) chunk.count = this.#chunkEvents;
-      chunk = new Chunk(
-        chunk === undefined ? this.#next : chunk.first + this.#chunkEvents,
-        this.#chunkEvents,
-        this.#origins.size,
-      );
+      chunk = new Chunk(this.#chunks.length * this.#chunkEvents, this.#chunkEvents, this.#origins.size);
       this.#chunks.push(chunk);
     }
     const at = chunk.count;
     chunk.count += 1;
-    if (chunk.holders.at(-1) !== holder) this.#holds(chunk, holder);
-    chunk.holder[at] = chunk.holders.lastIndexOf(holder);
+    let held = chunk.holders.lastIndexOf(holder);
+    if (held < 0) held = chunk.holders.push(holder) - 1;
+    chunk.holder[at] = held;
+    this.#written += 1;
+    this.#countOf.set(holder, (this.#countOf.get(holder) ?? 0) + 1);
     chunk.hlc[at] = source.hlc;
     chunk.lsn[at] = positionLsn(source.position);
     chunk.epoch[at] = this.#epochs.numberOf(positionEpoch(source.position));
@@ -175,7 +169,6 @@ export class ColdEvents {
     chunk.before[at] = before;
     chunk.flags[at] = flagsOf(passed);
     this.#see(chunk, at, source.seen);
-    this.#next = chunk.first + chunk.count;
     return chunk.first + at;
   }
 
@@ -233,43 +226,8 @@ export class ColdEvents {
 
   /** The holder has been forgotten. */
   forget(holder: EventHolder): void {
-    for (const chunk of this.#chunksOf.get(holder) ?? []) chunk.open -= 1;
-    this.#chunksOf.delete(holder);
-    let gone = 0;
-    for (const chunk of this.#chunks) {
-      if (chunk.open > 0 || chunk.count < this.#chunkEvents) break;
-      gone += 1;
-    }
-    if (gone === 0) return;
-    this.#chunks = this.#chunks.slice(gone);
-    this.#freed += gone;
-  }
-
-  /** A place as 32 bits. */
-  toNumber(place: number): number {
-    return place % PLACES;
-  }
-
-  /** What `toNumber` has made of a place; NOT_COLD where nothing is there any more. */
-  toPlace(number: number): number {
-    const first = this.#chunks[0]?.first ?? this.#next;
-    const place = first + ((number - (first % PLACES) + PLACES) % PLACES);
-    return place < this.#next ? place : NOT_COLD;
-  }
-
-  /** Says that nobody keeps a place that leads nowhere. */
-  swept(): void {
-    this.#freed = 0;
-  }
-
-  #holds(chunk: Chunk, holder: EventHolder): void {
-    if (chunk.holders.includes(holder)) return;
-    chunk.holders.push(holder);
-    if (holder.isForgotten) return;
-    chunk.open += 1;
-    const chunks = this.#chunksOf.get(holder);
-    if (chunks === undefined) this.#chunksOf.set(holder, [chunk]);
-    else chunks.push(chunk);
+    this.#forgotten += this.#countOf.get(holder) ?? 0;
+    this.#countOf.delete(holder);
   }
 
   #nameAll(origin: string, seen: Seen): void {
@@ -307,9 +265,7 @@ export class ColdEvents {
   }
 
   #chunkOf(place: number): Chunk | undefined {
-    const first = this.#chunks[0]?.first ?? this.#next;
-    if (place < first) return undefined;
-    return this.#chunks[Math.floor((place - first) / this.#chunkEvents)];
+    return this.#chunks[Math.floor(place / this.#chunkEvents)];
   }
 
   #positionAt(chunk: Chunk, at: number): Position {

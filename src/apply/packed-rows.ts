@@ -87,17 +87,6 @@ export class PackedRows {
     }
   }
 
-  /** Takes out the rows of whose values this is so, and tells of them. */
-  sweep(isGone: (value: number) => boolean, tell: (key: string) => void): void {
-    for (let row = 0; row < this.#count; row += 1) {
-      const value = this.#valueOf(row);
-      if (value === undefined || !isGone(value)) continue;
-      tell(this.#keyOf(row));
-      this.#values[row] = GONE;
-      this.#gone += 1;
-    }
-  }
-
   #keyOf(row: number): string {
     const at = (this.#offsets[row] ?? 0) + LENGTH_BYTES;
     return this.#bytes.toString('utf8', at, at + this.#bytes.readUInt32LE(at - LENGTH_BYTES));

@@ -95,9 +95,13 @@ export class PassedRow {
   takeUpTo(passed: Passed, mayTake: (passed: Passed) => boolean): Passed[] {
     const line = lineOf(passed.source);
     const stream = this.#streamOf(line) ?? [];
-    const end = stream.indexOf(passed) + 1;
-    const kept = stream.slice(0, end).findIndex((each) => !mayTake(each));
-    const taken = stream.splice(0, kept < 0 ? end : kept);
+    let count = 0;
+    for (const each of stream) {
+      if (!mayTake(each)) break;
+      count += 1;
+      if (each === passed) break;
+    }
+    const taken = stream.splice(0, count);
     if (stream.length === 0) this.#others?.delete(line);
     const newest = taken.at(-1);
     if (newest !== undefined) {

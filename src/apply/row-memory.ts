@@ -40,7 +40,8 @@ type Table = {
 
 export class RowMemory {
   readonly #tables = new Map<string, Table>();
-  readonly #cold: ColdEvents;
+  readonly #chunkEvents: number;
+  #cold: ColdEvents;
   /** Rounds of forgetting. */
   #round = 0;
   /** Events that are objects, about, and those that were forgotten since they were counted. */
@@ -48,6 +49,7 @@ export class RowMemory {
   #forgotten = 0;
 
   constructor(chunkEvents: number) {
+    this.#chunkEvents = chunkEvents;
     this.#cold = new ColdEvents(chunkEvents);
   }
 
@@ -122,6 +124,7 @@ export class RowMemory {
     this.#round += 1;
     this.#forgotten += batch.size;
     this.#cold.forget(batch);
+    if (this.#cold.isMostlyForgotten) this.#rewrite();
     for (const { shape } of batch.packed) {
       const table = this.#tables.get(shape.id);
       if (table !== undefined) table.packed = table.packed.filter(({ holder }) => holder !== batch);
@@ -138,7 +141,8 @@ export class RowMemory {
     if (table.packed.some((packed) => isIt(packed) && packed.has(key))) return true;
     const row = this.#row(table, key);
     if (row instanceof PassedRow && this.#cold.some(row.coldAt, isVersion)) return true;
-    return (row !== undefined && eventsOf(row).some(isIt)) || eventsOf(this.#truncates(table)).some(isIt);
+    const events = [...(row === undefined ? [] : eventsOf(row)), ...eventsOf(this.#truncates(table))];
+    return events.some((each) => !each.holder.isForgotten && isIt(each));
   }
 
   /** Whether nothing is here that an event on the row could be concurrent with. */
@@ -265,7 +269,7 @@ export class RowMemory {
   /** Nothing of the row is young. */
   #keepCold(table: Table, key: RowKey, at: number): void {
     table.cold ??= new PackedRows();
-    table.cold.set(key, this.#cold.toNumber(at));
+    table.cold.set(key, at);
     table.rows.delete(key);
   }
 
@@ -308,8 +312,7 @@ export class RowMemory {
   }
 
   #coldAt({ cold }: Table, key: RowKey): number {
-    const number = cold?.get(key);
-    return number === undefined ? NOT_COLD : this.#cold.toPlace(number);
+    return cold?.get(key) ?? NOT_COLD;
   }
 
   /** Behind what is cold of the row; returns the place of the newest one. */
@@ -340,24 +343,44 @@ export class RowMemory {
     return keys.filter((key) => this.#cold.some(this.#coldAt(table, key), (event) => isUnseen(event, by)));
   }
 
+  /** What is left of cold events goes where nothing is forgotten. */
+  #rewrite(): void {
+    const former = this.#cold;
+    this.#cold = new ColdEvents(this.#chunkEvents);
+    const write = (at: number): number => {
+      const events = former.read(at);
+      for (const passed of events) passed.coldAt = NOT_COLD;
+      return this.#write(events, NOT_COLD);
+    };
+    for (const table of this.#tables.values()) {
+      const keys = table.cold;
+      table.cold = null;
+      for (const key of keys?.keys() ?? []) {
+        const at = write(keys?.get(key) ?? NOT_COLD);
+        if (at === NOT_COLD) table.contested.delete(key);
+        else this.#keepCold(table, key, at);
+      }
+      for (const row of table.rows.values()) {
+        for (const passed of eventsOf(row)) passed.coldAt = NOT_COLD;
+        if (!(row instanceof PassedRow)) continue;
+        const at = write(row.coldAt);
+        row.hasCold(at, this.#cold.ends(at));
+      }
+    }
+  }
+
   #sweep(): void {
     this.#forgotten = 0;
     this.#objects = 0;
-    const sweepsCold = this.#cold.hasFreedMany;
     for (const [id, table] of this.#tables) {
       for (const key of table.rows.keys()) {
         const row = this.#row(table, key);
         if (row instanceof PassedRow && row.size === 0) this.#keepCold(table, key, row.coldAt);
         else if (row !== undefined) this.#objects += row instanceof PassedRow ? row.size : 1;
       }
-      if (sweepsCold) {
-        const isGone = (number: number): boolean => this.#cold.toPlace(number) === NOT_COLD;
-        table.cold?.sweep(isGone, (key) => table.contested.delete(key));
-      }
       if (table.cold?.size === 0) table.cold = null;
       if (isEmpty(table, this.#truncates(table))) this.#tables.delete(id);
     }
-    if (sweepsCold) this.#cold.swept();
   }
 }
 

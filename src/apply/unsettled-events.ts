@@ -162,7 +162,8 @@ export class UnsettledEvents {
     const event = originationOf(link);
     return this.#rows.keys(shape.id, event).flatMap((key) => {
       if (!this.#rows.mayConflict(shape.id, key, event)) return [];
-      const streams = this.#rows.streams(shape.id, key);
+      // There may be very many rows: what is cold of them stays so.
+      const streams = this.#rows.look(shape.id, key);
       return streams === null ? [] : this.#judgeNewest(streams, shape, key, [link]);
     });
   }
