@@ -164,7 +164,11 @@ export class UnsettledEvents {
       if (!this.#rows.mayConflict(shape.id, key, event)) return [];
       // There may be very many rows: what is cold of them stays so.
       const streams = this.#rows.look(shape.id, key);
-      return streams === null ? [] : this.#judgeNewest(streams, shape, key, [link]);
+      if (streams === null) return [];
+      const losses = this.#judgeNewest(streams, shape, key, [link]);
+      for (const events of streams.values())
+        for (const each of events) if (each.isNotLost === true) this.#rows.noted(each);
+      return losses;
     });
   }
 
