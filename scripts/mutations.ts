@@ -730,8 +730,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'cold-rows-are-lost-where-they-are-rewritten',
     rule: 'what is left of cold events is written anew before the rest goes',
-    file: 'src/apply/row-memory.ts',
-    find: 'else this.#keepCold(table, key, at);\n      }',
+    file: 'src/apply/cold-rows.ts',
+    find: 'else this.keep(id, key, place);\n      }',
     replace: '}',
     test: 'src/apply/packed-events.test.ts',
   },

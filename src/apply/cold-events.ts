@@ -30,48 +30,34 @@ const IS_NOT_LOST = 8;
 /** What can be asked of an event without making it anew. */
 export type ColdEvent = { readonly origin: string; readonly hlc: Hlc; readonly position: Position };
 
-class Chunk {
-  /** The place of its first event. */
-  readonly first: number;
-  /** How many origins it has columns for. */
-  readonly origins: number;
-  count = 0;
-  readonly holders: EventHolder[] = [];
-  readonly holder: Uint16Array<ArrayBuffer>;
-  readonly hlc: BigUint64Array<ArrayBuffer>;
-  readonly lsn: BigUint64Array<ArrayBuffer>;
-  readonly stated: BigUint64Array<ArrayBuffer>;
-  readonly before: Float64Array<ArrayBuffer>;
-  readonly offset: Float64Array<ArrayBuffer>;
-  readonly index: Uint32Array<ArrayBuffer>;
-  readonly merge: Uint16Array<ArrayBuffer>;
-  readonly epoch: Uint8Array<ArrayBuffer>;
-  readonly origin: Uint8Array<ArrayBuffer>;
-  readonly flags: Uint8Array<ArrayBuffer>;
-  /** By event and origin; an epoch of 0 stands for nothing seen. */
-  readonly seenLsn: BigUint64Array<ArrayBuffer>;
-  readonly seenEpoch: Uint8Array<ArrayBuffer>;
-  /** What the newest event had seen: most neighbours had seen the same. */
-  seen: Seen | null = null;
-
-  constructor(first: number, size: number, origins: number) {
-    this.first = first;
-    this.origins = origins;
-    this.holder = new Uint16Array(size);
-    this.hlc = new BigUint64Array(size);
-    this.lsn = new BigUint64Array(size);
-    this.stated = new BigUint64Array(size);
-    this.before = new Float64Array(size);
-    this.offset = new Float64Array(size);
-    this.index = new Uint32Array(size);
-    this.merge = new Uint16Array(size);
-    this.epoch = new Uint8Array(size);
-    this.origin = new Uint8Array(size);
-    this.flags = new Uint8Array(size);
-    this.seenLsn = new BigUint64Array(size * origins);
-    this.seenEpoch = new Uint8Array(size * origins);
-  }
+/** Columns for so many events, and for what so many origins had sent by each. */
+function newChunk(first: number, size: number, origins: number) {
+  return {
+    /** The place of its first event. */
+    first,
+    origins,
+    count: 0,
+    holders: [] as EventHolder[],
+    holder: new Uint16Array(size),
+    hlc: new BigUint64Array(size),
+    lsn: new BigUint64Array(size),
+    stated: new BigUint64Array(size),
+    before: new Float64Array(size),
+    offset: new Float64Array(size),
+    index: new Uint32Array(size),
+    merge: new Uint16Array(size),
+    epoch: new Uint8Array(size),
+    origin: new Uint8Array(size),
+    flags: new Uint8Array(size),
+    /** By event and origin; an epoch of 0 stands for nothing seen. */
+    seenLsn: new BigUint64Array(size * origins),
+    seenEpoch: new Uint8Array(size * origins),
+    /** What the newest event had seen: most neighbours had seen the same. */
+    seen: null as Seen | null,
+  };
 }
+
+type Chunk = ReturnType<typeof newChunk>;
 
 /** Texts by small numbers, from 1 on. */
 class Names {
@@ -87,8 +73,8 @@ class Names {
     return this.#texts.length;
   }
 
-  has(text: string): boolean {
-    return this.#numbers.has(text) || this.#texts.length < this.#max;
+  hasRoomFor(count: number): boolean {
+    return this.#texts.length + count <= this.#max;
   }
 
   numberOf(text: string): number {
@@ -129,26 +115,22 @@ export class ColdEvents {
     return this.#forgotten * 2 > this.#written && this.#written > REWRITTEN_MIN * this.#chunkEvents;
   }
 
-  /** Whether there is nothing about the event that is not kept here. */
-  takes({ source, isTruncate, left, found, merge, event }: Passed): boolean {
-    if (isTruncate || left !== undefined || found !== undefined || event !== null) return false;
-    const { origin, position, seen, stated } = source;
-    if (stated === undefined || !this.#origins.has(origin) || !this.#epochs.has(positionEpoch(position))) return false;
-    if (merge !== undefined && !this.#merges.has(merge)) return false;
-    for (const other in seen) {
-      const mark = seen[other];
-      if (mark !== undefined && !(this.#origins.has(other) && this.#epochs.has(positionEpoch(mark)))) return false;
-    }
-    return true;
+  /** Whether there is nothing about the event that is not kept here, and all that it names has room. */
+  takes({ source: { seen, stated }, isTruncate, left, found, event }: Passed): boolean {
+    if (isTruncate || left !== undefined || found !== undefined || event !== null || stated === undefined) return false;
+    let regions = 1;
+    for (const _ in seen) regions += 1;
+    return this.#origins.hasRoomFor(regions) && this.#epochs.hasRoomFor(regions) && this.#merges.hasRoomFor(1);
   }
 
   /** Writes an event behind the one at the place `before`; returns its own. */
   append(passed: Passed, before: number): number {
     const { source, holder, merge } = passed;
-    this.#nameAll(source.origin, source.seen);
     let chunk = this.#chunks.at(-1);
+    this.#origins.numberOf(source.origin);
+    if (chunk?.seen !== source.seen) for (const other in source.seen) this.#origins.numberOf(other);
     if (chunk === undefined || chunk.count === this.#chunkEvents || chunk.origins < this.#origins.size) {
-      chunk = new Chunk(this.#chunks.length * this.#chunkEvents, this.#chunkEvents, this.#origins.size);
+      chunk = newChunk(this.#chunks.length * this.#chunkEvents, this.#chunkEvents, this.#origins.size);
       this.#chunks.push(chunk);
     }
     const at = chunk.count;
@@ -216,9 +198,8 @@ export class ColdEvents {
       const line = origin * (EPOCHS_MAX + 1) + epoch;
       if (lines.has(line)) return false;
       lines.add(line);
-      const holder = chunk.holders[chunk.holder[at] ?? 0];
-      invariant(holder !== undefined, 'an event has a holder');
-      ends.push({ origin: this.#origins.textOf(origin), position: this.#positionAt(chunk, at), holder });
+      const [position, holder] = [this.#positionAt(chunk, at), holderAt(chunk, at)];
+      ends.push({ origin: this.#origins.textOf(origin), position, holder });
       return false;
     });
     return ends;
@@ -228,11 +209,6 @@ export class ColdEvents {
   forget(holder: EventHolder): void {
     this.#forgotten += this.#countOf.get(holder) ?? 0;
     this.#countOf.delete(holder);
-  }
-
-  #nameAll(origin: string, seen: Seen): void {
-    this.#origins.numberOf(origin);
-    for (const other in seen) this.#origins.numberOf(other);
   }
 
   #see(chunk: Chunk, at: number, seen: Seen): void {
@@ -259,7 +235,7 @@ export class ColdEvents {
       const chunk = this.#chunkOf(place);
       if (chunk === undefined) return false;
       const at = place - chunk.first;
-      if (chunk.holders[chunk.holder[at] ?? 0]?.isForgotten === false && look(chunk, at)) return true;
+      if (!holderAt(chunk, at).isForgotten && look(chunk, at)) return true;
       place = chunk.before[at] ?? NOT_COLD;
     }
   }
@@ -273,8 +249,6 @@ export class ColdEvents {
   }
 
   #made(chunk: Chunk, at: number): Passed {
-    const holder = chunk.holders[chunk.holder[at] ?? 0];
-    invariant(holder !== undefined, 'an event has a holder');
     const flags = chunk.flags[at] ?? 0;
     const merge = chunk.merge[at] ?? 0;
     const offset = chunk.offset[at] ?? Number.NaN;
@@ -295,7 +269,7 @@ export class ColdEvents {
       removes: (flags & REMOVES) !== 0,
       merge: merge === 0 ? undefined : this.#merges.textOf(merge),
       event: null,
-      holder,
+      holder: holderAt(chunk, at),
       coldAt: chunk.first + at,
       isSettled: (flags & IS_SETTLED) !== 0,
     };
@@ -313,6 +287,12 @@ export class ColdEvents {
     }
     return seen;
   }
+}
+
+function holderAt({ holders, holder }: Chunk, at: number): EventHolder {
+  const found = holders[holder[at] ?? 0];
+  invariant(found !== undefined, 'an event has a holder');
+  return found;
 }
 
 function flagsOf({ removes, source, isSettled, isNotLost }: Passed): number {

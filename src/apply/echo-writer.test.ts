@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { madeEvent } from '../../test/support/made-event.ts';
+import { madeTuple } from '../../test/support/made-tuple.ts';
 import { ONE_TABLE } from '../../test/support/one-table.ts';
 import type { ChangeEvent } from '../change/change-event.ts';
 import { hlcFromMicros } from '../change/hlc.ts';
@@ -38,16 +39,7 @@ async function echoOf(
   hlc = 1n,
   parked?: ParkedRow,
 ): Promise<string[]> {
-  const tuple = {
-    xid: 9,
-    stampMicros: 1n,
-    writer: 'us',
-    local: false,
-    foreign: false,
-    own: false,
-    image: { id: '1', v: 'x' },
-  };
-  const current: Current = { tuple: { ...tuple, ...found }, version: { hlc, origin: found.writer ?? 'us' } };
+  const current: Current = { tuple: madeTuple(found), version: { hlc, origin: found.writer ?? 'us' } };
   const done: string[] = [];
   const writer = {
     merging: { isTracked: () => false },

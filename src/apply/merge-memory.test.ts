@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { madeEvent } from '../../test/support/made-event.ts';
+import { madeTuple } from '../../test/support/made-tuple.ts';
 import { ONE_TABLE } from '../../test/support/one-table.ts';
 import { makePosition } from '../change/position.ts';
 import { type ApplyTransaction, EVERY_ROW, type HistoryEntry, type RowKey, type Tuple } from './apply-port.ts';
@@ -97,15 +98,7 @@ async function written(
   return done;
 }
 
-const STANDING: Tuple = {
-  xid: 9,
-  stampMicros: 1n,
-  writer: 'us',
-  local: false,
-  foreign: false,
-  own: false,
-  image: { id: '3', v: 'standing' },
-};
+const STANDING = madeTuple({ image: { id: '3', v: 'standing' } });
 
 test('an event that comes late goes by what a row at rest holds, whatever TRUNCATE before that is kept', async () => {
   assert.deepEqual(await written({ hlc: 98n, isLate: true }, STANDING, [truncated(99n)]), []);

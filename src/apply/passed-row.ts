@@ -75,7 +75,7 @@ export class PassedRow {
 
   /** The lists with these events, which are cold, in front. */
   streamsBehind(events: readonly Passed[]): ReadonlyMap<string, Passed[]> {
-    const streams = new Map(Map.groupBy(events, ({ source }) => lineOf(source)));
+    const streams = linesOf(events);
     for (const [line, stream] of this.streams) streams.set(line, [...(streams.get(line) ?? []), ...stream]);
     return streams;
   }
@@ -154,6 +154,11 @@ export class PassedRow {
     this.#others ??= new Map();
     this.#others.set(line, events);
   }
+}
+
+/** Events in their order, by line. */
+export function linesOf(events: readonly Passed[]): Map<string, Passed[]> {
+  return Map.groupBy(events, ({ source }) => lineOf(source));
 }
 
 export function isUnseen(source: Pick<Origination, 'origin' | 'position'>, by: Origination): boolean {

@@ -14,34 +14,29 @@
  */
 import type { Hlc } from '../change/hlc.ts';
 import type { Version } from '../change/version.ts';
-import { lineOf, type Origination } from '../resolve/losses.ts';
+import type { Origination } from '../resolve/losses.ts';
 import { EVERY_ROW, type RowKey, type TableShape } from './apply-port.ts';
-import { ColdEvents, NOT_COLD } from './cold-events.ts';
+import { NOT_COLD } from './cold-events.ts';
+import { ColdRows } from './cold-rows.ts';
 import type { PackedEvents } from './packed-events.ts';
-import { PackedRows } from './packed-rows.ts';
 import type { Passed, PassedBatch, PassedEntry } from './passed-event.ts';
-import { isUnseen, PassedRow } from './passed-row.ts';
+import { isUnseen, linesOf, PassedRow } from './passed-row.ts';
 
 /** A row with more events that has been judged stays as it is: each time they would all be made anew. */
 const THAWED_MAX = 64;
 
-/**
- * `truncates` are the events on every row; `packed` are in the order in which they came; `cold` leads to the newest event of
- * a row.
- */
+/** `truncates` are the events on every row; `packed` are in the order in which they came. */
 type Table = {
   shape: TableShape;
   readonly rows: Map<RowKey, Passed | PassedRow>;
   packed: PackedEvents[];
-  cold: PackedRows | null;
   readonly truncates: PassedRow;
   readonly contested: Set<RowKey>;
 };
 
 export class RowMemory {
   readonly #tables = new Map<string, Table>();
-  readonly #chunkEvents: number;
-  #cold: ColdEvents;
+  readonly #cold: ColdRows;
   /** Rounds of forgetting. */
   #round = 0;
   /** Events that are objects, about, and those that were forgotten since they were counted. */
@@ -49,8 +44,7 @@ export class RowMemory {
   #forgotten = 0;
 
   constructor(chunkEvents: number) {
-    this.#chunkEvents = chunkEvents;
-    this.#cold = new ColdEvents(chunkEvents);
+    this.#cold = new ColdRows(chunkEvents);
   }
 
   add(shape: TableShape, key: RowKey, passed: Passed): void {
@@ -77,7 +71,7 @@ export class RowMemory {
   packs({ id }: TableShape, key: RowKey, source: Origination): boolean {
     const table = this.#tables.get(id);
     if (table === undefined) return true;
-    const isNew = table.cold?.get(key) === undefined && this.#row(table, key) === undefined;
+    const isNew = this.#cold.placeOf(id, key) === NOT_COLD && this.#row(table, key) === undefined;
     return isNew && !this.#truncates(table).holdsUnseen(source);
   }
 
@@ -114,7 +108,7 @@ export class RowMemory {
       if (row instanceof PassedRow) this.#coolIn(table, key, row, passed);
       else if (row === passed && this.#cold.takes(passed)) {
         this.#objects -= 1;
-        this.#keepCold(table, key, this.#write([passed], NOT_COLD));
+        this.#keepCold(table, key, this.#cold.write([passed], NOT_COLD));
       }
     }
   }
@@ -123,8 +117,7 @@ export class RowMemory {
     batch.isForgotten = true;
     this.#round += 1;
     this.#forgotten += batch.size;
-    this.#cold.forget(batch);
-    if (this.#cold.isMostlyForgotten) this.#rewrite();
+    if (this.#cold.forget(batch)) this.#rewriteCold();
     for (const { shape } of batch.packed) {
       const table = this.#tables.get(shape.id);
       if (table !== undefined) table.packed = table.packed.filter(({ holder }) => holder !== batch);
@@ -150,7 +143,7 @@ export class RowMemory {
     const table = this.#tables.get(tableId);
     if (table === undefined) return true;
     if (table.rows.has(key) || table.packed.length > 0 || table.truncates.size > 0) return false;
-    return table.cold?.get(key) === undefined;
+    return this.#cold.placeOf(tableId, key) === NOT_COLD;
   }
 
   /** Whether an event may be concurrent with one that is here. */
@@ -174,7 +167,7 @@ export class RowMemory {
       this.#objects += events.length;
       row.thaw(events);
     }
-    return this.#withTruncates(table, row === undefined ? null : streamsOf(row));
+    return this.#withTruncates(table, streamsOf(row));
   }
 
   /** The same for who only looks: what is cold stays so, and what is noted on it is to be told (`noted`). */
@@ -182,12 +175,12 @@ export class RowMemory {
     const table = this.#tables.get(tableId);
     if (table === undefined) return null;
     this.#unpack(table, key);
-    const at = this.#coldAt(table, key);
-    const row = at === NOT_COLD ? this.#row(table, key) : new PassedRow();
-    const coldAt = row instanceof PassedRow && at === NOT_COLD ? row.coldAt : at;
-    if (!(row instanceof PassedRow) || coldAt === NOT_COLD)
-      return this.#withTruncates(table, row === undefined ? null : streamsOf(row));
-    return this.#withTruncates(table, row.streamsBehind(this.#cold.read(coldAt)));
+    const place = this.#cold.placeOf(tableId, key);
+    if (place !== NOT_COLD) return this.#withTruncates(table, linesOf(this.#cold.read(place)));
+    const row = this.#row(table, key);
+    const isPartlyCold = row instanceof PassedRow && row.coldAt !== NOT_COLD;
+    const streams = isPartlyCold ? row.streamsBehind(this.#cold.read(row.coldAt)) : streamsOf(row);
+    return this.#withTruncates(table, streams);
   }
 
   /** Something was noted on an event of a row that was looked at. */
@@ -195,14 +188,18 @@ export class RowMemory {
     this.#cold.note(passed);
   }
 
-  /** The rows of a table that have events of their own; of those that are packed or cold only where that one had not seen them. */
-  keys(tableId: string, by: Origination): RowKey[] {
+  /** The rows of a table with events of their own that an event on all rows may be concurrent with. */
+  conflicting(tableId: string, by: Origination): RowKey[] {
     const table = this.#tables.get(tableId);
     if (table === undefined) return [];
-    const packed = table.packed.filter(({ source }) => isUnseen(source, by));
-    return [
-      ...new Set([...table.rows.keys(), ...this.#unseen(table, by), ...packed.flatMap((each) => [...each.keys()])]),
-    ];
+    const isUnseenTruncate = this.#truncates(table).holdsUnseen(by);
+    const keys = new Set(this.#cold.unseen(tableId, by));
+    for (const key of table.rows.keys()) {
+      const row = this.#row(table, key);
+      if (row !== undefined && (isUnseenTruncate || holdsUnseen(row, by))) keys.add(key);
+    }
+    for (const packed of table.packed) if (isUnseen(packed.source, by)) for (const key of packed.keys()) keys.add(key);
+    return [...keys];
   }
 
   contested(): { readonly shape: TableShape; readonly key: RowKey }[] {
@@ -211,17 +208,15 @@ export class RowMemory {
 
   /** Whether a row may have an event that is not settled and is stamped so; asks nothing of rows that are not cold. */
   mayHave(tableId: string, key: RowKey, from: Hlc, to: Hlc): boolean {
-    const table = this.#tables.get(tableId);
-    if (table === undefined) return false;
-    const at = this.#coldAt(table, key);
-    return at === NOT_COLD || this.#cold.hasOpen(at, from, to);
+    const place = this.#cold.placeOf(tableId, key);
+    return place === NOT_COLD || this.#cold.hasOpen(place, from, to);
   }
 
   #table(shape: TableShape): Table {
     let table = this.#tables.get(shape.id);
     if (table === undefined) {
       const truncates = new PassedRow();
-      table = { shape, rows: new Map(), packed: [], cold: null, truncates, contested: new Set() };
+      table = { shape, rows: new Map(), packed: [], truncates, contested: new Set() };
       this.#tables.set(shape.id, table);
     }
     table.shape = shape;
@@ -242,11 +237,11 @@ export class RowMemory {
 
   /** A row of which nothing is young, as a row to which something may come. */
   #coldRow(table: Table, key: RowKey): PassedRow | undefined {
-    const at = this.#coldAt(table, key);
-    if (table.cold?.delete(key) === undefined) return undefined;
+    const place = this.#cold.take(table.shape.id, key);
+    if (place === NOT_COLD) return undefined;
     const row = new PassedRow();
-    const ends = this.#cold.ends(at);
-    if (ends.length > 0) row.hasCold(at, ends);
+    const ends = this.#cold.ends(place);
+    if (ends.length > 0) row.hasCold(place, ends);
     table.rows.set(key, row);
     return row;
   }
@@ -257,20 +252,19 @@ export class RowMemory {
       const events = row.newest === passed && row.size <= THAWED_MAX ? eventsOf(row) : [];
       if (events.length === 0 || !events.every(mayTake)) return;
       this.#objects -= events.length;
-      this.#keepCold(table, key, this.#write(events, NOT_COLD));
+      this.#keepCold(table, key, this.#cold.write(events, NOT_COLD));
       return;
     }
     const taken = row.takeUpTo(passed, mayTake);
     this.#objects -= taken.length;
-    row.coldAt = this.#write(taken, row.coldAt);
+    row.coldAt = this.#cold.write(taken, row.coldAt);
     if (row.size === 0 && row.coldAt !== NOT_COLD) this.#keepCold(table, key, row.coldAt);
   }
 
   /** Nothing of the row is young. */
-  #keepCold(table: Table, key: RowKey, at: number): void {
-    table.cold ??= new PackedRows();
-    table.cold.set(key, at);
-    table.rows.delete(key);
+  #keepCold({ shape, rows }: Table, key: RowKey, place: number): void {
+    this.#cold.keep(shape.id, key, place);
+    rows.delete(key);
   }
 
   #withTruncates(table: Table, streams: ReadonlyMap<string, Passed[]> | null): ReadonlyMap<string, Passed[]> | null {
@@ -311,20 +305,6 @@ export class RowMemory {
     }
   }
 
-  #coldAt({ cold }: Table, key: RowKey): number {
-    return cold?.get(key) ?? NOT_COLD;
-  }
-
-  /** Behind what is cold of the row; returns the place of the newest one. */
-  #write(events: readonly Passed[], coldAt: number): number {
-    let newest = events.reduce((at, passed) => Math.max(at, passed.coldAt), coldAt);
-    for (const passed of events) {
-      if (passed.coldAt === NOT_COLD) newest = this.#cold.append(passed, newest);
-      else this.#cold.note(passed);
-    }
-    return newest;
-  }
-
   /** A TRUNCATE is an event on every row, and contests those of which it had not seen all. */
   #contestAll(table: Table, source: Origination): void {
     for (const packed of table.packed) {
@@ -334,37 +314,17 @@ export class RowMemory {
       const row = this.#row(table, other);
       if (row !== undefined && holdsUnseen(row, source)) table.contested.add(other);
     }
-    for (const other of this.#unseen(table, source)) table.contested.add(other);
+    for (const other of this.#cold.unseen(table.shape.id, source)) table.contested.add(other);
   }
 
-  /** Cold rows with an event that this one had not seen. */
-  #unseen(table: Table, by: Origination): RowKey[] {
-    const keys = table.cold === null ? [] : [...table.cold.keys()];
-    return keys.filter((key) => this.#cold.some(this.#coldAt(table, key), (event) => isUnseen(event, by)));
-  }
-
-  /** What is left of cold events goes where nothing is forgotten. */
-  #rewrite(): void {
-    const former = this.#cold;
-    this.#cold = new ColdEvents(this.#chunkEvents);
-    const write = (at: number): number => {
-      const events = former.read(at);
-      for (const passed of events) passed.coldAt = NOT_COLD;
-      return this.#write(events, NOT_COLD);
-    };
-    for (const table of this.#tables.values()) {
-      const keys = table.cold;
-      table.cold = null;
-      for (const key of keys?.keys() ?? []) {
-        const at = write(keys?.get(key) ?? NOT_COLD);
-        if (at === NOT_COLD) table.contested.delete(key);
-        else this.#keepCold(table, key, at);
-      }
-      for (const row of table.rows.values()) {
+  #rewriteCold(): void {
+    const moved = this.#cold.rewrite((id, key) => this.#tables.get(id)?.contested.delete(key));
+    for (const { rows } of this.#tables.values()) {
+      for (const row of rows.values()) {
         for (const passed of eventsOf(row)) passed.coldAt = NOT_COLD;
         if (!(row instanceof PassedRow)) continue;
-        const at = write(row.coldAt);
-        row.hasCold(at, this.#cold.ends(at));
+        const place = moved(row.coldAt);
+        row.hasCold(place, this.#cold.ends(place));
       }
     }
   }
@@ -378,18 +338,17 @@ export class RowMemory {
         if (row instanceof PassedRow && row.size === 0) this.#keepCold(table, key, row.coldAt);
         else if (row !== undefined) this.#objects += row instanceof PassedRow ? row.size : 1;
       }
-      if (table.cold?.size === 0) table.cold = null;
-      if (isEmpty(table, this.#truncates(table))) this.#tables.delete(id);
+      const { rows, packed } = table;
+      const isEmpty = rows.size === 0 && packed.length === 0 && this.#truncates(table).size === 0;
+      if (isEmpty && !this.#cold.hasAny(id)) this.#tables.delete(id);
     }
+    this.#cold.trim();
   }
 }
 
-function isEmpty({ rows, packed, cold }: Table, truncates: PassedRow): boolean {
-  return rows.size === 0 && packed.length === 0 && cold === null && truncates.size === 0;
-}
-
-function streamsOf(row: Passed | PassedRow): ReadonlyMap<string, Passed[]> {
-  return row instanceof PassedRow ? row.streams : new Map([[lineOf(row.source), [row]]]);
+function streamsOf(row: Passed | PassedRow | undefined): ReadonlyMap<string, Passed[]> | null {
+  if (row === undefined) return null;
+  return row instanceof PassedRow ? row.streams : linesOf([row]);
 }
 
 function eventsOf(row: Passed | PassedRow): Passed[] {

@@ -160,8 +160,7 @@ export class UnsettledEvents {
   /** The losses to a TRUNCATE that show now, among the events of all rows of its table. */
   judgeTruncate(shape: TableShape, link: ChainLink): RowLoss[] {
     const event = originationOf(link);
-    return this.#rows.keys(shape.id, event).flatMap((key) => {
-      if (!this.#rows.mayConflict(shape.id, key, event)) return [];
+    return this.#rows.conflicting(shape.id, event).flatMap((key) => {
       // There may be very many rows: what is cold of them stays so.
       const streams = this.#rows.look(shape.id, key);
       if (streams === null) return [];

@@ -5,19 +5,17 @@
 // queue itself may pass the upper mark by the frames of one chunk, and by one frame that is larger
 // than the mark itself, which has to go through alone.
 
+import { Fifo } from '../platform/fifo.ts';
 import { type Keepalive, XLogData } from './copy-framing.ts';
 
 export type QueuedFrame = XLogData | Keepalive;
 
 /** What one queued frame costs beyond its payload: the object and its place in the queue. */
 const FRAME_OVERHEAD_BYTES = 64;
-/** Consumed places at the head are reclaimed in blocks of at least this many. */
-const COMPACT_AT = 4096;
 
 export class FrameQueue {
   readonly #bytesMax: number;
-  #frames: (QueuedFrame | undefined)[] = [];
-  #head = 0;
+  readonly #frames = new Fifo<QueuedFrame>();
   #bytes = 0;
 
   constructor(bytesMax: number) {
@@ -42,24 +40,13 @@ export class FrameQueue {
   }
 
   shift(): QueuedFrame | undefined {
-    const frame = this.#frames[this.#head];
-    if (frame === undefined) return undefined;
-    this.#frames[this.#head] = undefined;
-    this.#head += 1;
-    this.#bytes -= sizeOf(frame);
-    if (this.#head === this.#frames.length) {
-      this.#frames.length = 0;
-      this.#head = 0;
-    } else if (this.#head >= COMPACT_AT && this.#head * 2 >= this.#frames.length) {
-      this.#frames = this.#frames.slice(this.#head);
-      this.#head = 0;
-    }
+    const frame = this.#frames.shift();
+    if (frame !== undefined) this.#bytes -= sizeOf(frame);
     return frame;
   }
 
   clear(): void {
-    this.#frames.length = 0;
-    this.#head = 0;
+    this.#frames.clear();
     this.#bytes = 0;
   }
 }

@@ -8,6 +8,12 @@ const RECORD: LogRecord = { kind: 'heartbeat', run: 1, position: null, index: 0,
 
 type Deferred = { readonly start: () => void; readonly isUrgent: boolean };
 
+/** A transaction of one record. */
+function seal(commits: GroupCommit, endLsn: bigint): void {
+  commits.add(RECORD);
+  commits.seal(endLsn);
+}
+
 /** With a log that holds each append until it is told to go on. */
 function group(): {
   readonly commits: GroupCommit;
@@ -37,10 +43,7 @@ function group(): {
 describe('group commit', () => {
   test('what is sealed until an append starts goes in it, and one start is asked for', async () => {
     const { commits, deferred, durable, appends } = group();
-    for (const endLsn of [1n, 2n]) {
-      commits.add(RECORD);
-      commits.seal(endLsn);
-    }
+    for (const endLsn of [1n, 2n]) seal(commits, endLsn);
     assert.deepEqual(
       deferred.map(({ isUrgent }) => isUrgent),
       [false],
@@ -55,8 +58,7 @@ describe('group commit', () => {
 
   test('where there is as much as an append takes, an urgent start supersedes one that waits for company', async () => {
     const { commits, deferred, appends } = group();
-    commits.add(RECORD);
-    commits.seal(1n);
+    seal(commits, 1n);
     commits.add(RECORD);
     commits.add(RECORD);
     assert.deepEqual(
@@ -77,11 +79,9 @@ describe('group commit', () => {
 
   test('who waits until all is durable makes it urgent, also behind an append that is in flight', async () => {
     const { commits, deferred, durable, appends } = group();
-    commits.add(RECORD);
-    commits.seal(1n);
+    seal(commits, 1n);
     deferred[0]?.start();
-    commits.add(RECORD);
-    commits.seal(2n);
+    seal(commits, 2n);
     const idle = commits.durable();
     appends[0]?.done();
     await nextTurn();
@@ -97,11 +97,9 @@ describe('group commit', () => {
 
   test('a refused append ends it, and nothing behind the gap is appended', async () => {
     const { commits, deferred, durable, appends } = group();
-    commits.add(RECORD);
-    commits.seal(1n);
+    seal(commits, 1n);
     deferred[0]?.start();
-    commits.add(RECORD);
-    commits.seal(2n);
+    seal(commits, 2n);
     const refused = new Error('no room');
     appends[0]?.refuse(refused);
     await nextTurn();

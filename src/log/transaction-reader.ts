@@ -12,6 +12,7 @@
 import type { ChangeEvent } from '../change/change-event.ts';
 import { invariant } from '../platform/assert.ts';
 import { fail } from '../platform/errors.ts';
+import { Fifo } from '../platform/fifo.ts';
 import type { ReadLimit, StoredRecord, StreamReader } from './event-log.ts';
 import { REMEMBERED_MAX, RecordOrder } from './record-order.ts';
 import {
@@ -60,8 +61,7 @@ export class TransactionReader {
   readonly #piece: ReadLimit;
   #order: RecordOrder | undefined;
   #nextOffset: number;
-  #queue: Queued[] = [];
-  #head = 0;
+  readonly #queue = new Fifo<Queued>();
   #unfinished: Unfinished | null = null;
   #queuedRows = 0;
   #queuedBytes = 0;
@@ -108,20 +108,14 @@ export class TransactionReader {
 
   /** The item `n` places behind the next one. */
   peek(n = 0): StreamItem | undefined {
-    return this.#queue[this.#head + n]?.item;
+    return this.#queue.at(n)?.item;
   }
 
   shift(): StreamItem {
-    const queued = this.#queue[this.#head];
+    const queued = this.#queue.shift();
     invariant(queued !== undefined, 'there is an item to take');
-    this.#head += 1;
     this.#queuedRows -= queued.rows;
     this.#queuedBytes -= queued.bytes;
-    // Taken places are reclaimed by halves, so an item costs constant time and none is kept alive for long.
-    if (this.#head * 2 >= this.#queue.length) {
-      this.#queue = this.#queue.slice(this.#head);
-      this.#head = 0;
-    }
     return queued.item;
   }
 
