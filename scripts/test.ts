@@ -6,11 +6,13 @@
 // on brokers that are killed, and agents that are away for long: minutes each); the last five are
 // left out unless they are asked for, and fail where they cannot run. SYNCLINE_LAYERS, a comma list, chooses among them; the ones left out are
 // named, so that a green run does not claim more than it ran. Arguments choose files whose path contains one of them.
-// After a failure the counts are repeated at the end, behind the details.
+// After a failure the counts are repeated at the end, behind the details. SYNCLINE_TIMES names a file to which how long each
+// test file took is written, the slowest first.
 
+import { writeFileSync } from 'node:fs';
 import { glob } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 
@@ -61,6 +63,9 @@ if (files.length === 0) {
 const leftOut = all.filter((layer) => !chosen.includes(layer));
 console.log(`test layers: ${chosen.join(', ')}; left out: ${leftOut.join(', ') || 'none'}`);
 
+// Each file is a process of its own; what these compile is kept, as `bin/syncline` keeps what agents compile.
+process.env.NODE_COMPILE_CACHE ??= join(ROOT, 'node_modules/.cache/node');
+
 const counts: string[] = [];
 const stream = run({ cwd: ROOT, files, concurrency: availableParallelism(), timeout: FILE_LIMIT_MS });
 stream.on('test:fail', ({ todo }) => {
@@ -68,6 +73,16 @@ stream.on('test:fail', ({ todo }) => {
 });
 stream.on('test:diagnostic', ({ message, nesting, file }) => {
   if (nesting === 0 && file === undefined) counts.push(message);
+});
+const took: { readonly seconds: number; readonly file: string }[] = [];
+stream.on('test:summary', ({ file, duration_ms }) => {
+  if (file !== undefined) took.push({ seconds: duration_ms / 1000, file: relative(ROOT, file) });
+});
+stream.on('end', () => {
+  const path = process.env.SYNCLINE_TIMES;
+  if (path === undefined) return;
+  took.sort((a, b) => b.seconds - a.seconds);
+  writeFileSync(path, took.map(({ seconds, file }) => `${seconds.toFixed(1)} ${file}\n`).join(''));
 });
 const report = stream.compose(new spec());
 report.on('end', () => {

@@ -24,5 +24,8 @@ const COMMANDS = [
 enableCompileCache(join(ROOT, 'node_modules/.cache/node'));
 await import(join(ROOT, 'src/cli/program.ts'));
 for (const command of COMMANDS) await import(join(ROOT, `src/cli/${command}.ts`));
-await import(join(ROOT, 'src/log/writer-worker.ts'));
+// What is loaded only once it is needed.
+for (const late of ['log/writer-worker.ts', 'log/kafka-log.ts', 'log/kafka-check.ts', 'monitor/metrics.ts']) {
+  await import(join(ROOT, 'src', late));
+}
 flushCompileCache();

@@ -10,7 +10,7 @@ import type { EmbeddedLogConfig, KafkaLogConfig, LogConfig, PeerLogConfig } from
 import type { StreamTraffic } from '../platform/meter.ts';
 import { EmbeddedLog } from './embedded-log.ts';
 import type { EventLog } from './event-log.ts';
-import { KafkaLog } from './kafka-log.ts';
+import type { KafkaLog } from './kafka-log.ts';
 import { Retention } from './retention.ts';
 
 export type LogsConfig = {
@@ -123,5 +123,7 @@ async function open(
   const defaults: Pick<KafkaLogConfig, 'compression' | 'keep_hours'> =
     own.type === 'kafka' ? own : { compression: 'lz4', keep_hours: 1 };
   const settings = { compression: defaults.compression, keep_hours: defaults.keep_hours, ...config };
+  // Loaded by those alone who have use for it: its client compiles much at its start.
+  const { KafkaLog } = await import('./kafka-log.ts');
   return { kind: 'kafka', log: await KafkaLog.open(settings, { onWarning }) };
 }

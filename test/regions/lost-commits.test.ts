@@ -16,8 +16,8 @@ before(async () => {
   cluster = await Cluster.start({
     regions: ['eu', 'us'],
     schema: 'create table item (id int primary key, v int)',
-    // The server flushes when users commit, and hardly by itself.
-    settings: { wal_writer_delay: '10s', wal_writer_flush_after: '0' },
+    // The server flushes when users commit, and by itself every ten seconds (zero would be with each commit of the lane).
+    settings: { wal_writer_delay: '10s', wal_writer_flush_after: '1GB' },
   });
   [eu, us] = [cluster.region('eu'), cluster.region('us')];
 });
