@@ -1,7 +1,8 @@
 // A real PostgreSQL server from the npm binaries, for the demo and for tests.
 //
-// Each server copies the template of postgres-binaries.ts into a folder of its own, listens on a
-// loopback port and does not outlive this process, for which guarded-process.ts cares.
+// Each server copies the template of postgres-binaries.ts into a folder of its own (below SYNCLINE_SERVER_FOLDER,
+// or the temporary folder), listens on a loopback port and does not outlive this process, for which
+// guarded-process.ts cares.
 //
 // Backends are in process groups of their own (PostgreSQL calls setsid in each), so killing the
 // group of the postmaster would leave them behind, holding locks and slots: kill9 looks them up.
@@ -76,7 +77,8 @@ export class EmbeddedPostgres {
   }): Promise<EmbeddedPostgres> {
     const installation = await installPostgres(options.version);
     const { runAs, template } = installation;
-    const folder = join(await sharedTemporaryFolder(), `syncline-server-${randomBytes(6).toString('hex')}`);
+    const parent = process.env.SYNCLINE_SERVER_FOLDER ?? (await sharedTemporaryFolder());
+    const folder = join(parent, `syncline-server-${randomBytes(6).toString('hex')}`);
     await mkdir(folder, { mode: 0o755 });
     if (runAs.uid !== undefined && runAs.gid !== undefined) await chown(folder, runAs.uid, runAs.gid);
     const server = new EmbeddedPostgres(options.version, folder, installation, options.environment ?? {});

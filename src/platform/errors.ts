@@ -47,7 +47,8 @@ export const ERRORS = {
   'SYN-C004': {
     class: 'config',
     cause: 'A setting is missing, has the wrong type or is out of its range.',
-    remedy: 'Mend each path that the message lists; all of them are reported at once.',
+    remedy:
+      'Mend each path that the message lists. What settings say together is looked at once each is right by itself.',
   },
   'SYN-C005': {
     class: 'config',

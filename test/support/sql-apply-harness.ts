@@ -83,7 +83,10 @@ class SqlHarness implements ApplyPortHarness {
   static async make(server: PostgresServer, options: HarnessOptions): Promise<SqlHarness> {
     await using admin = await connect(server.url(), { applicationName: 'admin' });
     const name = `kv_${crypto.randomUUID()}`;
-    await admin.query(`create database "${name}" template ${options.unstamped === true ? UNSTAMPED : EMPTY}`);
+    const template = options.unstamped === true ? UNSTAMPED : EMPTY;
+    // As files where the server would send each page through the WAL, which takes three times as long; 14 knows no other way.
+    const strategy = server.version >= 15 ? 'strategy file_copy' : '';
+    await admin.query(`create database "${name}" template ${template} ${strategy}`);
     const url = server.url(name);
     const observer = await connect(url, { applicationName: 'observer' });
     const lockTimeoutMs = LOCK_TIMEOUT_MS[options.lockWaits];
