@@ -444,6 +444,14 @@ export const MUTATIONS: readonly Mutation[] = [
     test: 'src/apply/echo-writer.test.ts',
   },
   {
+    name: 'decision-takes-later-row-alike',
+    rule: 'a decision of an operator waits where a row may be a later one with the values of an earlier event',
+    file: 'src/apply/echo-writer.ts',
+    find: 'if (op.chain.some(({ source }) => source.xid === tuple.xid)) return true;',
+    replace: 'if (isOf(op, tuple)) return true;',
+    test: 'src/apply/echo-writer.test.ts',
+  },
+  {
     name: 'echoed-removal-leaves-parked-row',
     rule: 'a local removal drops an older row that is parked',
     file: 'src/apply/echo-writer.ts',

@@ -17,23 +17,24 @@ const KEY = '["1"]';
 const HLC = hlcFromMicros(2_000_000_000_000_000n) + 1n;
 const PARKED = { key: KEY, hlc: HLC - 5n, origin: 'us' };
 
-/** The steps of a batch with one own event on the row. */
-function stepsOf(changes: Partial<ChangeEvent>): Step[] {
-  const event = madeEvent('eu', HLC, changes);
-  const position = makePosition('0000000000000000001', 7n);
-  const { committed_at } = event;
-  const source: SourceTransaction = { position, hlc: HLC, seen: {}, xid: 1, committed_at, events: [event] };
+/** The steps of a batch with an own transaction for each of these events on the row. */
+function stepsOf(events: readonly Partial<ChangeEvent>[]): Step[] {
   return planBatch(
-    [source],
+    events.map((changes, at): SourceTransaction => {
+      const event = madeEvent('eu', HLC, changes);
+      const position = makePosition('0000000000000000001', 7n + BigInt(at));
+      const { committed_at } = event;
+      return { position, hlc: HLC, seen: {}, xid: 1 + at, committed_at, events: [event] };
+    }),
     () => ONE_TABLE,
     (_, pk) => JSON.stringify(Object.values(pk)),
     false,
   );
 }
 
-/** What the echo of an event on a row does, where it finds this tuple and parked row, and writing the row ends so. */
+/** What the echo of events on a row does, where it finds this tuple and parked row, and writing the row ends so. */
 async function echoOf(
-  changes: Partial<ChangeEvent>,
+  changes: Partial<ChangeEvent> | readonly Partial<ChangeEvent>[],
   found: Partial<Tuple>,
   placing: Placing,
   hlc = 1n,
@@ -64,7 +65,7 @@ async function echoOf(
     },
   } as unknown as BatchWriter;
   const echo = new EchoWriter(writer, 'eu', 0n);
-  await echo.write(stepsOf(changes));
+  await echo.write(stepsOf([changes].flat()));
   await echo.finish();
   return done;
 }
@@ -127,5 +128,18 @@ describe("an operator's decision", () => {
     assert.deepEqual(await echoOf(edit, { local: true, stampMicros: null }, 'placed'), ['decided']);
     assert.deepEqual(await echoOf(edit, {}, 'placed'), ['decided']);
     assert.deepEqual(await echoOf(edit, { local: true, image: { id: '1', v: 'after' } }, 'placed'), ['decided']);
+  });
+
+  test('waits where a row may be a later one with the values of an event before it', async () => {
+    const before = { after_image: { id: '1', v: 'before' } };
+    const found = { local: true, image: { id: '1', v: 'before' } };
+    for (const foreign of [false, true]) {
+      assert.deepEqual(await echoOf([before, edit], { ...found, foreign, xid: 1 }, 'placed'), ['decided']);
+      const later = await echoOf([before, edit], { ...found, foreign, xid: 9 }, 'placed');
+      assert.deepEqual(later, ['left', 'put back later']);
+    }
+    assert.equal((await echoOf([before, discard], { ...found, xid: 9 }, 'placed'))[0], 'left');
+    // The look at a removal leaves a row of another tool to its echo, which is this one if it is the row before the decision.
+    assert.equal((await echoOf([before, discard], { ...found, foreign: true, xid: 9 }, 'placed'))[0], 'decided');
   });
 });

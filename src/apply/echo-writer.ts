@@ -97,7 +97,7 @@ export class EchoWriter {
     const isLater = (current: Current): boolean => {
       if (current === null) return false;
       const { tuple } = current;
-      isLeft = hasEchoToCome(tuple) && !isOf(op, tuple);
+      isLeft = hasEchoToCome(tuple) && !isDecided(op, tuple);
       return isLeft || (!tuple.local && !tuple.own && isAbove(current.version, version));
     };
     const isPlaced = await this.#writer.decide(shape, op, { isLater, isUntold });
@@ -243,6 +243,17 @@ function isOf(op: RowOp, { xid, image }: Tuple): boolean {
   return op.chain.some(({ event: { after_image }, source }) => {
     return source.xid === xid || (after_image !== null && haveSameValues(image, after_image));
   });
+}
+
+/**
+ * Whether the row is what the decision leaves, or is surely of an event before it. A user's later row may hold the values of an
+ * earlier one: it waits, and the look finds it above or below. Of another tool's row a look at a removal knows nothing, unless its
+ * own echo has told: that of an event before the decision never does.
+ */
+function isDecided(op: RowOp, tuple: Tuple): boolean {
+  if (op.chain.some(({ source }) => source.xid === tuple.xid)) return true;
+  if (op.image !== null) return haveSameValues(tuple.image, op.image);
+  return tuple.foreign && isOf(op, tuple);
 }
 
 /** What an operator decided is applied here as everywhere: no tuple has changed by it. */

@@ -26,11 +26,7 @@ export function checkOrphanLooks(
       );
       for (const { name, removalsLookedAt } of regions) {
         const marks = removalsLookedAt.get(event_id);
-        if (marks === undefined) {
-          // What was forgotten for want of room is not read back from the log.
-          if (conditions.unsettled.events_max > PLENTY) return wrong(`${name} never looked at ${event_id}`);
-          continue;
-        }
+        if (marks === undefined) continue;
         const missing = concurrent.find(({ origin, position }) => !covers(marks, origin, position));
         if (missing !== undefined) {
           return wrong(`${name} looked at ${event_id} before ${missing.origin} ${missing.position} was there`);
@@ -39,6 +35,18 @@ export function checkOrphanLooks(
     }
   }
   return null;
+}
+
+/** Removals that a region has yet to look at. */
+export function removalsAhead(regions: readonly Region[], published: Published, conditions: Conditions): string[] {
+  // What was forgotten for want of room is not read back from the log.
+  if (conditions.restores || conditions.unsettled.events_max <= PLENTY) return [];
+  const removals = [...published.values()].flat().flatMap(removalsOf);
+  return regions.flatMap(({ name, removalsLookedAt }) =>
+    removals
+      .filter((event_id) => !removalsLookedAt.has(event_id))
+      .map((event_id) => `${name} has yet to look at ${event_id}`),
+  );
 }
 
 function removalsOf({ events }: PublishedTransaction): string[] {

@@ -14,7 +14,7 @@ import type { Failure } from './invariants.ts';
 import { checkLateTable } from './late-invariants.ts';
 import { chooseMerging } from './merging.ts';
 import { LATE } from './model-store.ts';
-import { checkOrphanLooks } from './orphan-invariants.ts';
+import { checkOrphanLooks, removalsAhead } from './orphan-invariants.ts';
 import { type Published, readPublished } from './published.ts';
 import { chooseRefusals } from './refusals.ts';
 import { Region } from './region.ts';
@@ -284,10 +284,11 @@ export class World implements WorldView {
     return unsettled ?? checkConflictLogs(this.#regions, published, tables, this.conditions);
   }
 
-  /** What is stable is forgotten within so many rounds; how many it takes is a matter of the schedule. */
+  /** What is stable is forgotten, and removals are looked at, within so many rounds; how many it takes is a matter of the schedule. */
   async #checkForgetting(): Promise<Failure | null> {
     if (this.conditions.badClocks) this.#now += CAUGHT_UP_MICROS;
     let kept: string[] = [];
+    let ahead: string[] = [];
     for (let round = 0; round < LAST_ROUNDS; round += 1) {
       this.#now += ROUND_MICROS;
       this.#beat();
@@ -295,8 +296,10 @@ export class World implements WorldView {
       if (failure !== null) return failure;
       kept = [];
       for (const region of this.#regions) kept.push(...(await this.#keptBy(region)));
-      if (kept.length === 0) return null;
+      ahead = kept.length > 0 ? [] : removalsAhead(this.#regions, await this.published(), this.conditions);
+      if (kept.length + ahead.length === 0) return null;
     }
+    if (ahead.length > 0) return { invariant: 'orphans-found', message: ahead.join('; ') };
     return { invariant: 'forgets', message: kept.join('; ') };
   }
 
