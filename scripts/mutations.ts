@@ -818,8 +818,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'decisions-go-by-clocks',
     rule: 'what an operator decided about a parked row waits where a user has its key: no clock tells which came first',
     file: 'src/apply/echo-writer.ts',
-    find: 'hasEchoToCome(tuple) && !isOf',
-    replace: 'hasEchoToCome(tuple) && (tuple.stampMicros ?? 0n) > commitMicros(op.last) && !isOf',
+    find: 'hasEchoToCome(tuple) && !isDecided',
+    replace: 'hasEchoToCome(tuple) && (tuple.stampMicros ?? 0n) > commitMicros(op.last) && !isDecided',
     test: 'src/apply/echo-writer.test.ts',
   },
   {
