@@ -42,7 +42,8 @@ const STATEMENT_ROWS_MAX = 1_000;
 type Doubts = {
   readonly isLater?: (current: Current) => boolean;
   readonly isUntold?: IsUntold;
-  readonly onUntold?: () => void;
+  /** Told of an event that is above what stood there. */
+  readonly onWon?: (outcome: 'done' | 'untold') => void;
 };
 
 /** What the lane has in mind of what was applied before. */
@@ -128,13 +129,17 @@ export class BatchWriter {
   }
 
   /**
-   * Applies one change as that of another region would be, but leaves rows that are not older though they seem so. False where the
-   * row is parked for as long as it is not told whether one that has a value of it is above it.
+   * Applies one change as that of another region would be, but leaves rows that are not older though they seem so. Tells whether
+   * it was done, or the row is parked for as long as it is not told whether one that has a value of it is above it.
    */
-  async decide(shape: TableShape, op: RowOp, doubts: Doubts): Promise<boolean> {
-    let isPlaced = true;
-    await this.#decideTogether(shape, [op], { ...doubts, onUntold: () => (isPlaced = false) });
-    return isPlaced;
+  async decide(
+    shape: TableShape,
+    op: RowOp,
+    doubts: Pick<Doubts, 'isLater' | 'isUntold'>,
+  ): Promise<'done' | 'untold' | 'lost'> {
+    let outcome: 'done' | 'untold' | 'lost' = 'lost';
+    await this.#decideTogether(shape, [op], { ...doubts, onWon: (won) => (outcome = won) });
+    return outcome;
   }
 
   /**
@@ -266,7 +271,7 @@ export class BatchWriter {
     shape: TableShape,
     op: RowOp,
     row: StandingRow,
-    { isLater, isUntold, onUntold }: Doubts,
+    { isLater, isUntold, onWon }: Doubts,
   ): Promise<boolean> {
     const version: Version = { hlc: op.last.source.hlc, origin: this.#origin };
     const { current } = row;
@@ -277,11 +282,12 @@ export class BatchWriter {
         else await this.transaction.erase(shape, op);
         await this.parking.drop(shape, op.key);
         this.kept.buried(shape, op.key, op.last);
+        onWon?.('done');
       }
     } else if (wins) {
       const placing = await this.rows.place(shape, op, row, isUntold);
       if (placing === 'raced') return false;
-      if (placing === 'untold') onUntold?.();
+      onWon?.(placing === 'untold' ? 'untold' : 'done');
     }
     this.judge.row(shape, op, row);
     return true;

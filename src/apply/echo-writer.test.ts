@@ -10,7 +10,7 @@ import type { ParkedRow, Tuple } from './apply-port.ts';
 import type { BatchWriter } from './batch-writer.ts';
 import type { Current } from './decide.ts';
 import { EchoWriter } from './echo-writer.ts';
-import { planBatch, type SourceTransaction, type Step } from './net-change.ts';
+import { planBatch, type RowOp, type SourceTransaction, type Step } from './net-change.ts';
 import type { Placing } from './row-placer.ts';
 
 const KEY = '["1"]';
@@ -26,7 +26,7 @@ function stepsOf(events: readonly Partial<ChangeEvent>[]): Step[] {
       const { committed_at } = event;
       return { position, hlc: HLC, seen: {}, xid: 1 + at, committed_at, events: [event] };
     }),
-    () => ONE_TABLE,
+    ({ table_name: table }) => ({ ...ONE_TABLE, id: table, table }),
     (_, pk) => JSON.stringify(Object.values(pk)),
     false,
   );
@@ -44,7 +44,8 @@ async function echoOf(
   const done: string[] = [];
   const writer = {
     merging: { isTracked: () => false },
-    judge: { events: () => undefined, row: () => undefined },
+    judge: { events: () => undefined, row: () => undefined, truncate: () => undefined },
+    emptyTable: async () => undefined,
     parking: {
       isParked: () => parked !== undefined,
       displaced: () => undefined,
@@ -53,10 +54,17 @@ async function echoOf(
     },
     stand: async () => new Map([[KEY, { current, exact: undefined, tombstone: undefined, parked }]]),
     transaction: { erase: async () => void done.push('erased') },
-    rows: { place: async () => placing },
+    rows: {
+      place: async (_: unknown, { image }: RowOp) => {
+        done.push(`writes ${image?.v}`);
+        return placing;
+      },
+    },
     decide: async (_: unknown, __: unknown, { isLater }: { isLater: (current: Current) => boolean }) => {
-      done.push(isLater(current) ? 'left' : 'decided');
-      return placing !== 'untold';
+      const isLost = isLater(current);
+      done.push(isLost ? 'left' : 'decided');
+      if (isLost) return 'lost';
+      return placing === 'untold' ? 'untold' : 'done';
     },
     kept: {
       putBack: () => void done.push('put back later'),
@@ -71,9 +79,9 @@ async function echoOf(
 }
 
 test('a write whose echo waits for that of another row is looked at again, and no other is', async () => {
-  assert.deepEqual(await echoOf({}, {}, 'untold'), ['put back later']);
-  assert.deepEqual(await echoOf({}, {}, 'placed'), []);
-  assert.deepEqual(await echoOf({}, {}, 'parked'), []);
+  assert.deepEqual(await echoOf({}, {}, 'untold'), ['writes after', 'put back later']);
+  assert.deepEqual(await echoOf({}, {}, 'placed'), ['writes after']);
+  assert.deepEqual(await echoOf({}, {}, 'parked'), ['writes after']);
 });
 
 test('a local row whose key has a higher row parked goes with its own echo, and with that of none before it', async () => {
@@ -130,16 +138,16 @@ describe("an operator's decision", () => {
     assert.deepEqual(await echoOf(edit, { local: true, image: { id: '1', v: 'after' } }, 'placed'), ['decided']);
   });
 
-  test('waits where a row may be a later one with the values of an event before it', async () => {
+  test('waits where a row may be a later one with the values of an event before it, and that one is echoed', async () => {
     const before = { after_image: { id: '1', v: 'before' } };
     const found = { local: true, image: { id: '1', v: 'before' } };
-    for (const foreign of [false, true]) {
-      assert.deepEqual(await echoOf([before, edit], { ...found, foreign, xid: 1 }, 'placed'), ['decided']);
-      const later = await echoOf([before, edit], { ...found, foreign, xid: 9 }, 'placed');
-      assert.deepEqual(later, ['left', 'put back later']);
-    }
-    assert.equal((await echoOf([before, discard], { ...found, xid: 9 }, 'placed'))[0], 'left');
-    // The look at a removal leaves a row of another tool to its echo, which is this one if it is the row before the decision.
-    assert.equal((await echoOf([before, discard], { ...found, foreign: true, xid: 9 }, 'placed'))[0], 'decided');
+    const echo = async (decision: Partial<ChangeEvent>, tuple: Partial<Tuple>): Promise<string[]> =>
+      await echoOf([before, decision], { ...found, ...tuple }, 'placed');
+    for (const foreign of [false, true]) assert.deepEqual(await echo(edit, { foreign, xid: 1 }), ['decided']);
+    assert.deepEqual(await echo(edit, { xid: 9 }), ['left', 'put back later']);
+    // Nothing else tells the version of what another tool wrote in a subtransaction.
+    assert.deepEqual(await echo(edit, { foreign: true, xid: 9 }), ['left', 'writes before', 'put back later']);
+    const discarded = ['left', 'writes before', 'parked no more', 'buried', 'look again'];
+    assert.deepEqual(await echo(discard, { foreign: true, xid: 9 }), discarded);
   });
 });

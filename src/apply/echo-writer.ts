@@ -12,7 +12,7 @@
  * older write goes, and a newer one takes the parked row's place. A write that was itself displaced, by the stamp that it had
  * before it was pushed, is brought in anew.
  */
-import { haveSameValues, isoToMicros } from '../change/change-event.ts';
+import { haveSameValues, type Image, isoToMicros } from '../change/change-event.ts';
 import { type Hlc, hlcFromMicros } from '../change/hlc.ts';
 import { isAbove, VERSION_ZERO, type Version } from '../change/version.ts';
 import type { ParkedRow, TableShape, Tuple } from './apply-port.ts';
@@ -74,7 +74,8 @@ export class EchoWriter {
     if (this.#writer.merging.isTracked(shape)) return await this.#writer.merge(shape, ops);
     for (const op of ops) {
       this.#writer.judge.events(shape, op);
-      this.#waiting.delete(nameOf(shape, op));
+      // A decision changes no tuple.
+      if (op.chain.some(({ event }) => event.operator !== true)) this.#waiting.delete(nameOf(shape, op));
     }
     for (const op of ops) if (isDecision(op)) await this.#decide(shape, op);
     const looked = ops.filter((op) => !isDecision(op) && this.#needsLook(shape, op));
@@ -88,7 +89,8 @@ export class EchoWriter {
    * A user can have inserted the key, before the decision or after it, and neither times nor transaction ids tell which: clocks are set
    * back, and ids are not in the order of commits. So such a row is left, and the decision waits until all that is committed by now
    * is echoed: then the row shows the version that the stream gave it. The same where he has a value of the row. A later row of this
-   * region that was displaced and came back shows its version.
+   * region that was displaced and came back shows its version. What came before a decision that is not carried out is echoed as
+   * if it were the last: nothing else rewrites its row, or takes it away.
    */
   async #decide(shape: TableShape, op: RowOp): Promise<void> {
     const { hlc } = op.last.source;
@@ -100,14 +102,26 @@ export class EchoWriter {
       isLeft = hasEchoToCome(tuple) && !isDecided(op, tuple);
       return isLeft || (!tuple.local && !tuple.own && isAbove(current.version, version));
     };
-    const isPlaced = await this.#writer.decide(shape, op, { isLater, isUntold });
-    if (!isPlaced) return this.#putBack(shape, op);
-    if (!isLeft) return;
+    const outcome = await this.#writer.decide(shape, op, { isLater, isUntold });
+    if (outcome === 'lost') await this.#echoBefore(shape, op);
+    else this.#waiting.delete(nameOf(shape, op));
+    if (outcome === 'untold') return this.#putBack(shape, op);
+    if (outcome === 'done' || !isLeft) return;
     if (op.kind !== 'remove') return this.#putBack(shape, op);
     const parked = (await this.#writer.parking.find(shape, [op.key])).get(op.key);
     if (parked !== undefined && isAbove(version, parked)) await this.#writer.parking.drop(shape, op.key);
     this.#writer.kept.buried(shape, op.key, op.last);
     this.#writer.kept.lookAgain(shape, op.key, op.pk, hlc);
+  }
+
+  /** What waits goes before the decision is put back: its transaction is through, and what is written later takes that away again. */
+  async #echoBefore(shape: TableShape, op: RowOp): Promise<void> {
+    const before = beforeDecisions(op);
+    if (before !== null && this.#needsLook(shape, before)) await this.#look(shape, [before]);
+    const name = nameOf(shape, op);
+    const waiting = this.#waiting.get(name);
+    this.#waiting.delete(name);
+    if (waiting !== undefined) await this.#rewriteAll(shape, [waiting.op]);
   }
 
   async #look(shape: TableShape, ops: readonly RowOp[]): Promise<void> {
@@ -246,14 +260,25 @@ function isOf(op: RowOp, { xid, image }: Tuple): boolean {
 }
 
 /**
- * Whether the row is what the decision leaves, or is surely of an event before it. A user's later row may hold the values of an
- * earlier one: it waits, and the look finds it above or below. Of another tool's row a look at a removal knows nothing, unless its
- * own echo has told: that of an event before the decision never does.
+ * Whether the row is what the decision leaves, or is surely of an event before it. A row with the values of such an event may be that
+ * one's, written in a subtransaction, or a user's later one.
  */
-function isDecided(op: RowOp, tuple: Tuple): boolean {
-  if (op.chain.some(({ source }) => source.xid === tuple.xid)) return true;
-  if (op.image !== null) return haveSameValues(tuple.image, op.image);
-  return tuple.foreign && isOf(op, tuple);
+function isDecided(op: RowOp, { xid, image }: Tuple): boolean {
+  return op.chain.some(({ source }) => source.xid === xid) || (op.image !== null && haveSameValues(image, op.image));
+}
+
+/** What the events before the decisions at the end left of the row; null where there are none. */
+function beforeDecisions(op: RowOp): RowOp | null {
+  const at = op.chain.findLastIndex(({ event }) => event.operator !== true);
+  const chain = op.chain.slice(0, at + 1);
+  const last = chain.at(-1);
+  if (last === undefined) return null;
+  // A later image may lack columns that did not change.
+  const images = chain.slice(chain.findLastIndex(({ removes }) => removes) + 1).map(({ event }) => event.after_image);
+  const image: Image = Object.assign({}, ...images);
+  return last.removes
+    ? { ...op, kind: 'remove', image: null, chain, last }
+    : { ...op, kind: 'upsert', image, chain, last };
 }
 
 /** What an operator decided is applied here as everywhere: no tuple has changed by it. */

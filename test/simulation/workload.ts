@@ -177,6 +177,8 @@ export class Workload {
     const some = (): string | null => (random.chance(0.3) ? null : String(1 + random.below(3)));
     const claims = { u: some(), w: some() };
     const v = this.#value(region);
+    // The tuples of a subtransaction have another id than their events.
+    if (random.chance(0.15)) session.savepoint('s');
     const dice = random.below(100);
     if (dice < 40) {
       const change = (image: Image): Image => ({ ...image, v, ...claims });
