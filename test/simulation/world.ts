@@ -317,8 +317,12 @@ export class World implements WorldView {
     const { tombstones, looks, merges } = store;
     const versions = [...store.versions.values()].filter((kept) => !store.straddlesParked(kept));
     const notes = store.notes.filter((note) => note.lsn <= slot.confirmedLsn).length;
-    if (versions.length + tombstones.size + looks.size + merges.size === 0 && notes <= 1) return [];
-    const rest = `${looks.size} looks, ${notes} notes, ${merges.size} rows that merge`;
+    // What was forgotten unsettled stays as it is.
+    const open = [...store.conflicts.values()].filter(
+      ({ provisional, provisional_reason }) => provisional && provisional_reason !== 'forgotten',
+    ).length;
+    if (versions.length + tombstones.size + looks.size + merges.size + open === 0 && notes <= 1) return [];
+    const rest = `${looks.size} looks, ${notes} notes, ${merges.size} rows that merge, ${open} open conflicts`;
     return [`${name} still keeps ${versions.length} versions, ${tombstones.size} tombstones, ${rest}`];
   }
 }
