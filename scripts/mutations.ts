@@ -463,7 +463,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'decision-ends-waiting',
     rule: 'a decision does not keep the row of an event before it from being told its version',
     file: 'src/apply/echo-writer.ts',
-    find: 'if (op.chain.some(({ event }) => event.operator !== true)) this.#waiting.delete',
+    find: 'if (!op.chain.every(isDecision)) this.#waiting.delete',
     replace: 'this.#waiting.delete',
     test: 'test/simulation/decisions.test.ts',
   },

@@ -75,10 +75,10 @@ export class EchoWriter {
     for (const op of ops) {
       this.#writer.judge.events(shape, op);
       // A decision changes no tuple.
-      if (op.chain.some(({ event }) => event.operator !== true)) this.#waiting.delete(nameOf(shape, op));
+      if (!op.chain.every(isDecision)) this.#waiting.delete(nameOf(shape, op));
     }
-    for (const op of ops) if (isDecision(op)) await this.#decide(shape, op);
-    const looked = ops.filter((op) => !isDecision(op) && this.#needsLook(shape, op));
+    for (const op of ops) if (isDecision(op.last)) await this.#decide(shape, op);
+    const looked = ops.filter((op) => !isDecision(op.last) && this.#needsLook(shape, op));
     looked.sort((a, b) => (a.key < b.key ? -1 : 1));
     // One row displaces another, so that each is looked at only when it is its turn.
     if (shape.hasClaims) for (const op of looked) await this.#look(shape, [op]);
@@ -269,7 +269,7 @@ function isDecided(op: RowOp, { xid, image }: Tuple): boolean {
 
 /** What the events before the decisions at the end left of the row; null where there are none. */
 function beforeDecisions(op: RowOp): RowOp | null {
-  const at = op.chain.findLastIndex(({ event }) => event.operator !== true);
+  const at = op.chain.findLastIndex((link) => !isDecision(link));
   const chain = op.chain.slice(0, at + 1);
   const last = chain.at(-1);
   if (last === undefined) return null;
@@ -282,8 +282,8 @@ function beforeDecisions(op: RowOp): RowOp | null {
 }
 
 /** What an operator decided is applied here as everywhere: no tuple has changed by it. */
-function isDecision(op: RowOp): boolean {
-  return op.last.event.operator === true;
+function isDecision({ event }: ChainLink): boolean {
+  return event.operator === true;
 }
 
 /** Commit time at the origin, in Unix µs: what PostgreSQL keeps for the tuple. */

@@ -4,13 +4,11 @@
 // Everything that is started stands in a stack and is ended in the opposite order, whatever happens:
 // a fault, Ctrl-C, or the end of the story.
 
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { invariant } from '../platform/assert.ts';
 import { fail } from '../platform/errors.ts';
+import { freePorts } from '../platform/free-port.ts';
 import { type DemoLogs, openLogs } from './demo-logs.ts';
 import { DemoRegion, type RegionPlan } from './demo-region.ts';
 import { OrphanWatch } from './orphan-watch.ts';
@@ -56,17 +54,4 @@ async function startRegions(
 async function allOrFirstError<T>(promises: readonly Promise<T>[]): Promise<T[]> {
   await Promise.allSettled(promises);
   return await Promise.all(promises);
-}
-
-/** Ports that were free a moment ago. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const ports = servers.map((server) => {
-    const address = server.address();
-    invariant(typeof address === 'object' && address !== null, 'a server that listens on TCP has a port');
-    return address.port;
-  });
-  await Promise.all(servers.map((server) => new Promise((closed) => server.close(closed))));
-  return ports;
 }

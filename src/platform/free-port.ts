@@ -17,6 +17,13 @@ export async function freePort(): Promise<number> {
   }
 }
 
+/** So many, no two of them the same. */
+export async function freePorts(count: number): Promise<number[]> {
+  const ports = new Set<number>();
+  while (ports.size < count) ports.add(await freePort());
+  return [...ports];
+}
+
 export function isPortFree(port: number): Promise<boolean> {
   const probe = createServer();
   return new Promise<boolean>((resolve) => {

@@ -8,12 +8,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type Hlc, hlcFromMicros } from '../../src/change/hlc.ts';
 import { lsnFromText, makePosition, type Position } from '../../src/change/position.ts';
 import { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
+import { freePorts } from '../../src/platform/free-port.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
 import type { PostgresMajor } from '../../src/platform/postgres-binaries.ts';
 import {
@@ -378,23 +378,6 @@ async function proxyBefore(url: string): Promise<TcpProxy> {
 
 const everywhere = (names: readonly string[], log: string): Record<string, string> =>
   Object.fromEntries(names.map((name) => [name, log]));
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      server.listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => {
-    const address = server.address();
-    return typeof address === 'object' && address !== null ? address.port : 0;
-  });
-  await Promise.all(servers.map(async (server) => await new Promise((done) => server.close(done))));
-  return ports;
-}
 
 /** The same lines at the top level, with that. */
 function withoutOrigins(config: string): string {
