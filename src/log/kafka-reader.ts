@@ -63,7 +63,8 @@ export class KafkaReader implements StreamReader {
   /** Goes on with what the last read left, so that whoever reads a giant step by step has each of its batches brought once. */
   async #readOn(from: number, limit: ReadLimit): Promise<StoredRecord[]> {
     const kept = this.#kept;
-    let walk = kept?.at === from ? kept : null;
+    // What it holds of trimmed records is not there any more.
+    let walk = kept?.at === from && from >= this.#shared.trimmedTo ? kept : null;
     // Somebody else may read at the same time: nobody takes what another is at.
     if (walk !== null) this.#kept = null;
     let records = walk?.take(limit) ?? [];
