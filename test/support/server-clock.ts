@@ -6,7 +6,7 @@
  * the new time and some the old one, as it is when a clock is stepped under load. It does not read at every look at the clock:
  * opening a file takes a lock of the C library, and a backend whose alarm goes off inside would wait for itself for ever.
  */
-import { chmod, glob, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { access, chmod, glob, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fail } from '../../src/platform/errors.ts';
@@ -28,6 +28,7 @@ export class ServerClock implements AsyncDisposable {
   /** A clock that is off by so many seconds. */
   static async create(offsetSeconds: number): Promise<ServerClock> {
     const library = await findLibrary();
+    await forgetKilled();
     const folder = await mkdtemp(join(await sharedTemporaryFolder(), 'syncline-clock-'));
     // The server runs as another user than the tests do.
     await chmod(folder, 0o755);
@@ -61,10 +62,25 @@ export class ServerClock implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await rm(this.#folder, { recursive: true, force: true });
+    await forgetKilled();
   }
 
   get #path(): string {
     return join(this.#folder, 'offset');
+  }
+}
+
+/**
+ * Each process that loads the library makes two files named for its pid, and removes them at its end unless it is killed. They
+ * would keep a later process of that pid from starting.
+ */
+async function forgetKilled(): Promise<void> {
+  for await (const path of glob('/dev/shm/{,sem.}faketime_{shm,sem}_*')) {
+    const isAlive = await access(`/proc/${path.slice(path.lastIndexOf('_') + 1)}`).then(
+      () => true,
+      () => false,
+    );
+    if (!isAlive) await rm(path, { force: true });
   }
 }
 
