@@ -4,8 +4,8 @@
  * A server that was restored, cloned, promoted or crashed onto a lying disk can look like the one before in everything: the
  * same identifier, timeline, WAL positions, transaction ids. What no other history has is a transaction with the same id
  * *and* the same commit timestamp, and PostgreSQL keeps both. So a transaction of the stream is this server's exactly if
- * its id has that commit timestamp here. The slot would be the obvious witness and is a bad one: a base backup has none,
- * and one that is there tells only what it sends again.
+ * its id has that commit timestamp here, other than by the lane, whose transactions bear stamps of events. The slot would be
+ * the obvious witness and is a bad one: a base backup has none, and one that is there tells only what it sends again.
  *
  * A history is a prefix of the WAL that it parted from, and a stream is in WAL order. So what the database has of an epoch
  * ends at one place. It may have some of an epoch that it knows nothing of: what was committed before the copy was made, and

@@ -1,5 +1,6 @@
 /** What a database knows of its own part of its stream, as `syncline.meta` holds it; and what its commit timestamps tell. */
 import { type Position, parsePosition } from '../change/position.ts';
+import { OWN_ORIGIN_PREFIX } from '../platform/own-origins.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
 import type { OwnHistory } from './own-history.ts';
 
@@ -15,20 +16,25 @@ on conflict (key) do update set value = excluded.value returning key`;
 /**
  * $1 transaction ids, 32 bits. A commit timestamp that is gone because the id is older than all that are kept is told from
  * one that this database never had. Another tool may have given any time, also an infinite one: it is bounded as
- * `boundedMicros` does.
+ * `boundedMicros` does. What the lane wrote has the stamp of an event for its time, which may be that of the very transaction
+ * asked for, or be pushed by it; so it counts as none.
  */
 const COMMIT_TIMES = `
-select case when t.stamp is not null then (extract(epoch from
+select case when t.stamp is not null and not t.is_ours then (extract(epoch from
     least(greatest(t.stamp, '0001-01-01Z'), '9999-12-31 23:59:59.999999Z')) * 1000000)::bigint end as micros,
   w.xid - (o.oldest::text::bigint) as above_oldest
 from unnest($1::bigint[]) with ordinality as w(xid, place)
-  cross join lateral (select pg_xact_commit_timestamp(w.xid::text::xid) as stamp) as t,
+  cross join lateral (
+    select c."timestamp" as stamp, c.roident <> 0 and c.roident in (select r.roident from pg_replication_origin r
+        where starts_with(r.roname, ${OWN_ORIGIN_PREFIX}))
+      or exists (select from syncline.author a where a.tuple_xid = w.xid::text::xid) as is_ours
+    from pg_xact_commit_timestamp_origin(w.xid::text::xid) as c) as t,
   (select oldest_commit_ts_xid as oldest from pg_control_checkpoint()) as o
 order by w.place`;
 
 const XIDS = 2n ** 32n;
 
-/** Unix µs; `never`: this database has no such commit; `forgotten`: it is too old to tell. */
+/** Unix µs; `never`: this database has no such commit of its own; `forgotten`: it is too old to tell. */
 export type CommitTime = bigint | 'never' | 'forgotten';
 
 export async function readOwnHistory(client: Queryable): Promise<OwnHistory | null> {

@@ -97,7 +97,7 @@ export class CaptureActor {
         await step('commit times');
         return xids.map((xid) => {
           const transaction = slot.database.transactionOf(xid);
-          if (transaction?.lsn == null) return 'never';
+          if (transaction?.lsn == null || !transaction.kind.local) return 'never';
           return transaction.isForgotten ? 'forgotten' : (transaction.stampMicros ?? 'never');
         });
       },

@@ -179,7 +179,7 @@ export class ModelApplyPort implements ApplyPort {
     await this.#ask('own commits');
     return commits.map(({ xid, commitMicros }) => {
       const transaction = this.#database.transactionOf(xid);
-      if (transaction?.lsn == null) return 'elsewhere';
+      if (transaction?.lsn == null || !transaction.kind.local) return 'elsewhere';
       const { isForgotten } = transaction;
       if (!isForgotten && commitMicros !== null && transaction.stampMicros !== commitMicros) return 'elsewhere';
       return transaction.ended ? 'visible' : 'pending';

@@ -285,6 +285,19 @@ export function bookkeepingContract(make: MakeHarness): void {
   );
 
   test(
+    'a transaction of the lane is never taken for a local one, although its time is that of an event',
+    withHarness(make, async (h) => {
+      await applying(h, 'r1', PAST, (t, shape) => t.upsert(shape, [row(1, 'one')], 'r1', ALL));
+      const { xid, stampMicros } = (await h.tuple(1)) ?? assert.fail('the row is there');
+      const states = await h.port.ownCommits([
+        { xid, commitMicros: stampMicros },
+        { xid, commitMicros: null },
+      ]);
+      assert.deepEqual(states, ['elsewhere', 'elsewhere']);
+    }),
+  );
+
+  test(
     'the clock is that of local commits',
     withHarness(make, async (h) => {
       const before = await h.port.clockMicros();
