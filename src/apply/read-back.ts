@@ -19,8 +19,7 @@ export async function* readBack(reader: StreamReader, mark: Mark, from: number):
   const transactions = new TransactionReader(reader, from);
   let part: LaneItem[] = [];
   let events = 0;
-  while (await transactions.fill(0)) {
-    const item = transactions.shift();
+  for await (const item of transactions.items()) {
     if (item.kind === 'run') continue;
     const laneItem = toLaneItem(mark.origin, item);
     if (laneItem.position > mark.position) break;

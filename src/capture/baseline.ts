@@ -193,9 +193,7 @@ async function untilDurable(
  */
 export async function takeBack(reader: StreamReader, scan: Scan, epoch: Epoch): Promise<boolean> {
   if (((await reader.bounds())?.first ?? 0) > 0) return false;
-  const items = new TransactionReader(reader, 0);
-  while (await items.fill(0)) {
-    const item = items.shift();
+  for await (const item of new TransactionReader(reader, 0).items()) {
     if (item.kind === 'run' || item.kind === 'heartbeat') continue;
     if (positionEpoch(item.position) !== epoch) return false;
     if (positionLsn(item.position) >= scan.endLsn) break;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { positionOf, transaction } from '../../test/support/stream-records.ts';
+import { longGiant, positionOf, transaction } from '../../test/support/stream-records.ts';
 import { makePosition, type Position, positionEpoch } from '../change/position.ts';
 import type { CommitTime } from '../clock/sql-own-history.ts';
 import { MemoryLog } from '../log/memory-log.ts';
@@ -99,6 +99,18 @@ describe('the trace of the own stream', () => {
     assert.equal(found.published?.position, positionOf(2));
     assert.equal(found.end, positionOf(4));
     assert.equal(found.isWhole, false);
+  });
+
+  test('goes on behind a giant that is read in several goes', async () => {
+    const log = new MemoryLog();
+    await (await log.writer('eu')).append([...transaction(1, 1), ...longGiant(1, 2), ...transaction(1, 3)]);
+    const found = await traceOwnStream(await log.reader('eu'), {
+      history: { epoch: positionEpoch(positionOf(1)), lineage: [], fork: null, after: null },
+      mark: null,
+      commitTimes: async (xids) => xids.map((xid) => (xid === 1 ? COMMITTED : 'never')),
+      trustsForgotten: true,
+    });
+    assert.deepEqual([found.isWhole, found.fork, found.end], [false, positionOf(1), positionOf(3)]);
   });
 
   test('is whole where the database has everything', async () => {

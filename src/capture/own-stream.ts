@@ -63,14 +63,8 @@ type Place = {
 export async function traceOwnStream(reader: StreamReader, options: TraceOptions): Promise<OwnTrace> {
   const { history, mark } = options;
   const trace = new Trace(history, mark?.position ?? null);
-  const items = new TransactionReader(reader, mark?.log_offset ?? 0);
-  for (let more = true; more; ) {
-    more = await items.fill(0);
-    const places: Place[] = [];
-    for (let item = items.peek(); item !== undefined && places.length < ASKED_MAX; item = items.peek()) {
-      items.shift();
-      if (item.kind !== 'run') places.push(placeOf(item));
-    }
+  let places: Place[] = [];
+  const take = async (): Promise<void> => {
     const times = places.length === 0 ? [] : await options.commitTimes(places.map(({ xid }) => xid));
     for (const [at, place] of places.entries()) {
       const time = times[at];
@@ -78,7 +72,13 @@ export async function traceOwnStream(reader: StreamReader, options: TraceOptions
       const isHere = time === 'forgotten' ? options.trustsForgotten : isThere;
       trace.take(place, isHere);
     }
+    places = [];
+  };
+  for await (const item of new TransactionReader(reader, mark?.log_offset ?? 0).items()) {
+    if (item.kind !== 'run') places.push(placeOf(item));
+    if (places.length >= ASKED_MAX) await take();
   }
+  await take();
   return trace.result;
 }
 

@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { baseline, change, heartbeat, positionOf, runStart, transaction } from '../../test/support/stream-records.ts';
+import {
+  baseline,
+  change,
+  heartbeat,
+  LONG_GIANT_ROWS,
+  longGiant,
+  positionOf,
+  runStart,
+  transaction,
+} from '../../test/support/stream-records.ts';
 import type { ChangeEvent } from '../change/change-event.ts';
 import type { LogRecord } from '../change/stream-record.ts';
 import type { StreamReader } from './event-log.ts';
@@ -25,7 +34,7 @@ function nameOf(item: StreamItem): string {
 
 async function readItems(reader: TransactionReader): Promise<StreamItem[]> {
   const items: StreamItem[] = [];
-  while (await reader.fill(0)) while (reader.peek() !== undefined) items.push(reader.shift());
+  for await (const item of reader.items()) items.push(item);
   return items;
 }
 
@@ -37,6 +46,15 @@ async function eventsOf(item: StreamItem): Promise<ChangeEvent[]> {
 }
 
 describe('the transaction reader', () => {
+  test('goes on to the end of the stream behind a giant within which it gives its caller the turn', async () => {
+    const { reader } = await streamOf([runStart(1), ...longGiant(1, 1), change(1, 2)]);
+    const inTurns = new TransactionReader(reader, 0);
+    while (await inTurns.fill(0)) inTurns.shift();
+    assert.equal(await inTurns.fill(1), true, 'the giant is too short to tell anything');
+    const items = await readItems(new TransactionReader(reader, 0));
+    assert.deepEqual(items.map(nameOf), ['r1', `g1:${LONG_GIANT_ROWS}`, 't2:1']);
+  });
+
   test('gives whole transactions, heartbeats and runs, with what their events agree on', async () => {
     const { reader } = await streamOf([runStart(1), ...transaction(1, 1, 2, { hlc: 77n }), heartbeat(1, 2)]);
     const items = await readItems(new TransactionReader(reader, 0));

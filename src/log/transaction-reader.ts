@@ -68,6 +68,8 @@ export class TransactionReader {
   #failure: unknown;
   /** Whether what comes next is likely to be more of the giant under way. */
   #isInGiant = true;
+  /** Whether the last `fill` gave its caller the turn while the stream went on. */
+  #isCutShort = false;
 
   constructor(reader: StreamReader, from: number, limits: ReadAheadLimits = READ_AHEAD) {
     this.#reader = reader;
@@ -89,12 +91,18 @@ export class TransactionReader {
 
   /**
    * Reads on as far as the bounds allow, one step if items are ready already; waits only if none is, and at most once.
-   * True when `peek()` has an item. Throws what is wrong with the stream only after all items before it are taken.
+   * True when `peek()` has an item; false tells nothing of the end, which `items` finds. Throws what is wrong with the stream
+   * only after all items before it are taken.
    */
   async fill(timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
     this.#order ??= await this.#startOrder();
     let mayWait = true;
-    for (let step = 0; step < STEPS_MAX && this.#failure === undefined; step += 1) {
+    this.#isCutShort = false;
+    for (let step = 0; this.#failure === undefined; step += 1) {
+      if (step === STEPS_MAX) {
+        this.#isCutShort = true;
+        break;
+      }
       const hasRead = this.#hasRoom() && (await this.#readStep(this.#order));
       if (this.peek() !== undefined || signal?.aborted === true) break;
       if (hasRead) continue;
@@ -104,6 +112,11 @@ export class TransactionReader {
     if (this.peek() !== undefined) return true;
     if (this.#failure !== undefined) throw this.#failure;
     return false;
+  }
+
+  /** What is still to be taken, up to where the stream ends by then. Throws as `fill` does. */
+  async *items(): AsyncGenerator<StreamItem> {
+    while ((await this.fill(0)) || this.#isCutShort) while (this.peek() !== undefined) yield this.shift();
   }
 
   /** The item `n` places behind the next one. */

@@ -252,8 +252,7 @@ async function appliedOf(log: KafkaLog, stream: string): Promise<Applied[]> {
   await using reader = await log.reader(stream);
   const items = new TransactionReader(reader, 0);
   const applied: Applied[] = [];
-  while (await items.fill(0)) {
-    const item = items.shift();
+  for await (const item of items.items()) {
     if (item.kind === 'heartbeat') applied.push({ position: item.heartbeat.position, ids: [] });
     if (item.kind === 'transaction')
       applied.push({ position: item.position, ids: item.events.map((event) => event.event_id) });

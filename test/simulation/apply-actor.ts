@@ -180,8 +180,7 @@ export class ApplyActor {
       const mark = this.#lane.mark(origin);
       await using stream = await this.#world.log.reader(origin);
       const transactions = new TransactionReader(stream, mark?.log_offset ?? 0);
-      while (await transactions.fill(0)) {
-        const item = transactions.shift();
+      for await (const item of transactions.items()) {
         if (item.kind !== 'transaction' || item.hlc > stable) continue;
         if (mark !== undefined && item.position <= mark.position) continue;
         const message = `${this.#name}: ${origin} at ${item.position} is stamped ${item.hlc}, and ${stable} counts as stable`;

@@ -56,8 +56,7 @@ export async function readPublished(log: EventLog, regions: readonly string[]): 
     published.set(origin, transactions);
     await using stream = await log.reader(origin);
     const reader = new TransactionReader(stream, 0);
-    while (await reader.fill(0)) {
-      const item = reader.shift();
+    for await (const item of reader.items()) {
       if (item.kind === 'heartbeat') {
         const commitMicros = isoToMicros(item.heartbeat.committed_at);
         transactions.push({ ...item.heartbeat, commitMicros, origin, events: [] });

@@ -160,8 +160,7 @@ export class CapturedRegion implements AsyncDisposable {
     const heartbeats: HeartbeatItem[] = [];
     const runs: RunItem[] = [];
     let predecessor: string | null = null;
-    while (await items.fill(0)) {
-      const item = items.shift();
+    for await (const item of items.items()) {
       if (item.kind === 'run') {
         runs.push(item);
         continue;

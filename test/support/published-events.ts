@@ -11,8 +11,7 @@ export async function publishedBy({ configPath, name }: ClusterRegion): Promise<
   await using reader = await logs.of(name).reader(name);
   const items = new TransactionReader(reader, (await reader.bounds())?.first ?? 0);
   const events: ChangeEvent[] = [];
-  while (await items.fill(0)) {
-    const item = items.shift();
+  for await (const item of items.items()) {
     if (item.kind === 'transaction') events.push(...item.events);
     else if (item.kind === 'giant') for await (const chunk of item.chunks()) events.push(...chunk);
   }

@@ -59,7 +59,7 @@ export function recordsOfKafka(bodies: readonly Buffer[]): StoredRecord[] {
 export async function readItemsAsText(reader: StreamReader): Promise<string[]> {
   const transactions = new TransactionReader(reader, 0);
   const items: string[] = [];
-  while (await transactions.fill(0)) items.push(JSON.stringify(transactions.shift(), asText));
+  for await (const item of transactions.items()) items.push(JSON.stringify(item, asText));
   return items;
 }
 

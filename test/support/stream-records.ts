@@ -12,6 +12,7 @@ import {
 } from '../../src/change/stream-record.ts';
 
 export const EPOCH = '1000000000000000000';
+export const LONG_GIANT_ROWS = 2_000;
 const COMMITTED_AT = '2026-01-01T00:00:00.000000Z';
 
 export const positionOf = (lsn: number): Position => makePosition(EPOCH, BigInt(lsn));
@@ -55,6 +56,14 @@ export function change(run: number, lsn: number, index = 0, lastIndex = 0, shape
 /** All records of the transaction at `lsn`. */
 export function transaction(run: number, lsn: number, events = 1, shape: EventShape = {}): LogRecord[] {
   return Array.from({ length: events }, (_, index) => change(run, lsn, index, events - 1, shape));
+}
+
+/**
+ * All records of a transaction at `lsn` that takes whoever reads it more steps than he makes in one go: some 40 MB, of rows
+ * that share their text.
+ */
+export function longGiant(run: number, lsn: number): LogRecord[] {
+  return transaction(run, lsn, LONG_GIANT_ROWS, { note: 'x'.repeat(20_000) });
 }
 
 export function heartbeat(run: number, lsn: number, hlc: Hlc = BigInt(lsn)): LogRecord {
