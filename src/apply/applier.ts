@@ -34,7 +34,7 @@ import type { LeadLimits } from './lead-gate.ts';
 import { LinkConsumer } from './link-consumer.ts';
 import { LinkFaults } from './link-faults.ts';
 import type { RetryOutcome } from './quarantine-retry.ts';
-import { firstKept, readBack } from './read-back.ts';
+import { readBack } from './read-back.ts';
 import type { OrphanLook } from './removed-parents.ts';
 import type { Rest } from './rest-watch.ts';
 
@@ -335,10 +335,9 @@ export class Applier {
 
 /** Tells the lane what was applied before it began, as far as conflicts are not settled. */
 async function remember(lane: Lane, mark: Mark, reader: StreamReader): Promise<void> {
-  const wanted = lane.neededFrom(mark.origin);
-  const kept = await firstKept(reader, mark, wanted);
-  if (kept !== null) lane.lacks(highestAt(mark));
-  for await (const items of readBack(reader, mark, kept ?? wanted)) await lane.remember(mark.origin, items);
+  const onLack = (): void => lane.lacks(highestAt(mark));
+  const parts = readBack(reader, mark, lane.neededFrom(mark.origin), onLack);
+  for await (const items of parts) await lane.remember(mark.origin, items);
 }
 
 /** Nothing of the stream up to the mark is stamped at or above it. */

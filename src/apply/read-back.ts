@@ -7,19 +7,46 @@
  */
 import type { StreamReader } from '../log/event-log.ts';
 import { TransactionReader } from '../log/transaction-reader.ts';
+import { SynclineError } from '../platform/errors.ts';
 import type { Mark } from './apply-port.ts';
 import { type LaneItem, toLaneItem } from './lane-item.ts';
 
 /** Events in one part. */
 const PART_EVENTS_MAX = 2_000;
 
-/** Whole items in order, the last one of all at the mark. */
-export async function* readBack(reader: StreamReader, mark: Mark, from: number): AsyncGenerator<readonly LaneItem[]> {
+/**
+ * Whole items in order, the last one of all at the mark. `onLack` is called where the log does not reach back that far, before
+ * what it does hold is given: its region may trim it at any time, also between two parts.
+ */
+export async function* readBack(
+  reader: StreamReader,
+  mark: Mark,
+  from: number,
+  onLack: () => void,
+): AsyncGenerator<readonly LaneItem[]> {
+  let next = from;
+  while (next < mark.log_offset) {
+    const kept = await firstKept(reader, mark, next);
+    if (kept !== null) onLack();
+    next = kept ?? next;
+    try {
+      for await (const part of partsOf(reader, mark, next)) {
+        yield part;
+        next = part.at(-1)?.log_offset ?? next;
+      }
+      return;
+    } catch (error) {
+      const wasTrimmed = error instanceof SynclineError && error.code === 'SYN-L004';
+      if (!wasTrimmed || (await firstKept(reader, mark, next)) === null) throw error;
+    }
+  }
+}
+
+async function* partsOf(reader: StreamReader, mark: Mark, from: number): AsyncGenerator<readonly LaneItem[]> {
   if (from >= mark.log_offset) return;
-  const transactions = new TransactionReader(reader, from);
   let part: LaneItem[] = [];
   let events = 0;
-  for await (const item of transactions.items()) {
+  for await (const item of new TransactionReader(reader, from).items()) {
     if (item.kind === 'run') continue;
     const laneItem = toLaneItem(mark.origin, item);
     if (laneItem.position > mark.position) break;
@@ -36,7 +63,7 @@ export async function* readBack(reader: StreamReader, mark: Mark, from: number):
 }
 
 /** Where the log begins, if it does not reach back that far any more: with a whole item; null where it does. */
-export async function firstKept(reader: StreamReader, mark: Mark, from: number): Promise<number | null> {
+async function firstKept(reader: StreamReader, mark: Mark, from: number): Promise<number | null> {
   const bounds = await reader.bounds();
   if (bounds === null || bounds.first <= from || from >= mark.log_offset) return null;
   for (let offset = bounds.first; offset < mark.log_offset; ) {

@@ -4,6 +4,7 @@
  * It takes turns among the streams as the agent's loop does, only in random order, with random bounds of batches, and
  * with deliveries that are lost and repeated. After a lost connection it opens a new lane from what the database holds.
  */
+import assert from 'node:assert/strict';
 import type { Mark } from '../../src/apply/apply-port.ts';
 import { readEvent } from '../../src/apply/event-at.ts';
 import { FlushWatch } from '../../src/apply/flush-watch.ts';
@@ -237,9 +238,8 @@ export class ApplyActor {
       await using reader = await log.reader(origin);
       // Of some streams more is read back than is needed: what is settled must not be judged from a part.
       const from = random.chance(0.3) ? 0 : this.#lane.neededFrom(origin);
-      for await (const items of readBack(reader, mark, from)) {
-        await this.#lane.remember(origin, items);
-      }
+      const onLack = (): never => assert.fail('nothing is trimmed here');
+      for await (const items of readBack(reader, mark, from, onLack)) await this.#lane.remember(origin, items);
     }
   }
 
