@@ -36,7 +36,7 @@ import {
 import type { Lease } from './lease.ts';
 import { checkLedger } from './ledger-check.ts';
 import { checkCluster, isNoted, SqlOwnDatabase, untilFlushed } from './own-database.ts';
-import type { OwnTrace } from './own-stream.ts';
+import type { OwnMark, OwnTrace } from './own-stream.ts';
 import { ensurePublication, type PublicationReport } from './publication.ts';
 import type { PublicationSpec } from './publication-plan.ts';
 import { type PublishedCounts, Publisher, type PublisherLimits } from './publisher.ts';
@@ -135,7 +135,7 @@ export async function startSession(
   const applicationName = lease.applicationName('capture');
   const connection = await keep(resources, ReplicationConnection.connect({ url, applicationName }));
   await using reader = await log.reader(region);
-  await checkLog(reader, options);
+  await checkLog(reader, options, await new SqlOwnDatabase(control, lease, region).mark());
   // Of what goes from region to region, nothing was there before the stream began: baselines are about users' rows.
   const users = report.tables.filter(({ schema, table }) => !isRegistryTable(schema, table));
   const found = await ensureSlot(control, connection, slot, users);
@@ -229,10 +229,15 @@ async function checkNeverPublished(log: EventLog, region: string): Promise<void>
   throw fail('SYN-K009', detail, { context: { region } });
 }
 
-/** Makes sure that the log has lost nothing that others have read. */
-async function checkLog(reader: StreamReader, { log, region }: CaptureOptions): Promise<void> {
+/**
+ * Makes sure that the log has lost nothing that others have read, nor this region itself: a log that comes from a copy holds
+ * acknowledgements as old as its records.
+ */
+async function checkLog(reader: StreamReader, { log, region }: CaptureOptions, mark: OwnMark | null): Promise<void> {
   const last = (await reader.bounds())?.last ?? -1;
-  for (const [consumer, offset] of await log.acknowledged(region)) {
+  const read = new Map(await log.acknowledged(region));
+  if (mark !== null) read.set(region, Math.max(read.get(region) ?? -1, mark.log_offset - 1));
+  for (const [consumer, offset] of read) {
     if (offset <= last || last < 0) continue;
     const detail = `${consumer} has read the stream of ${region} up to offset ${offset}, and it ends at ${last}`;
     throw fail('SYN-K021', detail, { context: { region, consumer, offset, last } });

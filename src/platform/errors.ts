@@ -426,7 +426,7 @@ export const ERRORS = {
   },
   'SYN-K021': {
     class: 'protocol',
-    cause: "The log has lost the end of this region's stream, which others have read already.",
+    cause: "The log has lost the end of this region's stream, which others, or this region itself, have read already.",
     remedy: 'Bring back the log as it was. A log that comes from a backup is older than what the others have applied.',
   },
   'SYN-K022': {

@@ -265,6 +265,20 @@ describe('capture', () => {
     await stops('SYN-K021', /elsewhere has read/);
     await log.acknowledge(region.region, 'elsewhere', 1);
 
+    // As an older copy of the log: the acknowledgements in it are old as well.
+    await using reader = await log.reader(region.region);
+    const last = (await reader.bounds())?.last ?? 0;
+    await region.sql.query(
+      `insert into syncline.applied (origin, position, event_id, log_offset)
+       values ($1, '1000000000000000000:0000000000000001', gen_random_uuid(), $2)`,
+      [region.region, String(last + 2)],
+    );
+    await stops(
+      'SYN-K021',
+      new RegExp(`${region.region} has read .* up to offset ${last + 1}, and it ends at ${last}`),
+    );
+    await region.sql.query('delete from syncline.applied');
+
     await region.sql.query("update syncline.meta set value = '1' where key = 'system_id'");
     await stops('SYN-K020', /was served by cluster 1,/);
 

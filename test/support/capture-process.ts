@@ -30,7 +30,8 @@ function discardingLog(): EventLog {
   let appended = 0;
   let last: StoredRecord | undefined;
   const log = new MemoryLog();
-  const read = async (): Promise<StoredRecord[]> => (last === undefined ? [] : [last]);
+  const read = async (from: number): Promise<StoredRecord[]> =>
+    last === undefined || last.offset < from ? [] : [last];
   return {
     writer: async () => ({
       append: async (records: readonly LogRecord[]) => {
@@ -46,7 +47,7 @@ function discardingLog(): EventLog {
     reader: async (stream) => ({
       stream,
       read,
-      readBefore: async (before) => (await read()).filter(({ offset }) => offset < before),
+      readBefore: async (before) => (await read(0)).filter(({ offset }) => offset < before),
       runBefore: async () => last?.run ?? -1,
       waitFor: async () => false,
       bounds: async () => (last === undefined ? null : { first: last.offset, last: last.offset }),
