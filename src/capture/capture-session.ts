@@ -11,7 +11,7 @@ import { keepBeating } from './heartbeat.ts';
 import { reconcilePublication } from './publication.ts';
 import type { Publisher } from './publisher.ts';
 import { type CaptureOptions, type SessionEvents, type StartedSession, startSession } from './session-start.ts';
-import { readSlot } from './slot.ts';
+import { noteMarked, readSlot } from './slot.ts';
 
 /** How often the publication and the origins are looked at. */
 const LOOK_MS = 1_000;
@@ -45,11 +45,16 @@ async function carryOn(
   started: StartedSession,
   signal: AbortSignal,
 ): Promise<void> {
-  const { stream, publisher, catalog } = started;
+  const { run, stream, publisher, catalog } = started;
   const over = new AbortController();
   const stop = AbortSignal.any([signal, over.signal]);
   const { heartbeatMs: periodMs, members, delays = () => ({}) } = options;
-  const onBeat = async (): Promise<void> => events.onSlot(await readSlot(catalog, options.slot));
+  let isMarked = false;
+  const onBeat = async (): Promise<void> => {
+    const facts = await readSlot(catalog, options.slot);
+    events.onSlot(facts);
+    if (!isMarked) isMarked = await noteMarked(catalog, facts, run);
+  };
   const tasks = [
     pump(started, stop),
     keepBeating({ client: catalog, periodMs, members, delays, onBeat }, stop),

@@ -44,7 +44,16 @@ import { ReplicationConnection } from './replication-connection.ts';
 import type { ReplicationStream } from './replication-stream.ts';
 import { readResumePoint } from './resume-point.ts';
 import { type StartedRun, startRun } from './run-start.ts';
-import { dropSlot, ensureSlot, isSlotDue, readHistory, readSlot, type SlotFacts, type SlotHistory } from './slot.ts';
+import {
+  dropSlot,
+  ensureSlot,
+  isSlotDue,
+  markedEnd,
+  readHistory,
+  readSlot,
+  type SlotFacts,
+  type SlotHistory,
+} from './slot.ts';
 import { SlotAcker } from './slot-acker.ts';
 import { readTable } from './table-catalog.ts';
 import { TransactionAssembler } from './transaction-assembler.ts';
@@ -97,6 +106,7 @@ export type StreamingSession = {
 
 export type StartedSession = {
   readonly stream: ReplicationStream;
+  readonly run: number;
   readonly publisher: Publisher;
   readonly acker: SlotAcker;
   readonly assembler: TransactionAssembler;
@@ -177,7 +187,7 @@ export async function startSession(
   };
   const isBaselineSaid = await sayKnownBaseline(baseline, control);
   const resume = await readResumePoint(reader, report.tables);
-  const acker = new SlotAcker(confirmedLsn, (lsn) => stream.confirm(lsn));
+  const acker = new SlotAcker(confirmedLsn, (lsn) => stream.confirm(markedEnd(lsn)));
   const publisher = new Publisher({
     ...options,
     ...history,
@@ -205,7 +215,7 @@ export async function startSession(
   const publishedTo = (): Position | null => publisher.lastPosition;
   events.onStreaming({ run, counts: publisher.counts, writer, publishedTo, confirmedLsn });
   const rest = isBaselineSaid ? null : baseline;
-  return { stream, publisher, acker, assembler, control, catalog, report, baseline: rest };
+  return { run, stream, publisher, acker, assembler, control, catalog, report, baseline: rest };
 }
 
 async function decisionSecret(control: PostgresClient): Promise<string | null> {

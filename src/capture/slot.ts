@@ -8,13 +8,18 @@
  * noted: what was committed in between never passed it, and whoever goes on has to look for that first. Making it anew
  * without the mark would leave a gap that no reader could see. From PostgreSQL 17 on standbys can keep copies of the slot, and
  * a promoted one goes on with it.
+ *
+ * Nor is a slot taken for ours because of its name: somebody may have dropped it and made one again, or moved it on, as tools
+ * do that keep a list of slots. PostgreSQL gives slots no identity. But WAL records begin at multiples of eight bytes, and so
+ * does what a new slot is confirmed to; a position just before the end of a commit record does not, and leaves out the same
+ * transactions. So that is what we confirm, and whatever else stands in the slot is not from us, unless it was there before.
  */
 import { hlcFromMicros, hlcToText } from '../change/hlc.ts';
 import { type Epoch, lsnFromText, lsnToText } from '../change/position.ts';
 import { Snapshot } from '../clock/snapshot.ts';
 import { saveOwnHistory } from '../clock/sql-own-history.ts';
 import { fail } from '../platform/errors.ts';
-import { type PostgresClient, quoteLiteral } from '../platform/postgres.ts';
+import { arrayText, type PostgresClient, quoteLiteral } from '../platform/postgres.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
 import type { ReplicationConnection } from './replication-connection.ts';
 
@@ -22,6 +27,14 @@ const START_KEY = 'slot_start_lsn';
 const BEGAN_KEY = 'began';
 const SNAPSHOT_KEY = 'began_snapshot';
 const TABLES_KEY = 'began_tables';
+/** Up to there the slot may stand at a position that bears no mark: an agent that set none has confirmed it. */
+const UNMARKED_KEY = 'slot_unmarked';
+/** The last run that has seen a mark in the slot. */
+const MARKED_KEY = 'slot_marked';
+const RECORD_ALIGNMENT = 8n;
+
+const NOTE = `
+insert into syncline.meta (key, value) values ($1, $2) on conflict (key) do update set value = excluded.value`;
 /** The cluster that serves the region: its system identifier. */
 export const SYSTEM_KEY = 'system_id';
 /** Not empty while the slot is a new one of which no epoch knows. */
@@ -39,6 +52,10 @@ export type SlotHistory = {
   /** Nothing below it came from the slot. */
   readonly startLsn: bigint;
   readonly isSlotDue: boolean;
+  /** Up to there the slot may stand at a position without our mark. */
+  readonly unmarkedLsn: bigint;
+  /** The last run that has seen our mark in the slot; null for none. */
+  readonly markedRun: string | null;
   readonly begin: SlotBegin;
 };
 
@@ -54,8 +71,9 @@ type TableName = { readonly schema: string; readonly table: string };
 
 /** What the database holds of its slot; null before the first start. */
 export async function readHistory(control: Queryable): Promise<SlotHistory | null> {
-  const sql = 'select key, value from syncline.meta where key in ($1, $2, $3, $4, $5)';
-  const { rows } = await control.query(sql, [BEGAN_KEY, START_KEY, SLOT_DUE_KEY, SNAPSHOT_KEY, TABLES_KEY]);
+  const sql = 'select key, value from syncline.meta where key = any ($1)';
+  const keys = [BEGAN_KEY, START_KEY, SLOT_DUE_KEY, SNAPSHOT_KEY, TABLES_KEY, UNMARKED_KEY, MARKED_KEY];
+  const { rows } = await control.query(sql, [arrayText(keys)]);
   const values = new Map(rows.map(({ key, value }) => [key, value]));
   const began = values.get(BEGAN_KEY);
   const start = values.get(START_KEY);
@@ -63,16 +81,39 @@ export async function readHistory(control: Queryable): Promise<SlotHistory | nul
   const snapshot = Snapshot.parse(values.get(SNAPSHOT_KEY) ?? '');
   const tables = JSON.parse(values.get(TABLES_KEY) ?? '') as TableName[];
   const isSlotDue = (values.get(SLOT_DUE_KEY) ?? '') !== '';
-  return { began, startLsn: lsnFromText(start), isSlotDue, begin: { snapshot, tables } };
+  const unmarkedLsn = lsnFromText(values.get(UNMARKED_KEY) ?? '0/0');
+  const markedRun = values.get(MARKED_KEY) ?? null;
+  return { began, startLsn: lsnFromText(start), isSlotDue, unmarkedLsn, markedRun, begin: { snapshot, tables } };
 }
 
-/** Whether the slot is there, for this database. */
-async function slotExists(control: PostgresClient, slot: string): Promise<boolean> {
-  const sql = 'select database, plugin, current_database() as here from pg_replication_slots where slot_name = $1';
-  const { rows } = await control.query(sql, [slot]);
-  const [row] = rows;
-  if (row === undefined) return false;
-  if (row.database === row.here && row.plugin === 'pgoutput') return true;
+/** What to confirm of a transaction that ends there; see above. */
+export const markedEnd = (endLsn: bigint): bigint => endLsn - 1n;
+
+const isMarked = (lsn: bigint): boolean => lsn % RECORD_ALIGNMENT !== 0n;
+
+/** `anew`: somebody else has made it, or moved it on. */
+type FoundState = 'none' | 'ours' | 'anew';
+
+async function stateOf(control: PostgresClient, slot: string, history: SlotHistory): Promise<FoundState> {
+  const confirmed = await confirmedOf(control, slot);
+  if (confirmed === 'none') return 'none';
+  const { startLsn, unmarkedLsn, markedRun } = history;
+  if (confirmed === null || isMarked(confirmed) || confirmed <= startLsn || confirmed <= unmarkedLsn) return 'ours';
+  const { rows } = await control.query('select max(run) as run from syncline.lease');
+  // An agent of a version that sets no marks has had a run since.
+  if (markedRun === null || rows[0]?.run !== markedRun) return 'ours';
+  return 'anew';
+}
+
+/** Where this database's slot of that name is confirmed to; null where it is still being made. */
+async function confirmedOf(control: PostgresClient, slot: string): Promise<bigint | null | 'none'> {
+  const sql = `select database, plugin, current_database() as here, confirmed_flush_lsn as confirmed
+                 from pg_replication_slots where slot_name = $1`;
+  const [row] = (await control.query(sql, [slot])).rows;
+  if (row === undefined) return 'none';
+  if (row.database === row.here && row.plugin === 'pgoutput') {
+    return row.confirmed == null ? null : lsnFromText(row.confirmed);
+  }
   const detail = `slot ${slot} belongs to ${row.database ?? 'a standby'} (${row.plugin ?? 'physical'})`;
   throw fail('SYN-K004', detail, { context: { slot } });
 }
@@ -80,7 +121,14 @@ async function slotExists(control: PostgresClient, slot: string): Promise<boolea
 /** Whether the slot is to be made anew. */
 export async function isSlotDue(control: PostgresClient, slot: string): Promise<boolean> {
   const history = await readHistory(control);
-  return history !== null && (history.isSlotDue || !(await slotExists(control, slot)));
+  return history !== null && (history.isSlotDue || (await stateOf(control, slot, history)) !== 'ours');
+}
+
+/** Notes that a mark was seen in the slot in this run; from then on it has to be there. */
+export async function noteMarked(client: PostgresClient, { confirmedLsn }: SlotFacts, run: number): Promise<boolean> {
+  if (!isMarked(confirmedLsn)) return false;
+  await client.query(NOTE, [MARKED_KEY, String(run)]);
+  return true;
 }
 
 export type FoundSlot = {
@@ -97,14 +145,17 @@ export async function ensureSlot(
   tables: readonly TableName[],
 ): Promise<FoundSlot> {
   const history = await readHistory(control);
-  const exists = await slotExists(control, slot);
   if (history !== null) {
-    if (exists && !history.isSlotDue) {
-      await letFailOver(control, connection, slot);
-      return { startLsn: history.startLsn, anewFrom: null };
+    const state = await stateOf(control, slot, history);
+    if (state !== 'ours' || history.isSlotDue) return await makeAnew(control, connection, slot, state !== 'none');
+    await letFailOver(control, connection, slot);
+    const confirmed = await confirmedOf(control, slot);
+    if (typeof confirmed === 'bigint' && !isMarked(confirmed) && confirmed > history.unmarkedLsn) {
+      await control.query(NOTE, [UNMARKED_KEY, lsnToText(confirmed)]);
     }
-    return await makeAnew(control, connection, slot, exists);
+    return { startLsn: history.startLsn, anewFrom: null };
   }
+  const exists = (await confirmedOf(control, slot)) !== 'none';
   // A first start that ended before the epoch was noted: nothing was published from the slot that it left.
   if (exists) await dropSlot(control, slot);
   // Read before the slot begins, which waits for every transaction in progress: what committed by then is not sent.
@@ -147,12 +198,10 @@ async function makeAnew(
   slot: string,
   exists: boolean,
 ): Promise<FoundSlot> {
-  const note = `
-    insert into syncline.meta (key, value) values ($1, $2) on conflict (key) do update set value = excluded.value`;
-  await control.query(note, [SLOT_DUE_KEY, 'yes']);
+  await control.query(NOTE, [SLOT_DUE_KEY, 'yes']);
   if (exists) await dropSlot(control, slot);
   const { consistentPoint, snapshotName } = await connection.createSlot({ slot, snapshot: 'export' });
-  await control.query(note, [START_KEY, lsnToText(consistentPoint)]);
+  await control.query(NOTE, [START_KEY, lsnToText(consistentPoint)]);
   return { startLsn: consistentPoint, anewFrom: snapshotName ?? null };
 }
 

@@ -199,6 +199,37 @@ describe('capture', () => {
     assert.ok(covers(after.seen, region.region, before.position), 'it has seen what came before');
   });
 
+  test('a slot that somebody made again or moved on is not taken for the one that was there', async () => {
+    const makeAgain =
+      ({ sql, slot }: CapturedRegion) =>
+      async () => {
+        await sql.query('select pg_drop_replication_slot($1)', [slot]);
+        await sql.query('insert into public.t values (2)');
+        await sql.query("select pg_create_logical_replication_slot($1, 'pgoutput')", [slot]);
+      };
+    const moveOn =
+      ({ sql, slot }: CapturedRegion) =>
+      async () => {
+        await sql.query('insert into public.t values (2)');
+        await sql.query('select pg_replication_slot_advance($1, pg_current_wal_lsn())', [slot]);
+      };
+    for (const make of [makeAgain, moveOn]) {
+      await using region = await CapturedRegion.make(server);
+      const meddle = make(region);
+      await region.sql.query('create table public.t (id int primary key)');
+      {
+        await using _ = await region.capture();
+        await region.sql.query('insert into public.t values (1)');
+        await region.settled();
+        await region.noted('slot_marked');
+      }
+      await meddle();
+      await region.sql.query('insert into public.t values (3)');
+      await using running = await region.startCapture();
+      assert.match((await running.stoppedWith('SYN-K023')).message, /2 row\(s\) of public\.t/);
+    }
+  });
+
   test('what was written while there was no slot stops capture, and leaves no slot behind', async () => {
     await using region = await CapturedRegion.make(server);
     await region.sql.query('create table public.t (id int primary key)');

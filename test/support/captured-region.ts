@@ -208,6 +208,14 @@ export class CapturedRegion implements AsyncDisposable {
     return await this.stream();
   }
 
+  /** Waits until the database holds that note. */
+  async noted(key: string): Promise<void> {
+    await waitFor(
+      async () => (await this.sql.query('select from syncline.meta where key = $1', [key])).rows.length > 0,
+      { what: `the note ${key}` },
+    );
+  }
+
   async slotColumn(column: 'confirmed_flush_lsn' | 'active_pid'): Promise<string | null> {
     const sql = `select ${column} from pg_replication_slots where slot_name = $1`;
     return (await this.sql.query(sql, [this.slot])).rows[0]?.[column] ?? null;
