@@ -17,6 +17,7 @@ import { fail, sqlStateOf } from '../platform/errors.ts';
 import { type PostgresClient, quoteIdent } from '../platform/postgres.ts';
 import { type HeldRows, resendLateRows } from './late-rows.ts';
 import { sayLeft, sayPublished } from './late-tables.ts';
+import { findNewPartitions, type NewPartition, notePartitions } from './new-partitions.ts';
 import {
   lackingIdentity,
   type PublicationPlan,
@@ -127,6 +128,7 @@ async function look(
   const history = isBaseline ? null : await readHistory(client);
   const began = history === null ? null : hlcFromText(history.began);
   const done = await carryOut(client, spec, plan, { waited: new Set(waited.map(nameOf)), began, mayChange });
+  const attached = mayChange ? await findNewPartitions(client, spec.name) : [];
   const members = new Set([...state.members, ...done.added.map(({ oid }) => oid)]);
   if (mayChange) for (const { oid } of plan.drop) members.delete(oid);
   const isChanged = done.added.length > 0 || plan.drop.length > 0 || plan.identify.length > 0;
@@ -141,6 +143,7 @@ async function look(
       ...done.problems,
       ...unsent,
       ...done.added.filter(({ heldRows }) => heldRows && !isBaseline).map(toUnsent),
+      ...attached.map(toUnheard),
     ],
     // Our own changes are looked at once more, together with whatever else happened meanwhile.
     fingerprint: isChanged ? '' : before,
@@ -150,6 +153,11 @@ async function look(
 /** Stays among the problems for as long as the agent runs: nobody else would tell. */
 function toUnsent({ schema, table }: AddedTable): TableProblem {
   const detail = `${schema}.${table} held rows when it was published; they are not in the stream`;
+  return { code: UNSENT, schema, table, detail };
+}
+
+function toUnheard({ schema, table, root }: NewPartition): TableProblem {
+  const detail = `${schema}.${table} held rows when it became a partition of ${root}; they are not in the stream`;
   return { code: UNSENT, schema, table, detail };
 }
 
@@ -198,6 +206,7 @@ async function carryOut(
       if (spec.identity === 'full') await identify(client, lackingIdentity(table));
       const isTold = began !== null && (await willBeTold(client, spec, table));
       const held = await add(client, publication, table, { began: spec.identity === 'full' ? began : null, isTold });
+      if (table.kind === 'p') await notePartitions(client, spec.name, table.oid);
       const { schema, table: name, oid } = table;
       done.added.push({ schema, table: name, oid, heldRows: held.unsent, resent: held.resent });
     });

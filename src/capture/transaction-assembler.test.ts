@@ -26,8 +26,9 @@ function relation(oid: number, identity: ReplicaIdentity, columns: readonly stri
 const table = (
   key: readonly string[] | null,
   more: Partial<CatalogTable> = {},
-): Pick<CatalogTable, 'key' | 'kind'> => ({
+): Pick<CatalogTable, 'key' | 'kind' | 'ancestors'> => ({
   kind: 'r',
+  ancestors: [],
   key: key?.map((name) => ({ name, type: 'pg_catalog.int4', nature: 'text', isGenerated: false })) ?? null,
   ...more,
 });
@@ -147,6 +148,52 @@ describe('rows', () => {
     assert.deepEqual(odd?.after, { id: '2', name: 'a' }, 'a NULL never stands for a value that was not sent');
   });
 
+  test('of another index than the key are told by no change that needs the key', async () => {
+    const byOther = {
+      ...relation(2, 'i'),
+      columns: relation(2, 'i').columns.map((c) => ({ ...c, key: c.name === 'name' })),
+    };
+    const told = await changes([byOther, insert(byOther, ['1', 'a', 'b'])]);
+    assert.equal(told.length, 1);
+    for (const old of [{}, { key: [null, 'a', null] }]) {
+      const found = changes([byOther, update(byOther, ['1', 'b', 'b'], old)]);
+      await assert.rejects(found, { code: 'SYN-K008', message: /identity of public\.t2 lacks columns of the key/ });
+    }
+    const gone = await changes(
+      [byOther, update(byOther, ['1', 'b', 'b'], { key: [null, 'a', null] })],
+      async () => null,
+    );
+    assert.equal(gone.length, 1);
+  });
+
+  test('of a partition by another index are told by no change that may be of it', async () => {
+    const byOther = {
+      ...relation(2, 'i'),
+      columns: relation(2, 'i').columns.map((c) => ({ ...c, key: c.name === 'name' })),
+    };
+    const lookUp: AssemblerOptions['lookUp'] = async (oid) =>
+      oid === 1 ? table(['id'], { kind: 'p' }) : table(['id'], { ancestors: [{ schema: 'public', table: 't1' }] });
+    const plain = update(full, ['2', 'a', 'b']);
+    const whole = update(full, ['2', 'a', 'b'], { old: ['1', 'a', 'b'] });
+    const ofIt: PgoutputMessage = {
+      kind: 'delete',
+      relationOid: 1,
+      relation: full,
+      key: undefined,
+      old: [null, 'a', null],
+    };
+    assert.equal((await changes([full, plain, byOther, whole], lookUp)).length, 2);
+    for (const change of [plain, ofIt]) {
+      const found = changes([full, insert(full, ['1', 'a', 'b']), byOther, change], lookUp);
+      await assert.rejects(found, { code: 'SYN-K008', message: /identity of public\.t2 lacks columns of the key/ });
+    }
+    await assert.rejects(changes([full, ofIt], lookUp), { code: 'SYN-K008', message: /a partition of public\.t1/ });
+    const mended = [full, byOther, { ...byOther, replicaIdentity: 'f' as const }, plain];
+    assert.equal((await changes(mended, lookUp)).length, 1);
+    const ofAnother: AssemblerOptions['lookUp'] = async (oid) => table(['id'], { kind: oid === 1 ? 'p' : 'r' });
+    assert.equal((await changes([full, byOther, plain], ofAnother)).length, 1);
+  });
+
   test('a column may have any name', async () => {
     const odd = relation(3, 'f', ['id', '__proto__', 'constructor']);
     const [found] = (await changes([odd, insert(odd, ['1', 'x', 'y'])])) as { after: object }[];
@@ -192,6 +239,7 @@ describe('the key', () => {
     const lookUp: AssemblerOptions['lookUp'] = async () => ({
       kind: 'r',
       key: [{ name: 'id', type: 'pg_catalog.numeric', nature: 'numeric', isGenerated: false }],
+      ancestors: [],
     });
     const [found] = await changes([full, insert(full, ['1', 'a', 'b'])], lookUp);
     assert.equal((found as { looseKey?: true }).looseKey, true);

@@ -13,6 +13,9 @@
  *
  * A partition may have less than its root's full identity (it was just created): its old tuple comes as if it were whole,
  * with NULL in all columns but the key's. Such a tuple is taken for the key alone.
+ *
+ * An identity by another index than the key's says nothing of a changed key, nor which row was deleted: such a change stops
+ * capture too. Of a partition with such an identity the server tells beside its root.
  */
 import type { Image } from '../change/change-event.ts';
 import type { KeyNature } from '../change/key-nature.ts';
@@ -45,7 +48,7 @@ export type AssemblerOptions = {
   /** What decisions of operators have to know; null where none can be made. */
   readonly decisionSecret: string | null;
   /** The table with that oid, as the catalog has it now; null where it is gone. */
-  readonly lookUp: (oid: number) => Promise<Pick<CatalogTable, 'key' | 'kind'> | null>;
+  readonly lookUp: (oid: number) => Promise<Pick<CatalogTable, 'key' | 'kind' | 'ancestors'> | null>;
 };
 
 /** How rows of a relation, as it was described, become changes. */
@@ -59,6 +62,8 @@ type RowShape = {
   readonly isPartitioned: boolean;
   /** Places of the columns that a key-only old tuple may hold. */
   readonly identity: readonly number[];
+  /** The table, or a partition of it, by whose identity the row cannot be told that an UPDATE or DELETE is of. */
+  readonly blind: string | null;
 };
 
 type RowMessage = Extract<PgoutputMessage, { readonly kind: 'insert' | 'update' | 'delete' }>;
@@ -66,6 +71,8 @@ type RowMessage = Extract<PgoutputMessage, { readonly kind: 'insert' | 'update' 
 export class TransactionAssembler {
   readonly #options: AssemblerOptions;
   readonly #shapes = new Map<number, RowShape>();
+  /** Described with the identity of an index that may not be the key's. */
+  readonly #byIndex = new Map<number, RelationMessage>();
   #begin: BeginMessage | null = null;
 
   constructor(options: AssemblerOptions) {
@@ -94,7 +101,7 @@ export class TransactionAssembler {
         if (!this.#isOurs) this.#options.sink.foreignOrigin();
         return undefined;
       case 'relation':
-        this.#shapes.delete(message.oid);
+        this.#described(message);
         return undefined;
       case 'truncate':
         return this.#truncate(message);
@@ -151,6 +158,16 @@ export class TransactionAssembler {
     return undefined;
   }
 
+  #described(relation: RelationMessage): void {
+    const { oid, replicaIdentity } = relation;
+    this.#shapes.delete(oid);
+    if (replicaIdentity !== 'i' && !this.#byIndex.has(oid)) return;
+    // It may be a partition, and its root is described already.
+    for (const [root, { isPartitioned }] of this.#shapes) if (isPartitioned) this.#shapes.delete(root);
+    if (replicaIdentity === 'i') this.#byIndex.set(oid, relation);
+    else this.#byIndex.delete(oid);
+  }
+
   async #describe(relation: RelationMessage): Promise<RowShape> {
     const known = this.#shapes.get(relation.oid);
     if (known?.relation === relation) return known;
@@ -160,8 +177,26 @@ export class TransactionAssembler {
       throw fail('SYN-K008', `${table} has no primary key any more`, { context: { table } });
     }
     const shape = shapeOf(relation, found);
-    this.#shapes.set(relation.oid, shape);
-    return shape;
+    const blind = await this.#blindOf(shape);
+    const described = blind === null ? shape : { ...shape, blind };
+    this.#shapes.set(relation.oid, described);
+    return described;
+  }
+
+  async #blindOf({ relation, key, isPartitioned }: RowShape): Promise<string | null> {
+    for (const each of this.#byIndex.values()) {
+      const flagged = each.columns.filter((column) => column.key).map(({ name }) => name);
+      if (key.every((column) => flagged.includes(column))) continue;
+      const isOfIt = each.oid === relation.oid || (isPartitioned && (await this.#isBelow(each, relation)));
+      if (isOfIt) return `${each.schema}.${each.table}`;
+    }
+    return null;
+  }
+
+  /** A partition that is gone since may have been one of it. */
+  async #isBelow({ oid }: RelationMessage, { schema, table }: RelationMessage): Promise<boolean> {
+    const found = await this.#options.lookUp(oid);
+    return found === null || found.ancestors.some((each) => each.schema === schema && each.table === table);
   }
 }
 
@@ -182,6 +217,7 @@ function shapeOf(relation: RelationMessage, found: Pick<CatalogTable, 'key' | 'k
     natures: isKnown ? natures : [],
     isPartitioned: found?.kind === 'p',
     identity: identity.map((column) => names.indexOf(column)),
+    blind: null,
   };
 }
 
@@ -207,7 +243,19 @@ function imagesOf(message: RowMessage, shape: RowShape): readonly [RowChange['op
     old = message.old;
     before = imageOf(shape, old, null);
   }
+  checkIdentity(shape, before);
   return message.kind === 'delete' ? ['DELETE', before, null] : ['UPDATE', before, imageOf(shape, message.new, old)];
+}
+
+/** Throws SYN-K008 where an UPDATE or DELETE does not tell which row it is of. */
+function checkIdentity({ relation, key, natures, isPartitioned, blind }: RowShape, before: Image | null): void {
+  // Of a table that is gone every column stands for the key, and a column may be NULL.
+  const isKnown = natures.length > 0;
+  const isTold = before !== null && key.every((column) => before[column] !== null);
+  if (!isKnown || (blind === null ? before === null || isTold : isPartitioned && isTold)) return;
+  const table = `${relation.schema}.${relation.table}`;
+  const detail = `the replica identity of ${blind ?? `a partition of ${table}`} lacks columns of the key, so a changed row cannot be told`;
+  throw fail('SYN-K008', detail, { context: { table } });
 }
 
 /** Column by column; what is unchanged comes from the old tuple if that is whole, and is left out if not. */

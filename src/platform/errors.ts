@@ -395,7 +395,8 @@ export const ERRORS = {
   },
   'SYN-K008': {
     class: 'config',
-    cause: 'A replicated table lost its primary key or its replica identity while the agent ran.',
+    cause:
+      'A replicated table lost its primary key, or rows of it were changed under a replica identity that does not hold the key, so they cannot be told.',
     remedy: 'Restore the key (`syncline doctor` prints the statement), or exclude the table, then restart the agent.',
   },
   'SYN-K009': {
@@ -413,7 +414,7 @@ export const ERRORS = {
   'SYN-K011': {
     class: 'operator',
     cause:
-      'A table held rows when it came into the publication that are not in the stream: some are older than replication, there are very many, or the region does without replication origins.',
+      'A table held rows when it came into the publication that are not in the stream: some are older than replication, there are very many, it became a partition with them, or the region does without replication origins.',
     remedy:
       'None if the other regions have the same rows (`syncline verify` tells). Else write them again, or copy them over.',
   },

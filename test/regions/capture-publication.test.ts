@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { SAY_SIGNED } from '../../src/apply/sql-bookkeeping.ts';
-import { ensurePublication, reconcilePublication } from '../../src/capture/publication.ts';
+import { ensurePublication, type PublicationReport, reconcilePublication } from '../../src/capture/publication.ts';
 import type { PublicationSpec } from '../../src/capture/publication-plan.ts';
 import { connect } from '../../src/platform/postgres.ts';
 import { CapturedRegion } from '../support/captured-region.ts';
@@ -173,6 +173,65 @@ for (const version of CONTRACT_MAJORS) {
       );
     });
 
+    test('a partition that comes with rows is told, also where that was while nobody looked', async () => {
+      await using region = await CapturedRegion.make(server);
+      const { sql } = region;
+      const partition = async (from: number): Promise<void> => {
+        await sql.query(`create table public.r${from} (like public.r including all)`);
+      };
+      const attach = async (from: number): Promise<void> => {
+        await sql.query(
+          `alter table public.r attach partition public.r${from} for values from (${from}) to (${from + 10})`,
+        );
+      };
+      await sql.query('create table public.r (id int primary key, v text) partition by range (id)');
+      await sql.query('create table public.r0 partition of public.r for values from (0) to (10)');
+      await sql.query("insert into public.r values (1, 'baseline')");
+      const details = async (last?: PublicationReport): Promise<[PublicationReport, string[]]> => {
+        const report =
+          last === undefined ? await ensurePublication(sql, SPEC, FIRST) : await reconcilePublication(sql, SPEC, last);
+        return [report, report.problems.map(({ code, detail }) => `${code} ${detail}`)];
+      };
+      let [last, told] = await details();
+      assert.deepEqual(told, []);
+
+      await partition(10);
+      await attach(10);
+      await sql.query("insert into public.r values (11, 'through the root')");
+      [last, told] = await details(last);
+      assert.deepEqual(told, []);
+
+      await partition(20);
+      await sql.query("insert into public.r20 values (21, 'unheard')");
+      await attach(20);
+      await sql.query('begin');
+      await partition(30);
+      await sql.query("insert into public.r30 values (31, 'unheard')");
+      await attach(30);
+      await sql.query('commit');
+      const unheard = [20, 30].map(
+        (from) =>
+          `SYN-K011 public.r${from} held rows when it became a partition of public.r; they are not in the stream`,
+      );
+      [last, told] = await details(last);
+      assert.deepEqual(told, unheard);
+      [last, told] = await details(last);
+      assert.deepEqual(told, unheard, 'it stays a problem, and is not found twice');
+
+      // Nobody looks meanwhile; and a partition of a partition.
+      await sql.query('create table public.r40 (like public.r including all) partition by range (id)');
+      await sql.query('create table public.r45 partition of public.r40 for values from (40) to (50)');
+      await sql.query("insert into public.r45 values (45, 'unheard')");
+      await attach(40);
+      for (const expected of [['r45'], []]) {
+        const { problems } = await ensurePublication(sql, SPEC, { mayCreate: false });
+        assert.deepEqual(
+          problems.map(({ table }) => table),
+          expected,
+        );
+      }
+    });
+
     test('where the lane has signed, whose rows a new table holds cannot be told, so none of them is sent', async () => {
       await using region = await CapturedRegion.make(server);
       await using running = await region.capture({ publication: SPEC });
@@ -288,6 +347,38 @@ for (const version of CONTRACT_MAJORS) {
         found.map(({ events }) => events[0]?.row_pk.id),
         ['1', '2'],
       );
+    });
+
+    test('a row that the identity of its table or partition does not tell stops capture', async () => {
+      const statements = [
+        'delete from public.p where id = 11',
+        'update public.p set id = 12 where id = 11',
+        'update public.t set id = 12 where id = 11',
+        'delete from public.t where id = 11',
+      ];
+      for (const statement of statements) {
+        await using region = await CapturedRegion.make(server);
+        const { sql } = region;
+        await sql.query(`
+          create table public.p (id int primary key, x int not null) partition by range (id);
+          create table public.t (id int primary key, x int not null unique);
+          insert into public.t values (11, 110);`);
+        {
+          await using _ = await region.capture();
+          await region.settled();
+        }
+        await sql.query(`
+          create table public.p2 (like public.p including all);
+          create unique index p2_x on public.p2 (x);
+          alter table public.p2 replica identity using index p2_x;
+          alter table public.p attach partition public.p2 for values from (10) to (20);
+          alter table public.t replica identity using index t_x_key;
+          insert into public.p values (11, 110);`);
+        await sql.query(statement);
+        await using running = await region.startCapture();
+        const error = await running.stoppedWith('SYN-K008');
+        assert.match(error.message, /the replica identity of .* lacks columns of the key/, statement);
+      }
     });
 
     test('a table that is dropped while capture is away leaves its rows in the stream', async () => {
