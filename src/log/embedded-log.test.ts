@@ -279,6 +279,19 @@ describe('the embedded log on disk', () => {
     await assert.rejects(readAll(reader), { code: 'SYN-L002' });
   });
 
+  test('a reader that was closed is forgotten by its log', async () => {
+    await using directory = await temporaryDirectory();
+    const log = await EmbeddedLog.open(directory.path);
+    const reader = await log.reader('eu');
+    await reader[Symbol.asyncDispose]();
+    let closedAgain = false;
+    reader[Symbol.asyncDispose] = async () => {
+      closedAgain = true;
+    };
+    await log[Symbol.asyncDispose]();
+    assert.equal(closedAgain, false);
+  });
+
   test('names become file names that are kept apart without case, and back', () => {
     const names = ['eu', 'EU', 'eu-west_1', 'eu.west', '..', '/', 'ü', '%65u', ''];
     const files = names.map(fileNameOf);

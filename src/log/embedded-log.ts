@@ -54,7 +54,8 @@ export class EmbeddedLog implements EventLog {
   }
 
   async reader(stream: string): Promise<StreamReader> {
-    const reader = new EmbeddedReader(stream, streamPaths(this.#directory, stream));
+    const paths = streamPaths(this.#directory, stream);
+    const reader: StreamReader = new EmbeddedReader(stream, paths, () => this.#readers.delete(reader));
     this.#readers.add(reader);
     return reader;
   }

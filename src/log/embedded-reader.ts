@@ -52,14 +52,16 @@ type Slices = { readonly records: StoredRecord[]; readonly isEnd: boolean };
 export class EmbeddedReader implements StreamReader {
   readonly stream: string;
   readonly #paths: StreamPaths;
+  readonly #onClosed: () => void;
   readonly #wake: WakeFile;
   #end: End | null = null;
   #file: OpenFile | undefined;
   #isClosed = false;
 
-  constructor(stream: string, paths: StreamPaths) {
+  constructor(stream: string, paths: StreamPaths, onClosed: () => void) {
     this.stream = stream;
     this.#paths = paths;
+    this.#onClosed = onClosed;
     this.#wake = new WakeFile(paths.wake);
   }
 
@@ -126,6 +128,7 @@ export class EmbeddedReader implements StreamReader {
     this.#wake.close();
     this.#file?.database.close();
     this.#file = undefined;
+    this.#onClosed();
   }
 
   /** A file that was removed or replaced under us would stay as it is for ever, and nobody would notice. */
