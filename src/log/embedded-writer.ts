@@ -58,9 +58,14 @@ export class EmbeddedWriter implements StreamWriter {
 
   async #close(): Promise<void> {
     await this.#committing;
+    const isTold = this.#failure !== undefined;
     this.#failure ??= fail('SYN-L002', `the writer of stream ${this.#stream} is closed`);
     try {
       await this.#thread.call(this.#stream, { kind: 'close' });
+    } catch (error) {
+      // Whoever appended knows of the failed append, or of the thread's end, that this one follows from. A second error
+      // would only hide the first.
+      if (!isTold && !this.#thread.hasEnded) throw error;
     } finally {
       this.#onClosed();
     }

@@ -14,8 +14,8 @@ import * as fs from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { Position } from '../change/position.ts';
-import { fail } from '../platform/errors.ts';
-import { createDatabase, isBusy, openDatabase, pragma, type StreamPaths, storeError } from './stream-file.ts';
+import { fail, type SynclineError } from '../platform/errors.ts';
+import { createDatabase, isBusy, isTaken, openDatabase, pragma, type StreamPaths, storeError } from './stream-file.ts';
 
 /** Records by column, which crosses to another thread three times faster than objects do. */
 export type RecordColumns = {
@@ -83,39 +83,49 @@ export class StreamFileWriter {
   /** Makes the records durable, all or none, and returns the last one's offset. */
   append(columns: RecordColumns): number {
     const bytes = bytesOf(columns);
-    this.#checkBound(bytes);
-    try {
+    return this.#coded(() => {
+      this.#checkBound(bytes);
       this.#transaction(() => this.#insertAll(columns));
       this.#checkInPlace();
-    } catch (error) {
-      throw storeError(error, this.#paths.database);
-    }
-    this.#wakeReaders();
-    this.#checkpointAfter(bytes);
-    return this.#nextOffset - 1;
+      this.#wakeReaders();
+      this.#checkpointAfter(bytes);
+      return this.#nextOffset - 1;
+    });
   }
 
   /** One step of trimming below `offset`; false when nothing is left to do. */
   trimStep(offset: number): boolean {
-    try {
+    return this.#coded(() => {
       const end = this.#endOfStep(offset);
       if (end !== undefined) {
         this.#database.prepare('DELETE FROM record WHERE "offset" < ?').run(end);
       } else if (!this.#giveBack()) {
         return false;
       }
-    } catch (error) {
-      throw storeError(error, this.#paths.database);
-    }
-    this.#checkpointAfter(TRIM_BYTES_STEP);
-    return true;
+      this.#checkpointAfter(TRIM_BYTES_STEP);
+      return true;
+    });
   }
 
+  /** Whatever fails on the way, the lock is set free: this process would keep itself from writing the stream ever again. */
   close(): void {
-    fs.closeSync(this.#wakeFile);
-    this.#database.close();
-    fs.rmSync(this.#paths.pid, { force: true });
-    this.#lock.close();
+    try {
+      this.#coded(() => this.#database.close());
+    } finally {
+      ifPossible(this.#paths.wake, () => fs.closeSync(this.#wakeFile));
+      ifPossible(this.#paths.pid, () => fs.unlinkSync(this.#paths.pid));
+      this.#lock.close();
+    }
+  }
+
+  /** Runs what reads and writes the stream; an error that leaves the thread without a code has lost its meaning. */
+  #coded<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      if (isTaken(error)) throw lockedBy(this.#paths, error);
+      throw storeError(error, this.#paths.database);
+    }
   }
 
   #insertAll(columns: RecordColumns): void {
@@ -188,9 +198,7 @@ export class StreamFileWriter {
   #checkpoint(mode: 'PASSIVE' | 'TRUNCATE'): void {
     this.#database.exec(`PRAGMA busy_timeout = ${TRUNCATE_WAIT_MS}`);
     try {
-      pragma(this.#database, `wal_checkpoint(${mode})`);
-    } catch (error) {
-      if (storeError(error, this.#paths.database) === error) throw error;
+      ifPossible(this.#paths.database, () => pragma(this.#database, `wal_checkpoint(${mode})`));
     } finally {
       this.#database.exec(`PRAGMA busy_timeout = ${BUSY_MS}`);
     }
@@ -198,11 +206,7 @@ export class StreamFileWriter {
 
   /** Without it readers find out by polling: that it fails is no reason to fail an append that is durable. */
   #wakeReaders(): void {
-    try {
-      fs.writeSync(this.#wakeFile, '!', 0);
-    } catch (error) {
-      if (storeError(error, this.#paths.wake) === error) throw error;
-    }
+    ifPossible(this.#paths.wake, () => fs.writeSync(this.#wakeFile, '!', 0));
   }
 
   /** The offset up to which the next step deletes: bounded, and never the newest record. */
@@ -232,6 +236,15 @@ export class StreamFileWriter {
   }
 }
 
+/** For what may also fail: the next one makes up for it, or nobody needs it. */
+function ifPossible(path: string, work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    if (storeError(error, path) === error) throw error;
+  }
+}
+
 function bytesOf({ values }: RecordColumns): number {
   let bytes = 0;
   for (const value of values) bytes += Buffer.byteLength(value) + ROW_OVERHEAD_BYTES;
@@ -249,10 +262,13 @@ function takeLock(paths: StreamPaths): DatabaseSync {
     return lock;
   } catch (error) {
     lock?.close();
-    if (!isBusy(error)) throw storeError(error, paths.lock);
-    const pid = holderOf(paths);
-    throw fail('SYN-L008', `process ${pid} writes ${paths.folder}`, { cause: error, context: { pid } });
+    throw isBusy(error) ? lockedBy(paths, error) : storeError(error, paths.lock);
   }
+}
+
+function lockedBy(paths: StreamPaths, cause: unknown): SynclineError {
+  const pid = holderOf(paths);
+  return fail('SYN-L008', `process ${pid} writes ${paths.folder}`, { cause, context: { pid } });
 }
 
 function holderOf(paths: StreamPaths): string {

@@ -139,6 +139,7 @@ const SQLITE_BUSY = 5;
 const SQLITE_LOCKED = 6;
 const SQLITE_CORRUPT = 11;
 const SQLITE_TOOBIG = 18;
+const SQLITE_CONSTRAINT = 19;
 const SQLITE_NOTADB = 26;
 /** No permission, read-only, I/O error, disk full, cannot open: the world outside of the file. */
 const SQLITE_WORLD: ReadonlySet<number> = new Set([3, 8, 10, 13, 14]);
@@ -148,6 +149,9 @@ export function isBusy(error: unknown): boolean {
   const code = sqliteCode(error);
   return code === SQLITE_BUSY || code === SQLITE_LOCKED;
 }
+
+/** Whether an offset that was to be written has a record: somebody writes the stream who did not ask for the lock. */
+export const isTaken = (error: unknown): boolean => sqliteCode(error) === SQLITE_CONSTRAINT;
 
 /** What a failure of SQLite or of the file system means to an operator; anything else stays as it is. */
 export function storeError(error: unknown, path: string): unknown {

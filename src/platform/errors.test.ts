@@ -49,6 +49,20 @@ describe('errors', () => {
     assert.equal(sqlStateOf(withCode('EPIPE')), undefined);
   });
 
+  test('what failed and then failed to close can be tried again only where both can', () => {
+    const lost = fail('SYN-L002', 'disk I/O error');
+    const bug = new TypeError('x is not a function');
+    assert.equal(isInfrastructure(new SuppressedError(withCode('EROFS'), lost)), false);
+    assert.equal(isInfrastructure(new SuppressedError(withCode('EIO'), lost)), true);
+    assert.equal(isInfrastructure(new Error('outer', { cause: new SuppressedError(lost, lost) })), true);
+    assert.equal(isInfrastructure(new SuppressedError(lost, bug)), false);
+    assert.equal(isInfrastructure(new SuppressedError(bug, lost)), false);
+    assert.equal(isInfrastructure(new SuppressedError(lost, new SuppressedError(lost, bug))), false);
+    const loop = new SuppressedError(lost, lost);
+    loop.suppressed = loop;
+    assert.equal(isInfrastructure(loop), false);
+  });
+
   test('a chain of causes that loops ends', () => {
     const loop = new Error('a');
     loop.cause = loop;

@@ -1096,11 +1096,20 @@ export function sqlStateOf(error: unknown): string | undefined {
 
 /**
  * Whether the same work can succeed later without anybody changing data or settings. A
- * SynclineError answers by its class; else the nearest SQLSTATE or errno in the chain of causes.
+ * SynclineError answers by its class; else the nearest SQLSTATE or errno in the chain of causes. What failed and then
+ * failed to close has two errors, and both have to allow it.
  */
 export function isInfrastructure(errorOrSqlState: unknown): boolean {
+  return isInfrastructureWithin(errorOrSqlState, CAUSE_DEPTH_MAX);
+}
+
+function isInfrastructureWithin(errorOrSqlState: unknown, depthMax: number): boolean {
   let current = errorOrSqlState;
-  for (let depth = 0; depth < CAUSE_DEPTH_MAX && current != null; depth += 1) {
+  for (let depthLeft = depthMax; depthLeft > 0 && current != null; depthLeft -= 1) {
+    if (current instanceof SuppressedError) {
+      const { error, suppressed } = current;
+      return [error, suppressed].every((each) => isInfrastructureWithin(each, depthLeft - 1));
+    }
     if (current instanceof SynclineError) return current.class === 'infrastructure';
     const code = typeof current === 'string' ? current : codeOf(current);
     if (code !== undefined && INFRASTRUCTURE_ERRNOS.has(code)) return true;
