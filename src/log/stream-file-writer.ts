@@ -15,7 +15,16 @@ import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { Position } from '../change/position.ts';
 import { fail, type SynclineError } from '../platform/errors.ts';
-import { createDatabase, isBusy, isTaken, openDatabase, pragma, type StreamPaths, storeError } from './stream-file.ts';
+import {
+  createDatabase,
+  isBusy,
+  isTaken,
+  openDatabase,
+  pragma,
+  type StreamPaths,
+  sizeOf,
+  storeError,
+} from './stream-file.ts';
 
 /** Records by column, which crosses to another thread three times faster than objects do. */
 export type RecordColumns = {
@@ -176,22 +185,18 @@ export class StreamFileWriter {
   /** Pages in use, whether filled or not, and the WAL; free pages are there to be filled. */
   #occupiedBytes(): number {
     const used = this.#pages('page_count') - this.#pages('freelist_count');
-    return used * this.#pages('page_size') + this.#walBytes();
+    return used * this.#pages('page_size') + sizeOf(this.#paths.wal);
   }
 
   #pages(name: 'page_count' | 'freelist_count' | 'page_size'): number {
     return Number(pragma(this.#database, name)[name]);
   }
 
-  #walBytes(): number {
-    return fs.statSync(this.#paths.wal, { throwIfNoEntry: false })?.size ?? 0;
-  }
-
   #checkpointAfter(bytes: number): void {
     this.#uncheckpointedBytes += bytes;
     if (this.#uncheckpointedBytes < CHECKPOINT_BYTES) return;
     this.#uncheckpointedBytes = 0;
-    this.#checkpoint(this.#walBytes() > WAL_BYTES_MAX ? 'TRUNCATE' : 'PASSIVE');
+    this.#checkpoint(sizeOf(this.#paths.wal) > WAL_BYTES_MAX ? 'TRUNCATE' : 'PASSIVE');
   }
 
   /** What was appended is durable in the WAL already: a fault here loses nothing, and if it stays an append meets it. */

@@ -84,7 +84,10 @@ export function nameOfFile(fileName: string): string {
   ).toString();
 }
 
-/** Makes an empty database under a name of its own; the caller renames it. */
+/**
+ * Makes an empty database under a name of its own; the caller renames it. What it consists of has left the WAL, which keeps
+ * the old name. Closing alone is not enough: it is silent where the disk has no room for that.
+ */
 export function createDatabase(path: string): void {
   const database = new DatabaseSync(path);
   try {
@@ -104,9 +107,16 @@ export function createDatabase(path: string): void {
        PRAGMA application_id = ${APPLICATION_ID};
        PRAGMA user_version = ${FORMAT_VERSION}`,
     );
+    pragma(database, 'wal_checkpoint(TRUNCATE)');
   } finally {
     database.close();
   }
+  if (sizeOf(`${path}-wal`) > 0) throw fail('SYN-L002', `${path} cannot be written as a whole`, { context: { path } });
+}
+
+/** 0 for a file that is not there. */
+export function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 /** Opens what `createDatabase` made; anything else is refused, unread and unchanged. */

@@ -12,6 +12,8 @@ import { sharedTemporaryFolder } from '../../src/platform/postgres-binaries.ts';
 const run = promisify(execFile);
 const CHUNK = Buffer.alloc(1 << 20);
 
+const sizeOption = (sizeMb: number): string => `size=${Math.floor(sizeMb * 1024)}k`;
+
 export class SmallDisk implements AsyncDisposable {
   readonly path: string;
 
@@ -22,10 +24,15 @@ export class SmallDisk implements AsyncDisposable {
   /** Mounts one that belongs to the user under whom `likeFolder` was made. */
   static async mount(sizeMb: number, owner?: { readonly uid: number; readonly gid: number }): Promise<SmallDisk> {
     const path = await mkdtemp(join(await sharedTemporaryFolder(), 'syncline-disk-'));
-    await run('mount', ['-t', 'tmpfs', '-o', `size=${sizeMb}m`, 'tmpfs', path]);
+    await run('mount', ['-t', 'tmpfs', '-o', sizeOption(sizeMb), 'tmpfs', path]);
     await chmod(path, 0o755);
     if (owner !== undefined) await chown(path, owner.uid, owner.gid);
     return new SmallDisk(path);
+  }
+
+  /** No smaller than what is on it. */
+  async resize(sizeMb: number): Promise<void> {
+    await run('mount', ['-o', `remount,${sizeOption(sizeMb)}`, this.path]);
   }
 
   /** Leaves no byte free. */
