@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { mkdir, mkdtemp, rename, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { describe, test } from 'node:test';
 import { heartbeat, runStart } from '../../test/support/stream-records.ts';
 import { isInfrastructure } from '../platform/errors.ts';
@@ -10,6 +11,8 @@ import { EmbeddedLog } from './embedded-log.ts';
 import { EmbeddedWriter } from './embedded-writer.ts';
 import { type StreamPaths, streamPaths } from './stream-file.ts';
 import { WriterThread } from './writer-thread.ts';
+
+const ATTEMPTS = 20;
 
 async function temporaryDirectory(): Promise<{ path: string; paths: StreamPaths } & AsyncDisposable> {
   const path = await mkdtemp(join(tmpdir(), 'syncline-log-'));
@@ -23,6 +26,8 @@ async function failureOf(work: () => Promise<unknown>): Promise<unknown> {
     (error) => error,
   );
 }
+
+const openFiles = (): number => readdirSync('/dev/fd').length;
 
 describe('the embedded log on a disk with faults', () => {
   test('a writer that cannot clean up behind itself sets its lock free all the same', async () => {
@@ -80,5 +85,29 @@ describe('the embedded log on a disk with faults', () => {
     await first.append([runStart(2)]);
     await assert.rejects(second.append([runStart(3)]), { code: 'SYN-L008', context: { pid: String(process.pid) } });
     assert.ok(existsSync(lock));
+  });
+
+  test('opening in vain, again and again, leaves no file open', async () => {
+    await using directory = await temporaryDirectory();
+    const { database, wake } = directory.paths;
+    await using log = await EmbeddedLog.open(directory.path);
+    {
+      await using writer = await log.writer('eu');
+      await writer.append([runStart(1)]);
+    }
+    const before = openFiles();
+    await rm(wake);
+    await mkdir(wake);
+    for (let at = 0; at < ATTEMPTS; at += 1) await assert.rejects(log.writer('eu'), { code: 'SYN-L002' });
+    assert.ok(openFiles() < before + ATTEMPTS, 'of writers');
+    const emptied = new DatabaseSync(database);
+    emptied.exec('DROP TABLE record');
+    emptied.close();
+    for (let at = 0; at < ATTEMPTS; at += 1) {
+      const reader = await log.reader('eu');
+      await assert.rejects(reader.bounds());
+      await reader[Symbol.asyncDispose]();
+    }
+    assert.ok(openFiles() < before + ATTEMPTS, 'of readers');
   });
 });

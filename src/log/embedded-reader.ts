@@ -196,14 +196,21 @@ function openFile(path: string): OpenFile | undefined {
   const inode = statSync(path, { throwIfNoEntry: false })?.ino;
   if (inode === undefined) return undefined;
   const database = openDatabase(path, { readOnly: true, busyMs: 0 });
+  try {
+    return { inode, database, ...prepareQueries(database) };
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+function prepareQueries(database: DatabaseSync): Omit<OpenFile, 'inode' | 'database'> {
   const rows = (sql: string): StatementSync => {
     const statement = database.prepare(sql);
     statement.setReturnArrays(true);
     return statement;
   };
   return {
-    inode,
-    database,
     forward: rows(`SELECT ${COLUMNS} FROM record WHERE "offset" >= ? ORDER BY "offset" LIMIT ?`),
     forwardHeaders: rows(`SELECT ${HEADERS}, '' FROM record WHERE "offset" >= ? ORDER BY "offset" LIMIT ?`),
     backward: rows(`SELECT ${COLUMNS} FROM record WHERE "offset" < ? ORDER BY "offset" DESC LIMIT ?`),

@@ -71,9 +71,11 @@ export class StreamFileWriter {
     this.#paths = paths;
     this.#bytesMax = bytesMax;
     this.#lock = takeLock(paths);
+    let database: DatabaseSync | undefined;
     try {
       if (!fs.existsSync(paths.database)) createAtomically(paths);
-      this.#database = openDatabase(paths.database, { readOnly: false, busyMs: BUSY_MS });
+      database = openDatabase(paths.database, { readOnly: false, busyMs: BUSY_MS });
+      this.#database = database;
       this.#database.exec('PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0');
       this.#inode = fs.statSync(paths.database).ino;
       this.#insert = this.#database.prepare('INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?)');
@@ -84,6 +86,7 @@ export class StreamFileWriter {
       this.#highestRun = newest === undefined ? -1 : Number(newest.run);
       this.#wakeFile = fs.openSync(paths.wake, 'w');
     } catch (error) {
+      database?.close();
       this.#lock.close();
       throw storeError(error, paths.database);
     }
