@@ -4,8 +4,9 @@
 // Commits run in one thread per log (writer-worker.ts), which is started with the first writer.
 
 import { constants } from 'node:fs';
-import { access, mkdir } from 'node:fs/promises';
+import { access } from 'node:fs/promises';
 import { AckFiles } from './ack-files.ts';
+import { makeFolder } from './durable-folder.ts';
 import { EmbeddedReader } from './embedded-reader.ts';
 import { EmbeddedWriter } from './embedded-writer.ts';
 import type { EventLog, StreamReader, StreamWriter } from './event-log.ts';
@@ -36,7 +37,7 @@ export class EmbeddedLog implements EventLog {
   /** Creates the directory where it does not exist, and makes sure that it can be written. */
   static async open(directory: string, options: EmbeddedLogOptions = {}): Promise<EmbeddedLog> {
     try {
-      await mkdir(directory, { recursive: true });
+      makeFolder(directory);
       await access(directory, constants.R_OK | constants.W_OK | constants.X_OK);
     } catch (error) {
       throw storeError(error, directory);

@@ -15,6 +15,7 @@ import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { Position } from '../change/position.ts';
 import { fail, type SynclineError } from '../platform/errors.ts';
+import { makeFolder, syncFolder } from './durable-folder.ts';
 import {
   createDatabase,
   isBusy,
@@ -263,7 +264,7 @@ function bytesOf({ values }: RecordColumns): number {
 function takeLock(paths: StreamPaths): DatabaseSync {
   let lock: DatabaseSync | undefined;
   try {
-    if (fs.mkdirSync(paths.folder, { recursive: true }) !== undefined) syncFolder(dirname(paths.folder));
+    makeFolder(paths.folder);
     lock = new DatabaseSync(paths.lock);
     lock.exec('BEGIN EXCLUSIVE');
     fs.writeFileSync(paths.pid, `${process.pid}\n`);
@@ -295,13 +296,6 @@ function createAtomically(paths: StreamPaths): void {
   createDatabase(fresh);
   fs.renameSync(fresh, paths.database);
   syncFolder(paths.folder);
-}
-
-function syncFolder(path: string): void {
-  const folder = fs.openSync(path, 'r');
-  try {
-    fs.fsyncSync(folder);
-  } finally {
-    fs.closeSync(folder);
-  }
+  // Whoever acknowledges may have made the folder, and did not flush that.
+  syncFolder(dirname(paths.folder));
 }
