@@ -205,6 +205,26 @@ describe('the embedded log on disk', () => {
     assert.equal(await writer.append([runStart(2)]), 0);
   });
 
+  test('what was acknowledged of a database that is gone says nothing of the one made anew', async () => {
+    await using directory = await temporaryDirectory();
+    await using log = await EmbeddedLog.open(directory.path);
+    {
+      await using writer = await log.writer('eu');
+      await writer.append(transaction(1, 1, 10));
+      for (const consumer of ['eu', 'us']) await log.acknowledge('eu', consumer, 8);
+    }
+    {
+      await using _ = await log.writer('eu');
+      assert.equal((await log.acknowledged('eu')).size, 2);
+    }
+    await rm(streamPaths(directory.path, 'eu').database);
+    await using writer = await log.writer('eu');
+    assert.deepEqual(await log.acknowledged('eu'), new Map());
+    const last = await writer.append([runStart(2)]);
+    await log.acknowledge('eu', 'us', last);
+    assert.deepEqual(await log.acknowledged('eu'), new Map([['us', last]]));
+  });
+
   test('a directory that cannot be made or written is a typed error', async () => {
     await using directory = await temporaryDirectory();
     const file = join(directory.path, 'file');

@@ -49,7 +49,7 @@ describe('the file of a stream', () => {
     synced.length = 0;
     const paths = streamPaths(path, 'eu');
     const writer = new StreamFileWriter(paths, 1_000_000);
-    assert.deepEqual(new Set(synced), new Set([paths.folder, path]));
+    assert.deepEqual(new Set(synced), new Set([paths.acks, paths.folder, path]));
     writer.close();
   });
 });

@@ -11,7 +11,7 @@
 // that was stopped in mid-read makes it fail, and then it is tried again after the next megabytes.
 
 import * as fs from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { Position } from '../change/position.ts';
 import { fail, type SynclineError } from '../platform/errors.ts';
@@ -288,14 +288,31 @@ function holderOf(paths: StreamPaths): string {
   }
 }
 
-/** Leftovers go first, since SQLite would replay the WAL of a lost database into a new one of that name. */
+/**
+ * What an earlier database of that name has left goes first, for good: SQLite would replay its WAL into the new one, and
+ * acknowledgements of what is gone would let records be trimmed that nobody has read.
+ */
 function createAtomically(paths: StreamPaths): void {
   const fresh = `${paths.database}.new`;
   const leftovers = [fresh, `${fresh}-wal`, `${fresh}-shm`, paths.wal, `${paths.database}-shm`];
-  for (const leftover of leftovers) fs.rmSync(leftover, { force: true });
+  for (const leftover of leftovers) removeFile(leftover);
+  if (fs.existsSync(paths.acks)) {
+    for (const ack of fs.readdirSync(paths.acks)) removeFile(join(paths.acks, ack));
+    syncFolder(paths.acks);
+  }
   createDatabase(fresh);
+  syncFolder(paths.folder);
   fs.renameSync(fresh, paths.database);
   syncFolder(paths.folder);
   // Whoever acknowledges may have made the folder, and did not flush that.
   syncFolder(dirname(paths.folder));
+}
+
+/** Where it fails, its error has a code; that of `rmSync` has none on a file system that is read-only. */
+function removeFile(path: string): void {
+  try {
+    fs.unlinkSync(path);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+  }
 }
