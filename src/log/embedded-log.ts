@@ -6,7 +6,7 @@
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { AckFiles } from './ack-files.ts';
-import { makeFolder } from './durable-folder.ts';
+import { makeFolder } from './durable-files.ts';
 import { EmbeddedReader } from './embedded-reader.ts';
 import { EmbeddedWriter } from './embedded-writer.ts';
 import type { EventLog, StreamReader, StreamWriter } from './event-log.ts';

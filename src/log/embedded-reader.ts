@@ -16,8 +16,9 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import type { Position } from '../change/position.ts';
 import { fail } from '../platform/errors.ts';
+import { syncFile } from './durable-files.ts';
 import { newerStored, type ReadLimit, type StoredRecord, type StreamReader } from './event-log.ts';
-import { isBusy, kindOf, openDatabase, type StreamPaths, storeError } from './stream-file.ts';
+import { isBusy, kindOf, openDatabase, type StreamPaths, sizeOf, storeError } from './stream-file.ts';
 import { WakeFile } from './wake-file.ts';
 
 /** One slice: what is read without giving the event loop its turn. */
@@ -182,7 +183,7 @@ export class EmbeddedReader implements StreamReader {
     for (;;) {
       if (this.#isClosed) throw fail('SYN-L002', `the reader of stream ${this.stream} is closed`);
       try {
-        this.#file ??= openFile(this.#paths.database);
+        this.#file ??= openFile(this.#paths);
         return this.#file === undefined ? ifAbsent : query(this.#file);
       } catch (error) {
         if (!isBusy(error) || performance.now() >= end) throw storeError(error, this.#paths.database);
@@ -192,12 +193,15 @@ export class EmbeddedReader implements StreamReader {
   }
 }
 
-function openFile(path: string): OpenFile | undefined {
+function openFile({ database: path, wal }: StreamPaths): OpenFile | undefined {
   const inode = statSync(path, { throwIfNoEntry: false })?.ino;
   if (inode === undefined) return undefined;
   const database = openDatabase(path, { readOnly: true, busyMs: 0 });
   try {
-    return { inode, database, ...prepareQueries(database) };
+    const queries = prepareQueries(database);
+    // Whoever appends flushes it, but may have died on the way: what SQLite found there would be seen all the same.
+    if (sizeOf(wal) > 0) syncFile(wal);
+    return { inode, database, ...queries };
   } catch (error) {
     database.close();
     throw error;

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
+import { heartbeat, runStart, transaction } from '../../test/support/stream-records.ts';
 import { EmbeddedLog } from './embedded-log.ts';
-import { streamPaths } from './stream-file.ts';
+import { sizeOf, streamPaths } from './stream-file.ts';
 import { StreamFileWriter } from './stream-file-writer.ts';
 
 async function temporaryDirectory(): Promise<{ path: string } & AsyncDisposable> {
@@ -51,5 +52,37 @@ describe('the file of a stream', () => {
     const writer = new StreamFileWriter(paths, 1_000_000);
     assert.deepEqual(new Set(synced), new Set([paths.acks, paths.folder, path]));
     writer.close();
+  });
+
+  test('gives a reader nothing before the WAL that it found is flushed', async (t) => {
+    await using directory = await temporaryDirectory();
+    const paths = streamPaths(directory.path, 'eu');
+    await using log = await EmbeddedLog.open(directory.path);
+    await using writer = await log.writer('eu');
+    await writer.append([runStart(1)]);
+    await using reader = await log.reader('eu');
+    const synced = watchSyncs(t);
+    assert.deepEqual(await reader.bounds(), { first: 0, last: 0 });
+    assert.deepEqual(synced, [paths.wal]);
+    await writer.append([heartbeat(1, 1)]);
+    assert.deepEqual(await reader.bounds(), { first: 0, last: 1 });
+    assert.deepEqual(synced, [paths.wal], 'what is committed later is flushed by its writer');
+  });
+
+  test('has nothing in its WAL where a writer begins: what others may have left there unflushed has been', async () => {
+    await using directory = await temporaryDirectory();
+    await using log = await EmbeddedLog.open(join(directory.path, 'log'));
+    await using writer = await log.writer('eu');
+    await writer.append([runStart(1), ...transaction(1, 1, 10)]);
+    // As a machine's processes leave it that all end at once.
+    const copy = join(directory.path, 'copy');
+    await cp(join(directory.path, 'log'), copy, { recursive: true });
+    const { wal } = streamPaths(copy, 'eu');
+    assert.ok(sizeOf(wal) > 0);
+    await using copied = await EmbeddedLog.open(copy);
+    await using _ = await copied.writer('eu');
+    assert.equal(sizeOf(wal), 0);
+    await using reader = await copied.reader('eu');
+    assert.deepEqual(await reader.bounds(), { first: 0, last: 10 });
   });
 });

@@ -2,7 +2,10 @@
 // waiting for a disk delays nothing but the stream.
 //
 // An append is one transaction with synchronous = FULL: the WAL is flushed before the records become
-// visible to any reader, so nobody ever acts on a record that a power cut could take back.
+// visible to any reader, so nobody ever acts on a record that a power cut could take back. SQLite sees
+// to that for as long as somebody has the database open. Where all of them die at once, whoever comes
+// next finds in the WAL also a commit whose flush never came to its end. So a writer begins with a
+// checkpoint, which flushes the WAL, and a reader flushes it before it gives anything away.
 //
 // Checkpoints are ours to time. A passive one, after every few megabytes, moves what no reader needs
 // in the WAL and waits for nobody. SQLite starts the WAL anew only at a moment when no reader is in
@@ -15,7 +18,7 @@ import { dirname, join } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { Position } from '../change/position.ts';
 import { fail, type SynclineError } from '../platform/errors.ts';
-import { makeFolder, syncFolder } from './durable-folder.ts';
+import { makeFolder, syncFile } from './durable-files.ts';
 import {
   createDatabase,
   isBusy,
@@ -78,6 +81,7 @@ export class StreamFileWriter {
       database = openDatabase(paths.database, { readOnly: false, busyMs: BUSY_MS });
       this.#database = database;
       this.#database.exec('PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0');
+      this.#checkpoint('TRUNCATE');
       this.#inode = fs.statSync(paths.database).ino;
       this.#insert = this.#database.prepare('INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?)');
       const newest = this.#database
@@ -298,14 +302,14 @@ function createAtomically(paths: StreamPaths): void {
   for (const leftover of leftovers) removeFile(leftover);
   if (fs.existsSync(paths.acks)) {
     for (const ack of fs.readdirSync(paths.acks)) removeFile(join(paths.acks, ack));
-    syncFolder(paths.acks);
+    syncFile(paths.acks);
   }
   createDatabase(fresh);
-  syncFolder(paths.folder);
+  syncFile(paths.folder);
   fs.renameSync(fresh, paths.database);
-  syncFolder(paths.folder);
+  syncFile(paths.folder);
   // Whoever acknowledges may have made the folder, and did not flush that.
-  syncFolder(dirname(paths.folder));
+  syncFile(dirname(paths.folder));
 }
 
 /** Where it fails, its error has a code; that of `rmSync` has none on a file system that is read-only. */

@@ -1,5 +1,5 @@
-// Folders that a power cut leaves as they are. Flushing a file says nothing of its name, nor of the folder that it is in:
-// each name is in the folder above, which is flushed by itself.
+// Files and folders that a power cut leaves as they are. Flushing a file says nothing of its name, nor of the folder that it
+// is in: each name is in the folder above, which is flushed by itself.
 
 import { closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
@@ -12,17 +12,17 @@ export function makeFolder(path: string): void {
   let folder = resolve(path);
   while (folder.length > highest.length) {
     folder = dirname(folder);
-    syncFolder(folder);
+    syncFile(folder);
   }
-  syncFolder(dirname(highest));
+  syncFile(dirname(highest));
 }
 
-/** Makes durable which names are in it. */
-export function syncFolder(path: string): void {
-  const folder = openSync(path, 'r');
+/** Makes durable what is in it: for a folder, the names. */
+export function syncFile(path: string): void {
+  const file = openSync(path, 'r');
   try {
-    fsyncSync(folder);
+    fsyncSync(file);
   } finally {
-    closeSync(folder);
+    closeSync(file);
   }
 }
