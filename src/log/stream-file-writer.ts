@@ -15,13 +15,14 @@
 
 import * as fs from 'node:fs';
 import { dirname, join } from 'node:path';
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { Position } from '../change/position.ts';
-import { fail, type SynclineError } from '../platform/errors.ts';
-import { makeFolder, syncFile } from './durable-files.ts';
+import { fail } from '../platform/errors.ts';
+import { syncFile } from './durable-files.ts';
+import { Reserve } from './reserve.ts';
 import {
   createDatabase,
-  isBusy,
+  ifPossible,
   isTaken,
   openDatabase,
   pragma,
@@ -29,6 +30,7 @@ import {
   sizeOf,
   storeError,
 } from './stream-file.ts';
+import { lockedBy, takeLock } from './writer-lock.ts';
 
 /** Records by column, which crosses to another thread three times faster than objects do. */
 export type RecordColumns = {
@@ -62,6 +64,7 @@ const VACUUM_PAGES_STEP = 512;
 export class StreamFileWriter {
   readonly #paths: StreamPaths;
   readonly #bytesMax: number;
+  readonly #reserve: Reserve;
   readonly #lock: DatabaseSync;
   readonly #database: DatabaseSync;
   readonly #insert: StatementSync;
@@ -74,6 +77,7 @@ export class StreamFileWriter {
   constructor(paths: StreamPaths, bytesMax: number) {
     this.#paths = paths;
     this.#bytesMax = bytesMax;
+    this.#reserve = new Reserve(paths.reserve);
     this.#lock = takeLock(paths);
     let database: DatabaseSync | undefined;
     try {
@@ -114,13 +118,9 @@ export class StreamFileWriter {
   trimStep(offset: number): boolean {
     return this.#coded(() => {
       const end = this.#endOfStep(offset);
-      if (end !== undefined) {
-        this.#database.prepare('DELETE FROM record WHERE "offset" < ?').run(end);
-      } else if (!this.#giveBack()) {
-        return false;
-      }
-      this.#checkpointAfter(TRIM_BYTES_STEP);
-      return true;
+      const isMore = this.#reserve.use(() => (end === undefined ? this.#giveBack() : this.#delete(end)));
+      if (isMore) this.#checkpointAfter(TRIM_BYTES_STEP);
+      return isMore;
     });
   }
 
@@ -205,6 +205,7 @@ export class StreamFileWriter {
     if (this.#uncheckpointedBytes < CHECKPOINT_BYTES) return;
     this.#uncheckpointedBytes = 0;
     this.#checkpoint(sizeOf(this.#paths.wal) > WAL_BYTES_MAX ? 'TRUNCATE' : 'PASSIVE');
+    ifPossible(this.#paths.reserve, () => this.#reserve.take());
   }
 
   /** What was appended is durable in the WAL already: a fault here loses nothing, and if it stays an append meets it. */
@@ -238,6 +239,11 @@ export class StreamFileWriter {
     return end;
   }
 
+  #delete(below: number): boolean {
+    this.#database.prepare('DELETE FROM record WHERE "offset" < ?').run(below);
+    return true;
+  }
+
   /** Returns free pages to the file system; false if there are too few of them to bother. */
   #giveBack(): boolean {
     const free = this.#pages('freelist_count');
@@ -249,47 +255,10 @@ export class StreamFileWriter {
   }
 }
 
-/** For what may also fail: the next one makes up for it, or nobody needs it. */
-function ifPossible(path: string, work: () => void): void {
-  try {
-    work();
-  } catch (error) {
-    if (storeError(error, path) === error) throw error;
-  }
-}
-
 function bytesOf({ values }: RecordColumns): number {
   let bytes = 0;
   for (const value of values) bytes += Buffer.byteLength(value) + ROW_OVERHEAD_BYTES;
   return bytes;
-}
-
-/** A lock of SQLite on a file of its own, since Node has no file locks; it is never opened in any other way. */
-function takeLock(paths: StreamPaths): DatabaseSync {
-  let lock: DatabaseSync | undefined;
-  try {
-    makeFolder(paths.folder);
-    lock = new DatabaseSync(paths.lock);
-    lock.exec('BEGIN EXCLUSIVE');
-    fs.writeFileSync(paths.pid, `${process.pid}\n`);
-    return lock;
-  } catch (error) {
-    lock?.close();
-    throw isBusy(error) ? lockedBy(paths, error) : storeError(error, paths.lock);
-  }
-}
-
-function lockedBy(paths: StreamPaths, cause: unknown): SynclineError {
-  const pid = holderOf(paths);
-  return fail('SYN-L008', `process ${pid} writes ${paths.folder}`, { cause, context: { pid } });
-}
-
-function holderOf(paths: StreamPaths): string {
-  try {
-    return fs.readFileSync(paths.pid, 'utf8').trim();
-  } catch {
-    return '(unknown)';
-  }
 }
 
 /**

@@ -3,6 +3,7 @@
 //   records.sqlite   the records, one row each, in WAL mode; one process writes, any number reads
 //   writer.lock      locked by the writer for as long as it lives; the kernel frees it if it dies
 //   writer.pid       who holds that lock, for a message
+//   reserve          room on the disk for trimming, once the stream is large (reserve.ts)
 //   wake             written after each commit, so that readers that wait are told (wake-file.ts)
 //   acks/            one file per consumer (ack-files.ts)
 //
@@ -49,6 +50,7 @@ export type StreamPaths = {
   readonly wal: string;
   readonly lock: string;
   readonly pid: string;
+  readonly reserve: string;
   readonly wake: string;
   readonly acks: string;
 };
@@ -62,6 +64,7 @@ export function streamPaths(directory: string, stream: string): StreamPaths {
     wal: `${database}-wal`,
     lock: join(folder, 'writer.lock'),
     pid: join(folder, 'writer.pid'),
+    reserve: join(folder, 'reserve'),
     wake: join(folder, 'wake'),
     acks: join(folder, 'acks'),
   };
@@ -148,11 +151,12 @@ export function pragma(database: DatabaseSync, statement: string): Record<string
 const SQLITE_BUSY = 5;
 const SQLITE_LOCKED = 6;
 const SQLITE_CORRUPT = 11;
+const SQLITE_FULL = 13;
 const SQLITE_TOOBIG = 18;
 const SQLITE_CONSTRAINT = 19;
 const SQLITE_NOTADB = 26;
 /** No permission, read-only, I/O error, disk full, cannot open: the world outside of the file. */
-const SQLITE_WORLD: ReadonlySet<number> = new Set([3, 8, 10, 13, 14]);
+const SQLITE_WORLD: ReadonlySet<number> = new Set([3, 8, 10, SQLITE_FULL, 14]);
 
 /** Whether another connection is in the way for a moment. */
 export function isBusy(error: unknown): boolean {
@@ -160,8 +164,19 @@ export function isBusy(error: unknown): boolean {
   return code === SQLITE_BUSY || code === SQLITE_LOCKED;
 }
 
+export const hasNoRoom = (error: unknown): boolean => sqliteCode(error) === SQLITE_FULL;
+
 /** Whether an offset that was to be written has a record: somebody writes the stream who did not ask for the lock. */
 export const isTaken = (error: unknown): boolean => sqliteCode(error) === SQLITE_CONSTRAINT;
+
+/** For what may also fail: the next one makes up for it, or nobody needs it. */
+export function ifPossible(path: string, work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    if (storeError(error, path) === error) throw error;
+  }
+}
 
 /** What a failure of SQLite or of the file system means to an operator; anything else stays as it is. */
 export function storeError(error: unknown, path: string): unknown {

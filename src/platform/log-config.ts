@@ -23,7 +23,8 @@ const Embedded = Type.Object(
     max_bytes: Type.Integer({
       default: 10 * 1024 ** 3,
       minimum: 1024 ** 2,
-      description: 'Bound of the stream on disk; at the bound capture waits, and the WAL is kept by the slot.',
+      description:
+        'Bound of the stream on disk, beside up to 16 MB that are kept for trimming; at the bound capture waits, and the WAL is kept by the slot.',
     }),
     keep_hours: Type.Integer({
       default: 24,
