@@ -292,7 +292,8 @@ export class Applier {
 
   /** For what is committed by now; to be called once it is durable. */
   #prepareAcknowledgement(lane: Lane): () => void {
-    const marks = [this.#options.region, ...this.#options.peers].flatMap((origin) => lane.mark(origin) ?? []);
+    // A stream that does not hold what was applied of it is another one: what is needed of that is unknown.
+    const marks = this.#consumers.flatMap(({ origin }) => lane.mark(origin) ?? []);
     const tellLinks = this.#options.prepareAcknowledgement();
     return () => {
       for (const mark of marks) this.#acknowledge(mark);
