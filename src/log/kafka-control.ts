@@ -81,10 +81,9 @@ export class KafkaControl {
     const extent = await this.#topic.extent();
     if (extent === null) return;
     for (this.#next = Math.max(this.#next, extent.first); this.#next < extent.end; ) {
-      const fetched = await this.#topic.fetch(this.#next, -1, FETCH);
-      if (fetched === null || fetched.next === this.#next) return;
-      for (const batch of fetched.batches) for (const record of batch.records()) this.#take(record);
-      this.#next = fetched.next;
+      const { batches, next } = await this.#topic.fetchBelow(this.#next, FETCH);
+      for (const batch of batches) for (const record of batch.records()) this.#take(record);
+      this.#next = next;
     }
   }
 

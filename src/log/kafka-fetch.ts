@@ -1,15 +1,21 @@
 /**
  * The fetch of one partition, in the version that kafka-link.ts checks. The request is the client's; of the answer, the batches
  * stay packed.
+ *
+ * A broker whose quota its user has used up answers at once, without an error, and tells of no partition. That is not to be
+ * taken for a partition in which nothing follows.
  */
 import { createAPI, fetchV13, type Reader, ResponseError, readKnownTaggedFields } from '@platformatic/kafka';
 import { PackedBatch } from './packed-batch.ts';
 
-export type FetchAnswer = {
-  readonly batches: readonly PackedBatch[];
-  /** Where the topic's history parted from the reader's; null where it did not. */
-  readonly divergedAt: number | null;
-};
+export type FetchAnswer =
+  | {
+      readonly kind: 'partition';
+      readonly batches: readonly PackedBatch[];
+      /** Where the topic's history parted from the reader's; null where it did not. */
+      readonly divergedAt: number | null;
+    }
+  | { readonly kind: 'held back'; readonly throttleMs: number };
 
 type Partition = FetchAnswer & { readonly errorCode: number };
 
@@ -18,8 +24,7 @@ export const fetchPacked = createAPI<fetchV13.FetchRequest, FetchAnswer>(
   fetchV13.api.version,
   fetchV13.createRequest,
   (_correlationId, apiKey, apiVersion, reader) => {
-    // How long the broker held the answer back.
-    reader.skip(4);
+    const throttleMs = reader.readInt32();
     const errorCode = reader.readInt16();
     // The session's id.
     reader.skip(4);
@@ -30,7 +35,7 @@ export const fetchPacked = createAPI<fetchV13.FetchRequest, FetchAnswer>(
     const [found] = partitions.flat();
     const code = errorCode === 0 ? (found?.errorCode ?? 0) : errorCode;
     if (code !== 0) throw new ResponseError(apiKey, apiVersion, { '/': [code, null] }, null);
-    return found ?? { batches: [], divergedAt: null };
+    return found ?? { kind: 'held back', throttleMs };
   },
 );
 
@@ -53,5 +58,5 @@ function partitionOf(reader: Reader): Partition {
       if (field.readInt32() >= 0) divergedAt = Number(field.readInt64());
     },
   });
-  return { errorCode, divergedAt, batches: bytes === null ? [] : PackedBatch.allIn(bytes) };
+  return { kind: 'partition', errorCode, divergedAt, batches: bytes === null ? [] : PackedBatch.allIn(bytes) };
 }

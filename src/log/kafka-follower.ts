@@ -26,7 +26,7 @@ const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 5_000;
 
 /** What a stream is followed by. */
-export type Followed = Walked & { readonly data: Pick<KafkaStream['data'], 'extent'> };
+export type Followed = Walked & { readonly data: Pick<KafkaStream['data'], 'extent' | 'fetch'> };
 
 export class KafkaFollower implements AsyncDisposable {
   readonly #stream: Followed;

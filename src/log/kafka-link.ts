@@ -66,14 +66,19 @@ export class KafkaLink implements AsyncDisposable {
   /** Brokers that were heard of, to be asked first. */
   #known: readonly Broker[] = [];
   #isChecked = false;
-  #isClosed = false;
+  readonly #closing = new AbortController();
 
   constructor(access: KafkaAccess) {
     this.#access = access;
   }
 
   get isClosed(): boolean {
-    return this.#isClosed;
+    return this.#closing.signal.aborted;
+  }
+
+  /** Aborts once the link is closed. */
+  get closing(): AbortSignal {
+    return this.#closing.signal;
   }
 
   /** Where the cluster and the topic are now; no topic where there is none of that name. */
@@ -119,7 +124,7 @@ export class KafkaLink implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#isClosed = true;
+    this.#closing.abort();
     const open = [...this.#connections.values()];
     this.#connections.clear();
     for (const opening of open) await opening.then(close, () => undefined);
@@ -144,7 +149,7 @@ export class KafkaLink implements AsyncDisposable {
         return await this.connectionTo(broker);
       } catch (error) {
         errors.push(error);
-        if (this.#isClosed) break;
+        if (this.isClosed) break;
       }
     }
     throw errors.length === 1 ? errors[0] : new AggregateError(errors, 'no broker can be reached');
@@ -152,7 +157,7 @@ export class KafkaLink implements AsyncDisposable {
 
   /** The connection to that broker: what is sent over it is carried out in that order. */
   async connectionTo(broker: Broker): Promise<Connection> {
-    if (this.#isClosed) throw fail('SYN-L060', 'the connection to Kafka is closed');
+    if (this.isClosed) throw fail('SYN-L060', 'the connection to Kafka is closed');
     const key = keyOf(broker);
     const last = this.#connections.get(key);
     if (last !== undefined) {
@@ -167,7 +172,7 @@ export class KafkaLink implements AsyncDisposable {
     this.#connections.set(key, opening);
     try {
       const connection = await opening;
-      if (!this.#isClosed) return connection;
+      if (!this.isClosed) return connection;
       await close(connection);
     } catch (error) {
       if (this.#connections.get(key) === opening) this.#connections.delete(key);

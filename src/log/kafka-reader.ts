@@ -215,7 +215,11 @@ export class KafkaReader implements StreamReader {
     const walk = new KafkaWalk(this.#shared, start);
     let found: StoredRecord[] = [];
     while (!walk.hasPassed(before) && (await walk.step(end, bytesMax))) {
-      found = lastBeyond(bytesMax, [...found, ...walk.drain().filter(({ offset }) => offset < before)]);
+      const records = [...found, ...walk.drain()];
+      found = lastBeyond(
+        bytesMax,
+        records.filter(({ offset }) => offset >= walk.front && offset < before),
+      );
     }
     return found;
   }

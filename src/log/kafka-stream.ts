@@ -108,8 +108,8 @@ export class KafkaStream {
     const { ms } = this.#retention;
     if (ms === null || from >= extent.end) return ms;
     if (from < extent.first) return 0;
-    const [oldest] = (await this.data.fetch(from, -1, PROBE))?.batches ?? [];
-    return oldest === undefined ? ms : Math.max(0, oldest.maxTimestampMs + ms - nowMs);
+    const [oldest] = (await this.data.fetchBelow(from, PROBE)).batches;
+    return oldest === undefined ? 0 : Math.max(0, oldest.maxTimestampMs + ms - nowMs);
   }
 
   /** The records of a fetched batch from an offset on. */
@@ -132,7 +132,12 @@ export class KafkaStream {
   }
 
   async #scan(to: number): Promise<void> {
-    if (to <= this.runs.coveredTo) return;
+    // Again where a trim was faster: before it, its writer kept what it knew of runs.
+    while (to > this.runs.coveredTo && !(await this.#scanBelow(to)));
+  }
+
+  /** False where the front went beyond what is looked through. */
+  async #scanBelow(to: number): Promise<boolean> {
     await this.data.place();
     // In this order: what is kept by then is of records that are there when the ends are read.
     const kept = await this.control.runs(this.data.id);
@@ -141,7 +146,7 @@ export class KafkaStream {
       if (kept.covered_to > (extent?.end ?? 0)) throw this.#truncated(kept.covered_to, extent?.end ?? 0);
       this.runs.adopt(kept);
     }
-    if (extent === null) return;
+    if (extent === null) return true;
     if (extent.first > this.runs.coveredTo) {
       const detail = `topic ${this.data.name} begins at offset ${extent.first}, and runs are known up to ${this.runs.coveredTo}`;
       throw fail('SYN-L070', detail, { context: { topic: this.data.name, first: extent.first } });
@@ -149,16 +154,17 @@ export class KafkaStream {
     const end = Math.min(to, extent.end);
     while (this.runs.coveredTo < end) {
       const from = this.runs.coveredTo;
-      const fetched = await this.data.fetch(from, -1, SCAN);
-      if (fetched === null || fetched.next <= from) break;
-      for (const batch of fetched.batches) {
+      const { batches, next } = await this.data.fetchBelow(from, SCAN);
+      if (batches.length === 0) return false;
+      for (const batch of batches) {
         for (const { record } of this.partsOf(batch, from)) {
           if (record.offset >= this.runs.coveredTo) this.runs.extend(record.offset, record.run);
         }
       }
-      this.runs.coverTo(fetched.next);
+      this.runs.coverTo(next);
       this.#coverAppended();
     }
+    return true;
   }
 
   #truncated(covered: number, end: number): Error {

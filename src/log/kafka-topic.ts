@@ -7,13 +7,17 @@
  * record before it was written, and the broker says if it has none of that epoch there any more.
  *
  * Questions are asked again where another broker leads by now, or a connection was lost: reading changes nothing.
+ *
+ * A fetch that brings nothing does not tell that a topic ends there: the broker may hold its user back by a quota, a new leader
+ * does not give out all that it has at once, and retention may take the place meanwhile. Whoever knows that something
+ * stands there asks on.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { listOffsetsV7 } from '@platformatic/kafka';
 import { fail } from '../platform/errors.ts';
 import { Meter } from '../platform/meter.ts';
 import { hasNumber, isConnectionLost, isStale, KAFKA, kafkaError } from './kafka-errors.ts';
-import { fetchPacked } from './kafka-fetch.ts';
+import { type FetchAnswer, fetchPacked } from './kafka-fetch.ts';
 import type { KafkaLink, TopicPlace } from './kafka-link.ts';
 import type { PackedBatch } from './packed-batch.ts';
 
@@ -24,6 +28,10 @@ const LATEST = -1n;
 const NO_SESSION_EPOCH = -1;
 const ATTEMPTS_MAX = 6;
 const RETRY_MS = 50;
+/** A quota of Kafka holds back for as long as its window at most, some ten seconds, and then may do so again. */
+const HELD_BACK_MS_MAX = 60_000;
+/** With the delays between them, some ten seconds. */
+const BELOW_ATTEMPTS_MAX = 20;
 
 export type FetchLimit = { readonly maxWaitMs: number; readonly bytesMax: number };
 
@@ -34,6 +42,8 @@ export type Fetched = {
   /** Of the leader that wrote the last record before `next`; -1 where nothing was fetched. */
   readonly epoch: number;
 };
+
+type HeldBack = Extract<FetchAnswer, { readonly kind: 'held back' }>;
 
 export type Extent = { readonly first: number; readonly end: number };
 
@@ -95,17 +105,40 @@ export class KafkaTopic {
 
   /** Null where there is no such topic, or where nothing stands at that offset and nothing can follow on it. */
   async fetch(from: number, epoch: number, limit: FetchLimit, link: KafkaLink = this.#link): Promise<Fetched | null> {
+    let heldBackMs = 0;
     try {
-      return await this.#asked(link, `offset ${from} cannot be read`, async (place) => {
-        const startedMs = performance.now();
-        const fetched = await this.#fetch(place, from, epoch, limit, link);
-        if (limit.maxWaitMs === 0 || fetched.batches.length > 0)
-          this.fetchMeter.took((performance.now() - startedMs) / 1_000);
-        return fetched;
-      });
+      for (;;) {
+        const answer = await this.#asked(link, `offset ${from} cannot be read`, async (place) => {
+          return await this.#fetch(place, from, epoch, limit, link);
+        });
+        if (answer === null || !('throttleMs' in answer)) return answer;
+        const waitMs = Math.max(RETRY_MS, answer.throttleMs);
+        heldBackMs += waitMs;
+        if (heldBackMs > HELD_BACK_MS_MAX) throw this.#heldBack(answer.throttleMs);
+        // A link that is closed meanwhile says so when it is asked again.
+        await delay(waitMs, undefined, { signal: link.closing }).catch(() => undefined);
+      }
     } catch (error) {
       this.fetchMeter.failed();
       throw error;
+    }
+  }
+
+  /**
+   * What stands at an offset below an end that was told. It always moves on: where retention has taken the place by now, without
+   * batches, to the first offset that is left.
+   */
+  async fetchBelow(from: number, limit: FetchLimit): Promise<Fetched> {
+    for (let attempt = 1; ; attempt += 1) {
+      const fetched = await this.fetch(from, -1, limit);
+      if (fetched !== null && fetched.next > from) return fetched;
+      const { first } = (await this.extent()) ?? { first: from };
+      if (first > from) return { batches: [], next: first, epoch: -1 };
+      if (attempt >= BELOW_ATTEMPTS_MAX) {
+        const detail = `topic ${this.name}: offset ${from}, which was told to be there, is not given out at ${this.#link.where}`;
+        throw fail('SYN-L060', detail, { context: { topic: this.name, offset: from } });
+      }
+      await delay(RETRY_MS * attempt);
     }
   }
 
@@ -115,7 +148,8 @@ export class KafkaTopic {
     epoch: number,
     { maxWaitMs, bytesMax }: FetchLimit,
     link: KafkaLink,
-  ): Promise<Fetched> {
+  ): Promise<Fetched | HeldBack> {
+    const startedMs = performance.now();
     const partition = {
       partition: 0,
       currentLeaderEpoch: -1,
@@ -124,7 +158,7 @@ export class KafkaTopic {
       partitionMaxBytes: bytesMax,
     };
     const topics = [{ topicId: id, partitions: [partition] }];
-    const { batches, divergedAt } = await link.ask(
+    const answer = await link.ask(
       leader,
       fetchPacked,
       maxWaitMs,
@@ -137,6 +171,9 @@ export class KafkaTopic {
       [],
       '',
     );
+    if (answer.kind === 'held back') return answer;
+    const { batches, divergedAt } = answer;
+    if (maxWaitMs === 0 || batches.length > 0) this.fetchMeter.took((performance.now() - startedMs) / 1_000);
     if (divergedAt !== null) throw this.#truncated(divergedAt, from);
     const last = batches.at(-1);
     if (last === undefined) return { batches, next: from, epoch };
@@ -189,6 +226,11 @@ export class KafkaTopic {
   #truncated(end: number, seen: number): Error {
     const detail = `topic ${this.name} was read up to offset ${seen}, and now its history ends at ${end}`;
     return fail('SYN-L066', detail, { context: { topic: this.name, seen, end } });
+  }
+
+  #heldBack(throttleMs: number): Error {
+    const detail = `topic ${this.name}: the brokers at ${this.#link.where} hold their user back by a quota, for ${throttleMs} ms more`;
+    return fail('SYN-L060', detail, { context: { topic: this.name, throttle_ms: throttleMs } });
   }
 
   #lost(how: string): Error {

@@ -13,18 +13,20 @@ const FETCH_BYTES_MIN = 64 * 1024;
 const FETCH_BYTES_MAX = 1024 * 1024;
 
 /** What a stream is walked by. */
-export type Walked = Pick<KafkaStream, 'partsOf'> & { readonly data: Pick<KafkaStream['data'], 'fetch'> };
+export type Walked = Pick<KafkaStream, 'partsOf'> & { readonly data: Pick<KafkaStream['data'], 'fetchBelow'> };
 
 export class KafkaWalk {
   readonly #stream: Walked;
-  readonly #assembler = new PartAssembler();
+  #assembler = new PartAssembler();
   #packed: PackedBatch[] = [];
   #ready: StoredRecord[] = [];
   #next: number;
   #at: number;
+  #front: number;
 
   constructor(stream: Walked, from: number) {
     this.#stream = stream;
+    this.#front = from;
     this.#next = from;
     this.#at = from;
   }
@@ -32,6 +34,11 @@ export class KafkaWalk {
   /** What was not given out yet stands there or above. */
   get at(): number {
     return this.#at;
+  }
+
+  /** What was given out and stands below is not there any more. */
+  get front(): number {
+    return this.#front;
   }
 
   /** Whether something is at hand, so that going on needs no broker. */
@@ -63,10 +70,20 @@ export class KafkaWalk {
     if (this.#unpackNext()) return true;
     if (this.#next >= end) return false;
     const bytesMax = Math.min(FETCH_BYTES_MAX, Math.max(FETCH_BYTES_MIN, Math.ceil(bytesWanted)));
-    const fetched = await this.#stream.data.fetch(this.#next, -1, { maxWaitMs: 0, bytesMax });
-    if (fetched === null || fetched.next <= this.#next) return false;
-    this.#packed.push(...fetched.batches);
-    return this.#unpackNext();
+    const { batches, next } = await this.#stream.data.fetchBelow(this.#next, { maxWaitMs: 0, bytesMax });
+    this.#packed.push(...batches);
+    if (batches.length > 0) return this.#unpackNext();
+    this.#goOnAt(next);
+    return next < end;
+  }
+
+  /** Retention took what was read: it goes on as if it had begun a moment later, so whoever needs what is gone sees that. */
+  #goOnAt(front: number): void {
+    this.#front = front;
+    this.#next = front;
+    this.#at = front;
+    this.#ready = [];
+    this.#assembler = new PartAssembler();
   }
 
   /** All that is ready. */

@@ -539,9 +539,10 @@ export const ERRORS = {
   },
   'SYN-L060': {
     class: 'infrastructure',
-    cause: 'The Kafka brokers of a log cannot be reached, do not answer in time, or have too few replicas in step.',
+    cause:
+      'The Kafka brokers of a log cannot be reached, do not answer in time, hold their user back by a quota, or have too few replicas in step.',
     remedy:
-      'Restore the brokers or the way to them; the agent tries again for ever, and the source database keeps everything until then.',
+      'Restore the brokers or the way to them, or raise the quota; the agent tries again for ever, and the source database keeps everything until then.',
   },
   'SYN-L061': {
     class: 'config',

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { fetchPacked } from '../../src/log/kafka-fetch.ts';
 import { KafkaLink } from '../../src/log/kafka-link.ts';
 import { KafkaLog } from '../../src/log/kafka-log.ts';
 import { KafkaProducer } from '../../src/log/kafka-producer.ts';
@@ -13,7 +14,7 @@ import { type KafkaLogSettings, kafkaAccess, topicNames } from '../../src/log/ka
 import { KafkaTopic } from '../../src/log/kafka-topic.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
 import { SynclineError } from '../../src/platform/errors.ts';
-import { adminOf, setTopic } from '../support/kafka-streams.ts';
+import { adminOf, setFetchQuota, setTopic } from '../support/kafka-streams.ts';
 import { KafkaSuite } from '../support/kafka-suite.ts';
 import { change, heartbeat, runStart, transaction } from '../support/stream-records.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -76,6 +77,46 @@ describe('a stream in Kafka', () => {
     });
     await using empty = await other.reader('eu');
     await assert.rejects(empty.bounds(), { code: 'SYN-L004' });
+  });
+
+  test('is whole for all who read it, only later, where a quota holds them back', async () => {
+    const shared = kafka.settings();
+    await using log = await KafkaLog.open(shared);
+    await using writer = await log.writer('eu');
+    const note = 'x'.repeat(2_000);
+    await writer.append([runStart(1), ...transaction(1, 1, 5, { note })]);
+    const last = await writer.append([runStart(2), ...transaction(2, 2, 30, { note })]);
+
+    const client_id = 'held back';
+    await setFetchQuota(kafka.broker, client_id, 50_000);
+    await using link = new KafkaLink(await kafkaAccess({ ...shared, client_id }));
+    const { data } = topicNames(shared.topic_prefix, 'eu');
+    await waitFor(async () => await isHeldBack(link, data), { what: 'the quota to be used up' });
+    await using slow = await KafkaLog.open({ ...shared, client_id });
+    await using reader = await slow.reader('eu');
+    await using other = await slow.reader('eu');
+    const caughtUp = async (): Promise<number> => {
+      let next = 0;
+      while (next <= last && (await other.waitFor(next, LONG_MS))) {
+        const records = await other.read(next, { records_max: 10, bytes_max: 1_000_000 });
+        assert.equal(records[0]?.offset, next);
+        next = (records.at(-1)?.offset ?? next) + 1;
+      }
+      return next;
+    };
+    const [next, run, records, before] = await Promise.all([
+      caughtUp(),
+      reader.runBefore(last + 1),
+      reader.read(0, ALL),
+      reader.readBefore(last + 1, ALL),
+    ]);
+    assert.deepEqual([next, run], [last + 1, 2]);
+    for (const all of [records, before]) {
+      assert.deepEqual(
+        all.map(({ offset }) => offset),
+        Array.from({ length: last + 1 }, (_, offset) => offset),
+      );
+    }
   });
 
   test('is not kept in a topic that would lose its order or its records', async () => {
@@ -218,6 +259,16 @@ describe('a stream in Kafka', () => {
     await waitFor(() => sockets() <= before, { what: 'the connections to be closed' });
   });
 });
+
+/** Whether the broker answers a fetch with nothing. */
+async function isHeldBack(link: KafkaLink, topic: string): Promise<boolean> {
+  const { topic: place } = await link.locate(topic);
+  assert.ok(place !== null);
+  const partition = { partition: 0, currentLeaderEpoch: -1, fetchOffset: 0n, lastFetchedEpoch: -1 };
+  const topics = [{ topicId: place.id, partitions: [{ ...partition, partitionMaxBytes: 1_000_000 }] }];
+  const { kind } = await link.ask(place.leader, fetchPacked, 0, 1, 1_000_000, 0, 0, -1, topics, [], '');
+  return kind === 'held back';
+}
 
 /** Whether a reader that had read up to there, under the first leader, is told that the history is another one now. */
 async function isParted(shared: KafkaLogSettings, from: number): Promise<boolean> {

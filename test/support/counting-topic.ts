@@ -6,6 +6,7 @@
 import { recordBatch } from '../../src/log/kafka-batch.ts';
 import type { Followed } from '../../src/log/kafka-follower.ts';
 import { decodePart, encodeRecord, type StoredPart } from '../../src/log/kafka-record.ts';
+import type { Fetched } from '../../src/log/kafka-topic.ts';
 import { PackedBatch } from '../../src/log/packed-batch.ts';
 import { change } from './stream-records.ts';
 
@@ -38,14 +39,17 @@ export class CountingTopic implements Followed {
     this.end = base;
     this.data = {
       extent: async () => ({ first: 0, end: base }),
-      fetch: async (from, _epoch, { maxWaitMs }) => {
-        this.fetchedFrom.push(from);
-        const first = this.#batches.findIndex(({ next }) => next > from);
-        if (first < 0 && maxWaitMs > 0) await new Promise(() => undefined);
-        const batches = first < 0 ? [] : this.#batches.slice(first, first + batchesPerFetch);
-        return { batches, next: batches.at(-1)?.next ?? from, epoch: 0 };
-      },
+      fetch: async (from) => await this.#fetch(from, batchesPerFetch),
+      fetchBelow: async (from) => await this.#fetch(from, batchesPerFetch),
     };
+  }
+
+  async #fetch(from: number, count: number): Promise<Fetched> {
+    this.fetchedFrom.push(from);
+    const first = this.#batches.findIndex(({ next }) => next > from);
+    if (first < 0) await new Promise(() => undefined);
+    const batches = this.#batches.slice(first, first + count);
+    return { batches, next: batches.at(-1)?.next ?? from, epoch: 0 };
   }
 
   *partsOf(batch: PackedBatch, from: number): Generator<StoredPart> {

@@ -1,7 +1,13 @@
 // Settings of Kafka logs for tests, whose topics are of a prefix that nobody else uses.
 
 import { randomBytes } from 'node:crypto';
-import { Admin, ConfigResourceTypes, IncrementalAlterConfigOperationTypes } from '@platformatic/kafka';
+import {
+  Admin,
+  ClientQuotaEntityTypes,
+  ClientQuotaKeys,
+  ConfigResourceTypes,
+  IncrementalAlterConfigOperationTypes,
+} from '@platformatic/kafka';
 import type { KafkaLogSettings } from '../../src/log/kafka-settings.ts';
 import type { KafkaBroker } from '../../src/platform/embedded-kafka.ts';
 
@@ -22,4 +28,12 @@ export async function setTopic(broker: KafkaBroker, topic: string, name: string,
   const configs = [{ name, value, configOperation: IncrementalAlterConfigOperationTypes.SET }];
   const resource = { resourceType: ConfigResourceTypes.TOPIC, resourceName: topic, configs };
   await admin.client.incrementalAlterConfigs({ resources: [resource], validateOnly: false });
+}
+
+/** How many bytes a second clients of that id may fetch; Kafka counts over some ten seconds. */
+export async function setFetchQuota(broker: KafkaBroker, clientId: string, bytesPerSecond: number): Promise<void> {
+  await using admin = adminOf(broker);
+  const entities = [{ entityType: ClientQuotaEntityTypes.CLIENT_ID, entityName: clientId }];
+  const ops = [{ key: ClientQuotaKeys.CONSUMER_BYTE_RATE, value: bytesPerSecond, remove: false as const }];
+  await admin.client.alterClientQuotas({ entries: [{ entities, ops }] });
 }

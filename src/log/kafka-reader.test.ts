@@ -1,0 +1,184 @@
+import assert from 'node:assert/strict';
+import { syncBuiltinESMExports } from 'node:module';
+import { describe, test } from 'node:test';
+import { MemoryBroker } from '../../test/support/memory-broker.ts';
+import { change, heartbeat, runStart, transaction } from '../../test/support/stream-records.ts';
+import { recordBody } from './kafka-batch.ts';
+import { TransactionReader } from './transaction-reader.ts';
+
+const ALL = { records_max: 1_000_000, bytes_max: 1_000_000_000 };
+
+/** A stream of ten records, of which those at 6 and 7 are a zombie's. */
+function withZombie(broker: MemoryBroker): ReturnType<MemoryBroker['stream']> {
+  const made = broker.stream();
+  made.data.append([runStart(1), heartbeat(1, 1)]);
+  made.data.append([runStart(2), ...transaction(2, 2, 2)]);
+  made.data.append([heartbeat(2, 3)]);
+  made.data.append(transaction(1, 4, 2));
+  made.data.append([heartbeat(2, 4), heartbeat(2, 5)]);
+  return made;
+}
+
+/** Holds back the fetches of that topic whose numbers, from 0 on, are given. */
+function holdBack(broker: MemoryBroker, topic: string, ...numbers: number[]): void {
+  let count = -1;
+  broker.throttleMs = (name) => {
+    if (name !== topic) return 0;
+    count += 1;
+    return numbers.includes(count) ? 1 : 0;
+  };
+}
+
+describe('a fetch that the brokers hold back by a quota is no end of the stream', () => {
+  test('for who reads', async () => {
+    const broker = new MemoryBroker();
+    const { reader } = withZombie(broker);
+    holdBack(broker, 'eu.data', 0, 1, 3);
+    assert.equal((await reader.read(0, ALL)).length, 10);
+  });
+
+  test('for who looks back', async () => {
+    const broker = new MemoryBroker();
+    const { reader, data } = broker.stream();
+    data.append([runStart(1)]);
+    for (let lsn = 1; lsn <= 100; lsn += 1) data.append([change(1, lsn)]);
+    holdBack(broker, 'eu.data', 1);
+    const offsets = (await reader.readBefore(101, { ...ALL, records_max: 60 })).map(({ offset }) => offset);
+    assert.deepEqual(
+      offsets,
+      Array.from({ length: 60 }, (_, place) => 41 + place),
+    );
+  });
+
+  test('for who asks for the run that counts, so that nothing of a zombie does', async () => {
+    const broker = new MemoryBroker();
+    const { reader } = withZombie(broker);
+    holdBack(broker, 'eu.data', 0);
+    const resumed = new TransactionReader(reader, 6);
+    const kinds: string[] = [];
+    while (await resumed.fill(0)) kinds.push(resumed.shift().kind);
+    assert.deepEqual(kinds, ['heartbeat', 'heartbeat']);
+    assert.equal(await reader.runBefore(6), 2);
+  });
+
+  test('for who needs what the control topic tells of a front that is gone', async () => {
+    const broker = new MemoryBroker();
+    const { reader, data, control } = withZombie(broker);
+    const told = {
+      topic_id: data.id,
+      value: {
+        covered_to: 9,
+        steps: [
+          [0, 1],
+          [2, 2],
+        ],
+      },
+    };
+    control.add([recordBody('runs', Buffer.from(JSON.stringify(told)), [])]);
+    data.trim(6);
+    holdBack(broker, 'eu.control', 0);
+    assert.equal(await reader.runBefore(10), 2);
+  });
+
+  test('and is told where it takes too long', async () => {
+    const broker = new MemoryBroker();
+    const { reader } = withZombie(broker);
+    broker.throttleMs = () => 3_600_000;
+    await assert.rejects(reader.read(0, ALL), { code: 'SYN-L060', message: /quota/ });
+  });
+
+  test('and ends with who waited for it', async () => {
+    const broker = new MemoryBroker();
+    const { reader } = withZombie(broker);
+    await reader.read(9, ALL);
+    broker.throttleMs = () => 20_000;
+    assert.equal(await reader.waitFor(10, 1), false);
+    await reader[Symbol.asyncDispose]();
+    assert.equal(broker.links.size, 1);
+  });
+});
+
+describe('a leader that gives out less than the stream had', () => {
+  test('is asked again until it gives out the rest', async () => {
+    const broker = new MemoryBroker();
+    const { reader, data } = withZombie(broker);
+    let fetches = 0;
+    broker.beforeAnswer = (what) => {
+      if (what === 'fetch') fetches += 1;
+      data.givenOutTo = fetches < 4 ? 6 : null;
+    };
+    assert.equal((await reader.read(6, ALL)).length, 4);
+    assert.equal(await reader.runBefore(10), 2);
+  });
+
+  test('is a fault where it stays so', async (context) => {
+    context.after(() => {
+      context.mock.timers.reset();
+      syncBuiltinESMExports();
+    });
+    const broker = new MemoryBroker();
+    const { reader, data } = withZombie(broker);
+    data.givenOutTo = 6;
+    context.mock.timers.enable({ apis: ['setTimeout'] });
+    syncBuiltinESMExports();
+    const asked = [
+      async () => await reader.read(6, ALL),
+      async () => await reader.readBefore(10, ALL),
+      async () => await reader.runBefore(10),
+    ];
+    for (const ask of asked) {
+      let isOver = false;
+      const failed = assert.rejects(ask(), { code: 'SYN-L060' }).finally(() => {
+        isOver = true;
+      });
+      while (!isOver) {
+        await new Promise(setImmediate);
+        context.mock.timers.tick(1_000);
+      }
+      await failed;
+    }
+  });
+});
+
+describe('what retention takes while it is asked for', () => {
+  /** The front moves to 6 once all questions for the ends are answered, and what is known of runs is kept before. */
+  function trimmedMeanwhile(broker: MemoryBroker, isKept: boolean): ReturnType<MemoryBroker['stream']> {
+    const made = withZombie(broker);
+    const { data, control } = made;
+    broker.beforeAnswer = (what, topic) => {
+      if (what !== 'fetch' || topic !== data.name || data.first > 0) return;
+      const told = {
+        topic_id: data.id,
+        value: {
+          covered_to: 9,
+          steps: [
+            [0, 1],
+            [2, 2],
+          ],
+        },
+      };
+      if (isKept) control.add([recordBody('runs', Buffer.from(JSON.stringify(told)), [])]);
+      data.trim(6);
+    };
+    return made;
+  }
+
+  test('is left out by who reads and who looks back, and all else is there', async () => {
+    for (const read of ['read', 'readBefore'] as const) {
+      const { reader } = trimmedMeanwhile(new MemoryBroker(), true);
+      const records = read === 'read' ? await reader.read(0, ALL) : await reader.readBefore(10, ALL);
+      assert.deepEqual(
+        records.map(({ offset }) => offset),
+        [6, 7, 8, 9],
+        read,
+      );
+    }
+  });
+
+  test('has its runs in the control topic, or is missed', async () => {
+    const kept = trimmedMeanwhile(new MemoryBroker(), true);
+    assert.equal(await kept.reader.runBefore(7), 2);
+    const lost = trimmedMeanwhile(new MemoryBroker(), false);
+    await assert.rejects(lost.reader.runBefore(7), { code: 'SYN-L070' });
+  });
+});
