@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CountingTopic } from '../../test/support/counting-topic.ts';
 import { waitFor } from '../../test/support/wait-for.ts';
+import { fail } from '../platform/errors.ts';
 import { KafkaFollower } from './kafka-follower.ts';
 import { KafkaLink } from './kafka-link.ts';
 
@@ -46,7 +47,7 @@ test('what is read ahead is bounded: the rest of an answer stays packed until th
 test('who takes what was brought need not wait for it to be unpacked', async () => {
   const topic = new CountingTopic({ sizes: [3, 4, 5], batchesPerFetch: 3 });
   const follower = new KafkaFollower(topic, noLink(), 0);
-  await follower.changed;
+  await follower.changed();
   assert.deepEqual(topic.unpackedAt, [3]);
   const records = follower.take(0, STEP);
   assert.deepEqual([records.length, follower.next, topic.unpackedAt], [12, 12, [3, 7, 12]]);
@@ -60,7 +61,7 @@ test('a batch that cannot be read ends it: what is behind is never given out', a
     yield* sound(batch, from);
   };
   await using follower = new KafkaFollower(topic, noLink(), 0);
-  await follower.changed;
+  await follower.changed();
   assert.deepEqual(
     follower.take(0, STEP).map(({ offset }) => offset),
     [0, 1],
@@ -80,11 +81,42 @@ test('a record that was in parts is not given out again to who has read on behin
     for (const part of sound(batch, from)) yield { ...part, part: batch.next - 1, parts: 2, split: 'the record' };
   };
   const follower = new KafkaFollower(topic, noLink(), 0);
-  await follower.changed;
+  await follower.changed();
   assert.deepEqual([follower.next, follower.take(0, STEP)], [1, []]);
   // The reader got it whole by a fetch of his own.
   follower.skipTo(1);
   await waitFor(() => follower.next === 2, { what: 'the second part' });
   assert.equal(follower.has(0), false);
   assert.deepEqual(follower.take(1, STEP), []);
+});
+
+test('who waits for news leaves nothing behind once he waits no more', async () => {
+  const topic = new CountingTopic({ sizes: [1], batchesPerFetch: 1 });
+  const follower = new KafkaFollower(topic, noLink(), 1);
+  for (let round = 0; round < 5; round += 1) {
+    const calling = new AbortController();
+    const waiting = [follower.changed({ limitMs: 1 }), follower.changed({ limitMs: 60_000, signal: calling.signal })];
+    assert.equal(follower.waitersCount, 2);
+    await waiting[0];
+    assert.equal(follower.waitersCount, 1);
+    calling.abort();
+    await Promise.all(waiting);
+    assert.equal(follower.waitersCount, 0);
+  }
+});
+
+test('a fault that is over is forgotten also while there is no topic yet', async () => {
+  let isAway = true;
+  const topic = new CountingTopic({ sizes: [1], batchesPerFetch: 1 });
+  topic.data.extent = async () => null;
+  topic.data.fetch = async () => {
+    if (isAway) throw fail('SYN-L060', 'away');
+    return null;
+  };
+  await using follower = new KafkaFollower(topic, noLink(), 0);
+  await follower.changed();
+  assert.throws(() => follower.check(), { code: 'SYN-L060' });
+  isAway = false;
+  await follower.changed();
+  follower.check();
 });

@@ -45,7 +45,7 @@ export class KafkaFollower implements AsyncDisposable {
   #epoch = -1;
   #error: unknown = null;
   #isEnded = false;
-  #changed = Promise.withResolvers<void>();
+  readonly #waiters = new Set<() => void>();
 
   /** The link becomes the follower's. */
   constructor(stream: Followed, link: KafkaLink, from: number) {
@@ -94,9 +94,24 @@ export class KafkaFollower implements AsyncDisposable {
     if (this.#error !== null) throw this.#error;
   }
 
-  /** Resolves with the next change of what is there, or of whether it can be read. */
-  get changed(): Promise<void> {
-    return this.#changed.promise;
+  /** How many wait for a change. */
+  get waitersCount(): number {
+    return this.#waiters.size;
+  }
+
+  /** Resolves with the next change of what is there, or of whether it can be read; at the limit; or when the signal aborts. */
+  async changed({ limitMs, signal }: { limitMs?: number; signal?: AbortSignal | undefined } = {}): Promise<void> {
+    if (signal?.aborted === true) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const wake = (): void => resolve();
+    const timer = limitMs === undefined ? undefined : setTimeout(wake, limitMs);
+    signal?.addEventListener('abort', wake);
+    // Nothing may come for days: who waits no more is to leave nothing behind.
+    this.#waiters.add(wake);
+    await promise;
+    this.#waiters.delete(wake);
+    signal?.removeEventListener('abort', wake);
+    clearTimeout(timer);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -110,7 +125,7 @@ export class KafkaFollower implements AsyncDisposable {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       try {
-        if (this.#bytes >= BUFFER_BYTES_MAX) await this.changed;
+        if (this.#bytes >= BUFFER_BYTES_MAX) await this.changed();
         else if (this.#unpackNext()) await othersTurn();
         else await this.#fetch(signal);
       } catch (error) {
@@ -136,13 +151,19 @@ export class KafkaFollower implements AsyncDisposable {
         this.#tell();
         return;
       }
+      this.#recover();
       await delay(APPEAR_POLL_MS, undefined, { signal }).catch(() => undefined);
       return;
     }
+    this.#packed.push(...fetched.batches);
+    this.#recover();
+  }
+
+  /** The broker has answered. */
+  #recover(): void {
     const wasWrong = this.#error !== null;
     this.#error = null;
     this.#backoff.reset();
-    this.#packed.push(...fetched.batches);
     if (wasWrong) this.#tell();
   }
 
@@ -183,9 +204,7 @@ export class KafkaFollower implements AsyncDisposable {
   }
 
   #tell(): void {
-    const changed = this.#changed;
-    this.#changed = Promise.withResolvers<void>();
-    changed.resolve();
+    for (const wake of this.#waiters) wake();
   }
 }
 

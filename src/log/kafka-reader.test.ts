@@ -3,10 +3,24 @@ import { syncBuiltinESMExports } from 'node:module';
 import { describe, test } from 'node:test';
 import { MemoryBroker } from '../../test/support/memory-broker.ts';
 import { change, heartbeat, runStart, transaction } from '../../test/support/stream-records.ts';
+import { waitFor } from '../../test/support/wait-for.ts';
 import { recordBody } from './kafka-batch.ts';
 import { TransactionReader } from './transaction-reader.ts';
 
+const LONG_MS = 3_600_000;
 const ALL = { records_max: 1_000_000, bytes_max: 1_000_000_000 };
+
+/** What comes without any time going by; else it is an error. */
+async function soon<T>(coming: Promise<T>): Promise<T> {
+  let isOver = false;
+  const over = (): void => {
+    isOver = true;
+  };
+  coming.then(over, over);
+  for (let turn = 0; turn < 100 && !isOver; turn += 1) await new Promise(setImmediate);
+  if (!isOver) throw new Error('it does not come');
+  return await coming;
+}
 
 /** A stream of ten records, of which those at 6 and 7 are a zombie's. */
 function withZombie(broker: MemoryBroker): ReturnType<MemoryBroker['stream']> {
@@ -180,5 +194,69 @@ describe('what retention takes while it is asked for', () => {
     assert.equal(await kept.reader.runBefore(7), 2);
     const lost = trimmedMeanwhile(new MemoryBroker(), false);
     await assert.rejects(lost.reader.runBefore(7), { code: 'SYN-L070' });
+  });
+});
+
+describe('who waits at a stream', () => {
+  /** Lets all that is ready to go on do so. */
+  const rest = async (): Promise<void> => {
+    for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
+  };
+
+  /** Answers of the broker about ends come once the gate is opened. */
+  function gated(broker: MemoryBroker): { open: () => void; asked: () => boolean } {
+    const gate = Promise.withResolvers<void>();
+    let isAsked = false;
+    broker.beforeAnswer = async (what) => {
+      if (what !== 'ends') return;
+      isAsked = true;
+      await gate.promise;
+    };
+    return { open: gate.resolve, asked: () => isAsked };
+  }
+
+  test('is called off also while it is looked where the stream ends', async () => {
+    const broker = new MemoryBroker();
+    const { reader, data } = broker.stream();
+    data.append([runStart(1)]);
+    const { open, asked } = gated(broker);
+    const calling = new AbortController();
+    const waiting = reader.waitFor(1, LONG_MS, calling.signal);
+    await waitFor(asked, { what: 'the question for the end' });
+    calling.abort();
+    open();
+    assert.equal(await soon(waiting), false);
+    await reader[Symbol.asyncDispose]();
+  });
+
+  test('ends with the reader also while it is looked where the stream ends', async () => {
+    const broker = new MemoryBroker();
+    const { reader, data } = broker.stream();
+    data.append([runStart(1)]);
+    const { open, asked } = gated(broker);
+    const waiting = reader.waitFor(1, LONG_MS);
+    await waitFor(asked, { what: 'the question for the end' });
+    await reader[Symbol.asyncDispose]();
+    open();
+    assert.equal(await soon(waiting), false);
+  });
+
+  test('leaves no connection behind where two begin to follow at the same time', async () => {
+    const broker = new MemoryBroker();
+    const { reader, data } = broker.stream();
+    data.append([runStart(1)]);
+    const { open, asked } = gated(broker);
+    const called = AbortSignal.abort();
+    const calling = new AbortController();
+    const waiting = [reader.waitFor(1, LONG_MS, calling.signal), reader.waitFor(1, LONG_MS, calling.signal)];
+    await waitFor(asked, { what: 'the question for the end' });
+    open();
+    await rest();
+    calling.abort();
+    assert.deepEqual(await soon(Promise.all(waiting)), [false, false]);
+    assert.equal(await reader.waitFor(1, LONG_MS, called), false);
+    await reader[Symbol.asyncDispose]();
+    await rest();
+    assert.equal(broker.links.size, 1);
   });
 });

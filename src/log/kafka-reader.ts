@@ -6,7 +6,6 @@
  * follower has brought nothing, the brokers are asked, since a stream must not seem to end where it goes on; only a reader that
  * says it will come again is told so without. So a lane that looks at many streams in turn never waits for a far broker.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import { describeLogDirsV2 } from '@platformatic/kafka';
 import { fail } from '../platform/errors.ts';
 import type { ReadLimit, StoredRecord, StreamReader } from './event-log.ts';
@@ -112,9 +111,11 @@ export class KafkaReader implements StreamReader {
         return !isFollowed && (await this.#isThere(from));
       }
       if (!isFollowed) await this.#follow(from);
-      this.#follower?.check();
-      this.#follower?.skipTo(from);
-      await this.#changed(leftMs, signal);
+      // None where the reader was closed meanwhile.
+      const follower = this.#follower;
+      follower?.check();
+      follower?.skipTo(from);
+      await follower?.changed({ limitMs: leftMs, signal });
     }
     return false;
   }
@@ -145,9 +146,7 @@ export class KafkaReader implements StreamReader {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
-    const follower = this.#follower;
-    this.#follower = null;
-    await follower?.[Symbol.asyncDispose]();
+    await this.#replaceFollower(null);
     this.#onClosed();
   }
 
@@ -157,10 +156,8 @@ export class KafkaReader implements StreamReader {
 
   /** Tells where the stream ends now. */
   async #follow(from: number): Promise<number> {
-    const old = this.#follower;
-    this.#follower = null;
     this.#kept = null;
-    await old?.[Symbol.asyncDispose]();
+    await this.#replaceFollower(null);
     let start = from;
     try {
       const { first, end } = (await this.#shared.data.extent()) ?? { first: 0, end: 0 };
@@ -168,8 +165,16 @@ export class KafkaReader implements StreamReader {
       return end;
     } finally {
       // Where the brokers are away, it is the follower that tries again, and nobody waits for that.
-      if (!this.#isClosed) this.#follower = new KafkaFollower(this.#shared, this.#newLink(), start);
+      const next = this.#isClosed ? null : new KafkaFollower(this.#shared, this.#newLink(), start);
+      // Somebody else may have begun to follow at the same time.
+      await this.#replaceFollower(next);
     }
+  }
+
+  async #replaceFollower(next: KafkaFollower | null): Promise<void> {
+    const old = this.#follower;
+    this.#follower = next;
+    await old?.[Symbol.asyncDispose]();
   }
 
   /** Null where the follower does not read there. */
@@ -183,20 +188,7 @@ export class KafkaReader implements StreamReader {
       if (follower.next >= wanted || leftMs <= 0) return records;
       // A follower that rests until something is taken would be waited for in vain.
       if (!follower.mayAddTo((records.at(-1)?.offset ?? from - 1) + 1)) return records;
-      await this.#changed(leftMs);
-    }
-  }
-
-  async #changed(limitMs: number, signal?: AbortSignal): Promise<void> {
-    const over = new AbortController();
-    const abort = (): void => over.abort();
-    signal?.addEventListener('abort', abort, { once: true });
-    try {
-      const timer = delay(limitMs, undefined, { signal: over.signal }).catch(() => undefined);
-      await Promise.race([timer, this.#follower?.changed ?? timer]);
-    } finally {
-      over.abort();
-      signal?.removeEventListener('abort', abort);
+      await follower.changed({ limitMs: leftMs });
     }
   }
 
