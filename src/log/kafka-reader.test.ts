@@ -241,6 +241,22 @@ describe('who waits at a stream', () => {
     assert.equal(await soon(waiting), false);
   });
 
+  test('is told of no record where the newest of this process is in parts', async () => {
+    const { data, shared, reader } = new MemoryBroker().stream();
+    data.append([runStart(1), change(1, 1, 0, 0, { note: 'x'.repeat(300_000) })], 70_000);
+    assert.ok(data.end > 4);
+    shared.appended(
+      0,
+      Array.from({ length: data.end }, () => ({ run: 1 })),
+      1,
+    );
+    const records = await reader.read(0, ALL);
+    assert.deepEqual([records.length, records.at(-1)?.offset], [2, 1]);
+    assert.equal(await reader.waitFor(1, 0), true);
+    assert.equal(await reader.waitFor(2, 0), false);
+    await reader[Symbol.asyncDispose]();
+  });
+
   test('leaves no connection behind where two begin to follow at the same time', async () => {
     const broker = new MemoryBroker();
     const { reader, data } = broker.stream();

@@ -102,7 +102,7 @@ export class KafkaReader implements StreamReader {
   async waitFor(from: number, timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
     const end = performance.now() + timeoutMs;
     while (!this.#isClosed) {
-      if (from < this.#shared.appendedTo || this.#follower?.has(from) === true) return true;
+      if (from <= this.#shared.newest || this.#follower?.has(from) === true) return true;
       const leftMs = end - performance.now();
       if (signal?.aborted === true) return false;
       const isFollowed = this.#follower?.reaches(from) === true;

@@ -30,6 +30,7 @@ export class KafkaStream {
   readonly #names: TopicNames;
   readonly #setup: KafkaSetup;
   #appendedTo = 0;
+  #newest = -1;
   /** Batches of this process that stand behind records that are not looked through yet. */
   #uncovered: Appended[] = [];
   /** What this process has trimmed lies below. */
@@ -54,11 +55,20 @@ export class KafkaStream {
     return this.#appendedTo;
   }
 
-  /** A batch of this process was stored. What somebody else appended before it is looked through. */
-  appended(base: number, records: readonly { readonly run: number }[]): void {
+  /** Where the newest record stands that this process has appended whole; -1 where there is none. */
+  get newest(): number {
+    return this.#newest;
+  }
+
+  /**
+   * A batch of this process was stored, and with it the last part of the record at `newest`, if of any. What somebody else
+   * appended before it is looked through.
+   */
+  appended(base: number, records: readonly { readonly run: number }[], newest: number | null): void {
     const end = base + records.length;
     this.data.saw(end);
     this.#appendedTo = Math.max(this.#appendedTo, end);
+    this.#newest = Math.max(this.#newest, newest ?? -1);
     if (this.#uncovered.length >= UNCOVERED_MAX) this.#uncovered.shift();
     this.#uncovered.push({ base, runs: records.map(({ run }) => run) });
     this.#coverAppended();

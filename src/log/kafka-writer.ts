@@ -31,11 +31,18 @@ const TRIM_TIMEOUT_MS = 10_000;
 const INDEX_RECORDS_MAX = 50_000;
 const INDEX_PERIOD_MS = 60_000;
 
-/** One Kafka record; `done` is told the offset of the append's last one. */
-type Item = { readonly body: Buffer; readonly run: number; readonly append: Append; readonly isResult: boolean };
+/** One Kafka record: a record of the stream, or a part of one. */
+type Item = {
+  readonly body: Buffer;
+  readonly run: number;
+  readonly append: Append;
+  readonly isFirst: boolean;
+  readonly isLast: boolean;
+};
 
 type Append = {
   rest: number;
+  /** Of the newest of its records that were stored. A record stands where its first part stands. */
   offset: number;
   readonly resolve: (offset: number) => void;
   readonly reject: (error: unknown) => void;
@@ -136,12 +143,11 @@ export class KafkaWriter implements StreamWriter {
   }
 
   #enqueue(records: readonly LogRecord[], append: Append): void {
-    for (const [place, record] of records.entries()) {
+    for (const record of records) {
       const bodies = encodeRecord(record, this.#batchBytesMax, () => this.#nextSplit());
       for (const [part, body] of bodies.entries()) {
-        // A record stands where its first part stands.
-        const isResult = place === records.length - 1 && part === 0;
-        this.#waiting.push({ body, run: record.run, append, isResult });
+        const place = { isFirst: part === 0, isLast: part === bodies.length - 1 };
+        this.#waiting.push({ body, run: record.run, append, ...place });
         this.#waitingBytes += body.length + RECORD_HEAD_BYTES_MAX;
         append.rest += 1;
       }
@@ -197,9 +203,13 @@ export class KafkaWriter implements StreamWriter {
       const detail = `topic ${data.name} took at offset ${base} what follows on offset ${this.#lastOffset}`;
       throw fail('SYN-L066', detail, { context: { topic: data.name, base, last: this.#lastOffset } });
     }
-    for (const [place, { append, isResult }] of items.entries()) if (isResult) append.offset = base + place;
+    let newest: number | null = null;
+    for (const [place, { append, isFirst, isLast }] of items.entries()) {
+      if (isFirst) append.offset = base + place;
+      if (isLast) newest = append.offset;
+    }
     this.#lastOffset = base + items.length - 1;
-    this.#stream.appended(base, items);
+    this.#stream.appended(base, items, newest);
     this.#indexSoon(items);
     for (const { append } of items) {
       append.rest -= 1;
