@@ -7,7 +7,7 @@
  * note that the ledger does not know.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { type ChangeEvent, isoToMicros } from '../change/change-event.ts';
+import { isoToMicros } from '../change/change-event.ts';
 import { HLC_MAX, type Hlc, hlcFromMicros } from '../change/hlc.ts';
 import type { Position, Seen } from '../change/position.ts';
 import type { Heartbeat } from '../change/stream-record.ts';
@@ -17,7 +17,6 @@ import type { NotesLedger } from '../clock/notes-ledger.ts';
 import type { Stability } from '../clock/stability.ts';
 import { WINDOW } from '../clock/stamper.ts';
 import type { EventLog, StreamReader } from '../log/event-log.ts';
-import { newerRecord } from '../log/stream-item.ts';
 import { READ_AHEAD_IN_TURN, TransactionReader } from '../log/transaction-reader.ts';
 import { Backoff } from '../platform/backoff.ts';
 import { fail, isInfrastructure, isLogRefusal, SynclineError } from '../platform/errors.ts';
@@ -33,6 +32,7 @@ import { type Chore, LaneLoop } from './lane-loop.ts';
 import type { LeadLimits } from './lead-gate.ts';
 import { LinkConsumer } from './link-consumer.ts';
 import { LinkFaults } from './link-faults.ts';
+import { checkMark } from './mark-check.ts';
 import type { RetryOutcome } from './quarantine-retry.ts';
 import { readBack } from './read-back.ts';
 import type { OrphanLook } from './removed-parents.ts';
@@ -243,7 +243,7 @@ export class Applier {
     try {
       await this.#takeBackAcknowledgement(lane, origin);
       if (mark !== undefined) {
-        await checkMark(origin, mark, reader);
+        await checkMark(mark, reader);
         await remember(lane, mark, reader);
       }
     } catch (error) {
@@ -345,29 +345,4 @@ async function remember(lane: Lane, mark: Mark, reader: StreamReader): Promise<v
 function highestAt({ event_id }: Mark): Hlc {
   const millis = BigInt(`0x${event_id.slice(0, 8)}${event_id.slice(9, 13)}`);
   return hlcFromMicros((millis + 1n) * 1000n) + WINDOW;
-}
-
-/** A log that was truncated or replaced shows in the event at the mark: it is another one, or none. */
-async function checkMark(origin: string, mark: Mark, reader: StreamReader): Promise<void> {
-  const bounds = await reader.bounds();
-  const expected = mark.log_offset - 1;
-  const context = { origin, offset: expected, event_id: mark.event_id };
-  if (bounds === null || bounds.last < expected) {
-    throw fail('SYN-L003', `the stream of ${origin} ends before offset ${expected}, which was applied`, { context });
-  }
-  if (bounds.first > expected + 1) {
-    throw fail('SYN-L004', `the stream of ${origin} begins at offset ${bounds.first}; ${expected + 1} is next`, {
-      context,
-    });
-  }
-  if (bounds.first > expected) return;
-  const [record] = await reader.read(expected, { records_max: 1, bytes_max: 1 });
-  if (record === undefined || record.offset !== expected) return;
-  if (record.kind === 'newer') throw newerRecord(origin, record);
-  const { event_id } = JSON.parse(record.value) as Pick<ChangeEvent, 'event_id'>;
-  if (event_id !== mark.event_id) {
-    throw fail('SYN-L003', `the stream of ${origin} holds ${event_id} at offset ${expected}, not ${mark.event_id}`, {
-      context,
-    });
-  }
 }
