@@ -42,6 +42,8 @@ export type TopicPlace = {
   readonly partitions: number;
   readonly leader: Broker;
   readonly leaderNode: number;
+  /** Grows with each leader. */
+  readonly leaderEpoch: number;
   readonly replicas: number;
 };
 
@@ -99,6 +101,7 @@ export class KafkaLink implements AsyncDisposable {
       partitions: described.partitions.length,
       leader,
       leaderNode: first.leaderId,
+      leaderEpoch: first.leaderEpoch,
       replicas: first.replicaNodes.length,
     };
     return { brokers: brokers.size, controller, topic: place };

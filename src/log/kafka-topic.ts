@@ -6,7 +6,8 @@
  * Between the two, a topic may lose records and get as many new ones: therefore a fetch tells the epoch of the leader under which the
  * record before it was written, and the broker says if it has none of that epoch there any more.
  *
- * Questions are asked again where another broker leads by now, or a connection was lost: reading changes nothing.
+ * Questions are asked again where another broker leads by now, or a connection was lost: reading changes nothing. Each tells
+ * which leader it is meant for, so that one that was deposed and does not know of it never answers with an end that is behind.
  *
  * A fetch that brings nothing does not tell that a topic ends there: the broker may hold its user back by a quota, a new leader
  * does not give out all that it has at once, and retention may take the place meanwhile. Whoever knows that something
@@ -28,6 +29,8 @@ const LATEST = -1n;
 const NO_SESSION_EPOCH = -1;
 const ATTEMPTS_MAX = 6;
 const RETRY_MS = 50;
+/** With the delays between them, some five seconds. */
+const PLACE_ATTEMPTS_MAX = 14;
 /** A quota of Kafka holds back for as long as its window at most, some ten seconds, and then may do so again. */
 const HELD_BACK_MS_MAX = 60_000;
 /** With the delays between them, some ten seconds. */
@@ -54,6 +57,8 @@ export class KafkaTopic {
   readonly #link: KafkaLink;
   #place: TopicPlace | null = null;
   #id: string | null = null;
+  /** The highest that was seen: a leader of a lower one was deposed, and its end may be behind. */
+  #leaderEpoch = -1;
   /** The highest end that was seen. */
   #end = 0;
 
@@ -68,18 +73,24 @@ export class KafkaTopic {
     return this.#id;
   }
 
-  /** Where the topic is; null where there is none. */
+  /** Where the topic is; null where there never was one. */
   async place(link: KafkaLink = this.#link): Promise<TopicPlace | null> {
-    if (this.#place !== null) return this.#place;
-    const { topic } = await link.locate(this.name);
-    if (topic === null) {
-      if (this.#id !== null) throw this.#lost('is gone');
-      return null;
+    for (let attempt = 1; ; attempt += 1) {
+      if (this.#place !== null) return this.#place;
+      const { topic } = await link.locate(this.name);
+      if (topic === null && this.#id === null) return null;
+      if (topic !== null && this.#id !== null && this.#id !== topic.id) throw this.#lost('was made anew');
+      if (topic !== null && topic.leaderEpoch >= this.#leaderEpoch) {
+        this.#id = topic.id;
+        this.#leaderEpoch = topic.leaderEpoch;
+        this.#place = topic;
+        return topic;
+      }
+      // A broker may be behind the others in what it knows of topics and their leaders.
+      if (attempt >= PLACE_ATTEMPTS_MAX) throw topic === null ? this.#lost('is gone') : this.#deposed(topic, link);
+      // A link that is closed meanwhile says so when it is asked again.
+      await delay(RETRY_MS * attempt, undefined, { signal: link.closing }).catch(() => undefined);
     }
-    if (this.#id !== null && this.#id !== topic.id) throw this.#lost('was made anew');
-    this.#id = topic.id;
-    this.#place = topic;
-    return topic;
   }
 
   /** The next question looks for the topic again. */
@@ -143,7 +154,7 @@ export class KafkaTopic {
   }
 
   async #fetch(
-    { id, leader }: TopicPlace,
+    { id, leader, leaderEpoch }: TopicPlace,
     from: number,
     epoch: number,
     { maxWaitMs, bytesMax }: FetchLimit,
@@ -152,7 +163,7 @@ export class KafkaTopic {
     const startedMs = performance.now();
     const partition = {
       partition: 0,
-      currentLeaderEpoch: -1,
+      currentLeaderEpoch: leaderEpoch,
       fetchOffset: BigInt(from),
       lastFetchedEpoch: epoch,
       partitionMaxBytes: bytesMax,
@@ -182,8 +193,8 @@ export class KafkaTopic {
     return { batches, next: last.next, epoch: last.epoch };
   }
 
-  async #offsetAt({ leader }: TopicPlace, timestamp: bigint): Promise<number> {
-    const partitions = [{ partitionIndex: 0, currentLeaderEpoch: -1, timestamp }];
+  async #offsetAt({ leader, leaderEpoch }: TopicPlace, timestamp: bigint): Promise<number> {
+    const partitions = [{ partitionIndex: 0, currentLeaderEpoch: leaderEpoch, timestamp }];
     const topics = [{ name: this.name, partitions }];
     const { topics: found } = await this.#link.ask(leader, listOffsetsV7.api, CONSUMER, READ_UNCOMMITTED, topics);
     return Number(found[0]?.partitions[0]?.offset ?? 0n);
@@ -231,6 +242,11 @@ export class KafkaTopic {
   #heldBack(throttleMs: number): Error {
     const detail = `topic ${this.name}: the brokers at ${this.#link.where} hold their user back by a quota, for ${throttleMs} ms more`;
     return fail('SYN-L060', detail, { context: { topic: this.name, throttle_ms: throttleMs } });
+  }
+
+  #deposed({ leaderEpoch }: TopicPlace, link: KafkaLink): Error {
+    const known = `a leader of epoch ${leaderEpoch}, and one of epoch ${this.#leaderEpoch} was known`;
+    return fail('SYN-L060', `topic ${this.name}: the brokers at ${link.where} name ${known}`);
   }
 
   #lost(how: string): Error {

@@ -27,6 +27,8 @@ export class MemoryTopic {
   end = 0;
   /** Where the leader ends giving out, if that is below the end. */
   givenOutTo: number | null = null;
+  /** The end that whoever asks for it is told, if that is another one. */
+  toldEnd: number | null = null;
 
   constructor(name: string, id: string) {
     this.name = name;
@@ -77,8 +79,7 @@ export class MemoryBroker {
   throttleMs: (topic: string, from: number) => number = () => 0;
   /** What happens before a question is answered. */
   beforeAnswer: (what: 'locate' | 'fetch' | 'ends', topic: string) => void | Promise<void> = () => undefined;
-  /** The leader's epoch, as it is told to whoever looks for the topic. */
-  toldEpoch = 0;
+  /** Of the leader that answers, as it knows itself. */
   leaderEpoch = 0;
   readonly links = new Set<KafkaLink>();
 
@@ -96,6 +97,11 @@ export class MemoryBroker {
       () => undefined,
     );
     return { data, control, shared, reader };
+  }
+
+  /** Another leader begins. */
+  elect(): void {
+    this.leaderEpoch += 1;
   }
 
   topic(name: string, id: string): MemoryTopic {
@@ -124,7 +130,7 @@ class MemoryLink extends KafkaLink {
   override async locate(name: string): Promise<ClusterPlace> {
     await this.#broker.beforeAnswer('locate', name);
     const found = this.#broker.topics.get(name);
-    const place = { partitions: 1, leader: LEADER, leaderNode: 1, leaderEpoch: this.#broker.toldEpoch, replicas: 1 };
+    const place = { partitions: 1, leader: LEADER, leaderNode: 1, leaderEpoch: this.#broker.leaderEpoch, replicas: 1 };
     return { brokers: 1, controller: LEADER, topic: found === undefined ? null : { id: found.id, ...place } };
   }
 
@@ -180,7 +186,7 @@ class MemoryLink extends KafkaLink {
     const topic = this.#broker.topics.get(name);
     if (topic === undefined || wanted === undefined) throw unanswered(KAFKA.UNKNOWN_TOPIC_OR_PARTITION);
     this.#checkEpoch(wanted.currentLeaderEpoch);
-    return BigInt(wanted.timestamp === EARLIEST ? topic.first : topic.end);
+    return BigInt(wanted.timestamp === EARLIEST ? topic.first : (topic.toldEnd ?? topic.end));
   }
 
   #checkEpoch(told: number): void {
