@@ -1,12 +1,14 @@
 /**
  * The control topic of a stream: what is to be known of it beside its records, by key, the latest value each.
  *
+ *   topic            nothing but which data topic it is about: the first record, which is never replaced
  *   ack <consumer>   how far that consumer needs nothing any more
  *   runs             the index of runs (run-index.ts)
  *
  * Kafka compacts the topic, so it stays as small as what it tells; whoever needs it reads it whole once, and then
  * only what is new. Anybody may write: a later value of a key replaces the earlier one, and an older acknowledgement or index is
- * safe. Each value names the data topic that it is about: one that names another was written for a topic that is gone.
+ * safe. Each value names the data topic that it is about. Where the first one names another, all was written for a topic
+ * that is gone; where only a later one does, it is of an agent that has not noticed yet, and does not count.
  */
 import { fail } from '../platform/errors.ts';
 import { recordBody } from './kafka-batch.ts';
@@ -16,6 +18,7 @@ import type { KafkaTopic } from './kafka-topic.ts';
 import type { BatchRecord } from './packed-batch.ts';
 import type { RunCoverage } from './run-index.ts';
 
+const TOPIC = 'topic';
 const ACK = 'ack ';
 const RUNS = 'runs';
 const FETCH = { maxWaitMs: 0, bytesMax: 1024 * 1024 };
@@ -27,8 +30,11 @@ export class KafkaControl {
   readonly #producer: KafkaProducer;
   /** Makes the topic where there is none. */
   readonly #ensure: () => Promise<void>;
-  readonly #acks = new Map<string, Told<number>>();
-  #runs: Told<RunCoverage> | null = null;
+  readonly #acks = new Map<string, number>();
+  #runs: RunCoverage | null = null;
+  /** The data topic that the first value names; null where none does. */
+  #dataId: string | null = null;
+  #isClaimed = false;
   #next = 0;
   #reading: Promise<void> = Promise.resolve();
   /** The end of the queue of writes, so that a key's later value lands last. */
@@ -40,11 +46,18 @@ export class KafkaControl {
     this.#ensure = ensure;
   }
 
+  /** Says at the topic's front which data topic it is about, where that is not said yet. */
+  async claim(dataId: string | null): Promise<void> {
+    await this.#read();
+    this.#checkSame(dataId);
+    if (!this.#isClaimed) await this.#write(TOPIC, { topic_id: dataId, value: null });
+  }
+
   /** What each consumer acknowledged. */
   async acknowledged(dataId: string | null): Promise<ReadonlyMap<string, number>> {
     await this.#read();
     this.#checkSame(dataId);
-    return new Map([...this.#acks].map(([consumer, { value }]) => [consumer, value]));
+    return new Map(this.#acks);
   }
 
   async acknowledge(consumer: string, offset: number, dataId: string | null): Promise<void> {
@@ -55,7 +68,7 @@ export class KafkaControl {
   async runs(dataId: string | null): Promise<RunCoverage | null> {
     await this.#read();
     this.#checkSame(dataId);
-    return this.#runs?.value ?? null;
+    return this.#runs;
   }
 
   async keepRuns(coverage: RunCoverage, dataId: string | null): Promise<void> {
@@ -91,17 +104,18 @@ export class KafkaControl {
     const name = key?.toString() ?? '';
     if (value === null) return;
     const told = parsed(this.#topic.name, name, value.toString());
-    if (name === RUNS) this.#runs = told;
-    else if (name.startsWith(ACK)) this.#acks.set(name.slice(ACK.length), told);
+    this.#dataId ??= told.topic_id;
+    if (told.topic_id !== null && told.topic_id !== this.#dataId) return;
+    if (name === TOPIC) this.#isClaimed = true;
+    else if (name === RUNS) this.#runs = told.value;
+    else if (name.startsWith(ACK)) this.#acks.set(name.slice(ACK.length), told.value);
   }
 
   #checkSame(dataId: string | null): void {
-    for (const told of [this.#runs, ...this.#acks.values()]) {
-      if (told === null || told.topic_id === null || told.topic_id === dataId) continue;
-      const known = dataId === null ? 'there is none' : `there is ${dataId}`;
-      const detail = `topic ${this.#topic.name} tells of the data topic with id ${told.topic_id}, and ${known}`;
-      throw fail('SYN-L065', detail, { context: { topic: this.#topic.name, topic_id: told.topic_id, found: dataId } });
-    }
+    if (this.#dataId === null || this.#dataId === dataId) return;
+    const known = dataId === null ? 'there is none' : `there is ${dataId}`;
+    const detail = `topic ${this.#topic.name} tells of the data topic with id ${this.#dataId}, and ${known}`;
+    throw fail('SYN-L065', detail, { context: { topic: this.#topic.name, topic_id: this.#dataId, found: dataId } });
   }
 }
 

@@ -84,8 +84,8 @@ export class KafkaWriter implements StreamWriter {
     const { batchBytesMax } = await stream.ensure();
     const end = (await stream.data.extent())?.end ?? 0;
     await stream.coverRuns(Math.max(end, 1));
-    // An acknowledgement of a topic that is gone says so.
-    await stream.control.acknowledged(stream.data.id);
+    // A control topic of a data topic that is gone says so.
+    await stream.control.claim(stream.data.id);
     const producer = await KafkaProducer.idempotent(link, stream.data, compression);
     return new KafkaWriter(parts, producer, batchBytesMax);
   }

@@ -51,6 +51,38 @@ describe('a stream in Kafka', () => {
     await assert.rejects(later.acknowledged('eu'), { code: 'SYN-L065' });
   });
 
+  test('that was made anew as a whole goes by nothing of an agent that knew the old one yet', async () => {
+    const shared = kafka.settings();
+    const { data, control } = topicNames(shared.topic_prefix, 'eu');
+    await using log = await KafkaLog.open(shared);
+    await using late = await KafkaLog.open(shared);
+    await (await log.writer('eu'))[Symbol.asyncDispose]();
+    await late.acknowledge('eu', 'us', 1);
+
+    await using admin = adminOf(kafka.broker);
+    await admin.client.deleteTopics({ topics: [data, control] });
+    await waitFor(async () => !(await admin.client.listTopics()).some((name) => [data, control].includes(name)), {
+      what: 'the topics to be gone',
+    });
+    await using anew = await KafkaLog.open(shared);
+    await using writer = await anew.writer('eu');
+    await writer.append([runStart(1)]);
+    await anew.acknowledge('eu', 'us', 0);
+    await late.acknowledge('eu', 'us', 7);
+    await late.acknowledge('eu', 'ap', 7);
+
+    await using next = await KafkaLog.open(shared);
+    assert.deepEqual([...(await next.acknowledged('eu'))], [['us', 0]]);
+    await (await next.writer('eu'))[Symbol.asyncDispose]();
+    await using reader = await next.reader('eu');
+    assert.equal(await reader.runBefore(1), 1);
+    // Whatever else Kafka's compaction leaves, the first record names the data topic, and is never written again.
+    await using link = new KafkaLink(await kafkaAccess(shared));
+    const first = await new KafkaTopic(control, link).fetch(0, -1, { maxWaitMs: 0, bytesMax: 1_000_000 });
+    const keys = first?.batches.flatMap((batch) => [...batch.records()].map(({ key }) => key?.toString())) ?? [];
+    assert.deepEqual([keys[0], keys.filter((key) => key === 'topic').length], ['topic', 1]);
+  });
+
   test('tells a reader of what retention took, whether it reads on or begins', async () => {
     const shared = kafka.settings();
     await using log = await KafkaLog.open(shared);
