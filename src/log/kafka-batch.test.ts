@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { crc32c, Reader, readRecordsBatch } from '@platformatic/kafka';
 import fc from 'fast-check';
@@ -53,6 +54,20 @@ describe('a batch of records', () => {
         }),
         { numRuns: 60 },
       );
+    });
+  }
+
+  for (const compression of ['gzip', 'snappy', 'lz4', 'zstd'] satisfies KafkaCompression[]) {
+    test(`is never larger for being compressed, with compression ${compression}`, () => {
+      // What of it is random does not shrink: it is as large as the topic takes, and not larger.
+      const random = randomBytes(100_000).toString('base64');
+      for (const value of [randomBytes(100_000), Buffer.from(random), Buffer.alloc(100_000)]) {
+        const bodies = [recordBody('key', value, [])];
+        const plain = recordBatch(bodies, SOURCE);
+        const bytes = recordBatch(bodies, { ...SOURCE, compression });
+        assert.ok(bytes.length <= plain.length, `${bytes.length} of ${plain.length}`);
+        assert.deepEqual(readRecordsBatch(Reader.from(bytes)).records[0]?.value, value);
+      }
     });
   }
 });

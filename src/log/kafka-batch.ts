@@ -53,15 +53,13 @@ export function recordBody(key: string, value: Buffer, headers: readonly Header[
 }
 
 export function recordBatch(bodies: readonly Buffer[], source: BatchSource): Buffer {
-  const plain = records(bodies);
-  const algorithm = compressionsAlgorithms[source.compression];
-  const packed = source.compression === 'none' ? plain : algorithm.compressSync(plain);
+  const { packed, bitmask } = smallest(records(bodies), source.compression);
   const batch = Buffer.allocUnsafe(BATCH_HEAD_BYTES + packed.length);
   batch.writeBigInt64BE(0n, 0);
   batch.writeInt32BE(batch.length - LEADER_EPOCH_AT, LENGTH_AT);
   batch.writeInt32BE(-1, LEADER_EPOCH_AT);
   batch.writeInt8(2, MAGIC_AT);
-  let at = batch.writeInt16BE(algorithm.bitmask, ATTRIBUTES_AT);
+  let at = batch.writeInt16BE(bitmask, ATTRIBUTES_AT);
   at = batch.writeInt32BE(bodies.length - 1, at);
   at = batch.writeBigInt64BE(BigInt(source.timestampMs), at);
   at = batch.writeBigInt64BE(BigInt(source.timestampMs), at);
@@ -72,6 +70,17 @@ export function recordBatch(bodies: readonly Buffer[], source: BatchSource): Buf
   packed.copy(batch, at);
   batch.writeUInt32BE(crc32c(batch.subarray(ATTRIBUTES_AT)), CRC_AT);
   return batch;
+}
+
+type Packed = { readonly packed: Buffer; readonly bitmask: number };
+
+/** What does not shrink goes as it is: a topic takes a batch of the size that was planned for, and none that is larger. */
+function smallest(plain: Buffer, compression: KafkaCompression): Packed {
+  const uncompressed = { packed: plain, bitmask: compressionsAlgorithms.none.bitmask };
+  if (compression === 'none') return uncompressed;
+  const { compressSync, bitmask } = compressionsAlgorithms[compression];
+  const packed = compressSync(plain);
+  return packed.length < plain.length ? { packed, bitmask } : uncompressed;
 }
 
 function records(bodies: readonly Buffer[]): Buffer {
