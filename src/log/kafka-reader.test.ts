@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { syncBuiltinESMExports } from 'node:module';
 import { describe, test } from 'node:test';
-import { MemoryBroker } from '../../test/support/memory-broker.ts';
+import { MemoryBroker, type MemoryTopic } from '../../test/support/memory-broker.ts';
+import { PassingTime } from '../../test/support/passing-time.ts';
 import { change, heartbeat, runStart, transaction } from '../../test/support/stream-records.ts';
 import { waitFor } from '../../test/support/wait-for.ts';
 import { recordBody } from './kafka-batch.ts';
@@ -113,43 +113,37 @@ describe('a fetch that the brokers hold back by a quota is no end of the stream'
 });
 
 describe('a leader that gives out less than the stream had', () => {
-  test('is asked again until it gives out the rest', async () => {
-    const broker = new MemoryBroker();
-    const { reader, data } = withZombie(broker);
+  /** From the first fetch on, and up to the one of that number. */
+  function behind(broker: MemoryBroker, data: MemoryTopic, until: number): void {
     let fetches = 0;
     broker.beforeAnswer = (what) => {
       if (what === 'fetch') fetches += 1;
-      data.givenOutTo = fetches < 4 ? 6 : null;
+      data.givenOutTo = fetches > 0 && fetches < until ? 6 : null;
     };
-    assert.equal((await reader.read(6, ALL)).length, 4);
-    assert.equal(await reader.runBefore(10), 2);
+  }
+
+  test('is asked again until it gives out the rest', async (context) => {
+    const broker = new MemoryBroker();
+    const { reader, data } = withZombie(broker);
+    const time = new PassingTime(context);
+    behind(broker, data, 9);
+    assert.equal((await time.until(reader.read(6, ALL))).length, 4);
+    behind(broker, data, 9);
+    assert.equal(await time.until(reader.runBefore(10)), 2);
   });
 
   test('is a fault where it stays so', async (context) => {
-    context.after(() => {
-      context.mock.timers.reset();
-      syncBuiltinESMExports();
-    });
     const broker = new MemoryBroker();
     const { reader, data } = withZombie(broker);
-    data.givenOutTo = 6;
-    context.mock.timers.enable({ apis: ['setTimeout'] });
-    syncBuiltinESMExports();
-    const asked = [
+    const time = new PassingTime(context);
+    const asked: (() => Promise<unknown>)[] = [
       async () => await reader.read(6, ALL),
       async () => await reader.readBefore(10, ALL),
       async () => await reader.runBefore(10),
     ];
     for (const ask of asked) {
-      let isOver = false;
-      const failed = assert.rejects(ask(), { code: 'SYN-L060' }).finally(() => {
-        isOver = true;
-      });
-      while (!isOver) {
-        await new Promise(setImmediate);
-        context.mock.timers.tick(1_000);
-      }
-      await failed;
+      behind(broker, data, Number.POSITIVE_INFINITY);
+      await assert.rejects(time.until(ask()), { code: 'SYN-L060', message: /is not given out/ });
     }
   });
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { syncBuiltinESMExports } from 'node:module';
 import { describe, test } from 'node:test';
 import { MemoryBroker } from '../../test/support/memory-broker.ts';
+import { PassingTime } from '../../test/support/passing-time.ts';
 import { heartbeat, runStart } from '../../test/support/stream-records.ts';
 
 describe('a topic', () => {
@@ -23,27 +23,14 @@ describe('a topic', () => {
   });
 
   test('that stays away is gone, and one of another id is another one at once', async (context) => {
-    context.after(() => {
-      context.mock.timers.reset();
-      syncBuiltinESMExports();
-    });
-    context.mock.timers.enable({ apis: ['setTimeout'] });
-    syncBuiltinESMExports();
+    const time = new PassingTime(context);
     const broker = new MemoryBroker();
     const { shared, data } = broker.stream();
     data.append([runStart(1)]);
     await shared.data.place();
     broker.topics.delete(data.name);
     shared.data.forgetPlace();
-    let isOver = false;
-    const failed = assert.rejects(shared.data.place(), { code: 'SYN-L065', message: /is gone/ }).finally(() => {
-      isOver = true;
-    });
-    while (!isOver) {
-      await new Promise(setImmediate);
-      context.mock.timers.tick(1_000);
-    }
-    await failed;
+    await assert.rejects(time.until(shared.data.place()), { code: 'SYN-L065', message: /is gone/ });
     broker.topic(data.name, '00000000-0000-0000-0000-000000000009');
     await assert.rejects(shared.data.place(), { code: 'SYN-L065', message: /was made anew/ });
   });

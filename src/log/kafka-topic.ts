@@ -143,8 +143,8 @@ export class KafkaTopic {
     for (let attempt = 1; ; attempt += 1) {
       const fetched = await this.fetch(from, -1, limit);
       if (fetched !== null && fetched.next > from) return fetched;
-      const { first } = (await this.extent()) ?? { first: from };
-      if (first > from) return { batches: [], next: first, epoch: -1 };
+      const first = await this.#first();
+      if (first !== null && first > from) return { batches: [], next: first, epoch: -1 };
       if (attempt >= BELOW_ATTEMPTS_MAX) {
         const detail = `topic ${this.name}: offset ${from}, which was told to be there, is not given out at ${this.#link.where}`;
         throw fail('SYN-L060', detail, { context: { topic: this.name, offset: from } });
@@ -191,6 +191,13 @@ export class KafkaTopic {
     this.saw(last.next);
     for (const { count, bytes } of batches) this.fetchMeter.carried(count, bytes);
     return { batches, next: last.next, epoch: last.epoch };
+  }
+
+  /** A leader that does not tell its end yet tells this. */
+  async #first(): Promise<number | null> {
+    return await this.#asked(this.#link, 'its front cannot be read', async (place) => {
+      return await this.#offsetAt(place, EARLIEST);
+    });
   }
 
   async #offsetAt({ leader, leaderEpoch }: TopicPlace, timestamp: bigint): Promise<number> {

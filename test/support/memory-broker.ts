@@ -186,6 +186,8 @@ class MemoryLink extends KafkaLink {
     const topic = this.#broker.topics.get(name);
     if (topic === undefined || wanted === undefined) throw unanswered(KAFKA.UNKNOWN_TOPIC_OR_PARTITION);
     this.#checkEpoch(wanted.currentLeaderEpoch);
+    // As Kafka says until a new leader gives out all that it had when it began.
+    if (wanted.timestamp !== EARLIEST && topic.givenOutTo !== null) throw unanswered(OFFSET_NOT_AVAILABLE);
     return BigInt(wanted.timestamp === EARLIEST ? topic.first : (topic.toldEnd ?? topic.end));
   }
 
@@ -198,6 +200,7 @@ class MemoryLink extends KafkaLink {
 
 const FENCED_LEADER_EPOCH = 74;
 const UNKNOWN_LEADER_EPOCH = 75;
+const OFFSET_NOT_AVAILABLE = 78;
 
 type SentArguments = [
   key: number,
