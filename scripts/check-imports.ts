@@ -6,7 +6,7 @@ import { importsOf } from './module-graph.ts';
 import { type Check, isTest } from './source-tree.ts';
 
 /** The log's interface, and what reads a stream through it whatever the log is. */
-const LOG_INTERFACE = /^src\/log\/(event-log|transaction-reader|stream-item|stream-tail)\.ts$/;
+const LOG_INTERFACE = /^src\/log\/(event-log|mark-check|transaction-reader|stream-item|stream-tail)\.ts$/;
 
 /** What may be imported by the modules of a folder, besides the folder itself. */
 const ARROWS: Readonly<Record<string, readonly RegExp[]>> = {

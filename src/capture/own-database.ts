@@ -33,10 +33,11 @@ export class SqlOwnDatabase implements OwnDatabase {
   }
 
   async mark(): Promise<OwnMark | null> {
-    const sql = 'select position, log_offset from syncline.applied where origin = $1';
+    const sql = 'select position, event_id, log_offset from syncline.applied where origin = $1';
     const [row] = (await this.#client.query(sql, [this.#region])).rows;
     if (row === undefined) return null;
-    return { position: parsePosition(row.position ?? ''), log_offset: Number(row.log_offset) };
+    const { position, event_id, log_offset } = row;
+    return { position: parsePosition(position ?? ''), event_id: event_id ?? '', log_offset: Number(log_offset) };
   }
 
   readonly commitTimes: OwnDatabase['commitTimes'] = async (xids) => await readCommitTimes(this.#client, xids);

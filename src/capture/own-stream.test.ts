@@ -125,7 +125,7 @@ describe('the trace of the own stream', () => {
   });
 
   test('begins at the mark, up to which the database has everything', async () => {
-    const mark = { position: positionOf(2), log_offset: 2 };
+    const mark = { position: positionOf(2), event_id: 'event 2.0', log_offset: 2 };
     const found = await trace([1, 2, 3], () => 'never', { mark });
     assert.deepEqual([found.fork, found.published?.position, found.end], [positionOf(2), positionOf(2), positionOf(3)]);
   });

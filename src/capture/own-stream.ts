@@ -24,7 +24,7 @@ import type { StreamTail } from './publisher.ts';
 /** Transactions whose commit timestamps are asked for together. */
 const ASKED_MAX = 1_000;
 
-export type OwnMark = { readonly position: Position; readonly log_offset: number };
+export type OwnMark = { readonly position: Position; readonly event_id: string; readonly log_offset: number };
 
 export type TraceOptions = {
   readonly history: OwnHistory;

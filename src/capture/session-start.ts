@@ -19,6 +19,7 @@ import type { NotesLedger } from '../clock/notes-ledger.ts';
 import type { OwnHistory } from '../clock/own-history.ts';
 import type { Stability } from '../clock/stability.ts';
 import type { EventLog, StreamReader, StreamWriter } from '../log/event-log.ts';
+import { checkMark } from '../log/mark-check.ts';
 import { invariant } from '../platform/assert.ts';
 import { fail, SynclineError } from '../platform/errors.ts';
 import { ownOriginPrefix } from '../platform/own-origins.ts';
@@ -244,13 +245,20 @@ async function checkNeverPublished(log: EventLog, region: string): Promise<void>
  * acknowledgements as old as its records.
  */
 async function checkLog(reader: StreamReader, { log, region }: CaptureOptions, mark: OwnMark | null): Promise<void> {
-  const last = (await reader.bounds())?.last ?? -1;
-  const read = new Map(await log.acknowledged(region));
-  if (mark !== null) read.set(region, Math.max(read.get(region) ?? -1, mark.log_offset - 1));
-  for (const [consumer, offset] of read) {
-    if (offset <= last || last < 0) continue;
+  const last = (await reader.bounds())?.last;
+  if (last === undefined) return;
+  for (const [consumer, offset] of await log.acknowledged(region)) {
+    if (offset <= last) continue;
     const detail = `${consumer} has read the stream of ${region} up to offset ${offset}, and it ends at ${last}`;
     throw fail('SYN-K021', detail, { context: { region, consumer, offset, last } });
+  }
+  try {
+    if (mark !== null) await checkMark({ origin: region, ...mark }, reader);
+  } catch (cause) {
+    const code = cause instanceof SynclineError ? cause.code : undefined;
+    if (code === 'SYN-L003') throw fail('SYN-K021', (cause as Error).message, { cause, context: { region, last } });
+    // What is trimmed away is told of where the stream is traced.
+    if (code !== 'SYN-L004') throw cause;
   }
 }
 

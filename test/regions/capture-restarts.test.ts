@@ -299,15 +299,18 @@ describe('capture', () => {
     // As an older copy of the log: the acknowledgements in it are old as well.
     await using reader = await log.reader(region.region);
     const last = (await reader.bounds())?.last ?? 0;
-    await region.sql.query(
-      `insert into syncline.applied (origin, position, event_id, log_offset)
-       values ($1, '1000000000000000000:0000000000000001', gen_random_uuid(), $2)`,
-      [region.region, String(last + 2)],
-    );
-    await stops(
-      'SYN-K021',
-      new RegExp(`${region.region} has read .* up to offset ${last + 1}, and it ends at ${last}`),
-    );
+    const mark = async (log_offset: number): Promise<void> => {
+      await region.sql.query(
+        `insert into syncline.applied (origin, position, event_id, log_offset)
+         values ($1, '1000000000000000000:0000000000000001', gen_random_uuid(), $2)
+         on conflict (origin) do update set log_offset = excluded.log_offset`,
+        [region.region, String(log_offset)],
+      );
+    };
+    await mark(last + 2);
+    await stops('SYN-K021', new RegExp(`ends before offset ${last + 1}, which was applied`));
+    await mark(last + 1);
+    await stops('SYN-K021', new RegExp(`holds .* at offset ${last}, not `));
     await region.sql.query('delete from syncline.applied');
 
     await region.sql.query("update syncline.meta set value = '1' where key = 'system_id'");

@@ -1,12 +1,14 @@
 /** A log that was truncated or replaced shows in the event at a mark: it is another one, or none. */
 import type { ChangeEvent } from '../change/change-event.ts';
-import type { StreamReader } from '../log/event-log.ts';
-import { newerRecord } from '../log/stream-item.ts';
 import { fail, type SynclineError } from '../platform/errors.ts';
-import type { Mark } from './apply-port.ts';
+import type { StreamReader } from './event-log.ts';
+import { newerRecord } from './stream-item.ts';
+
+/** The last that was applied of a stream, and the place behind it. */
+export type CheckedMark = { readonly origin: string; readonly event_id: string; readonly log_offset: number };
 
 /** Makes sure that the log still holds at the mark what was applied, if it was not trimmed. */
-export async function checkMark(mark: Mark, reader: StreamReader): Promise<void> {
+export async function checkMark(mark: CheckedMark, reader: StreamReader): Promise<void> {
   const { origin, event_id } = mark;
   const expected = expectedAt(mark);
   if (!(await isKept(mark, reader))) return;
@@ -24,9 +26,9 @@ export async function checkMark(mark: Mark, reader: StreamReader): Promise<void>
 }
 
 /** Where the last event that was applied stands. */
-const expectedAt = ({ log_offset }: Mark): number => log_offset - 1;
+const expectedAt = ({ log_offset }: CheckedMark): number => log_offset - 1;
 
-async function isKept(mark: Mark, reader: StreamReader): Promise<boolean> {
+async function isKept(mark: CheckedMark, reader: StreamReader): Promise<boolean> {
   const { origin, event_id, log_offset } = mark;
   const expected = expectedAt(mark);
   const bounds = await reader.bounds();
@@ -41,7 +43,7 @@ async function isKept(mark: Mark, reader: StreamReader): Promise<boolean> {
   return bounds.first <= expected;
 }
 
-function replaced(mark: Mark, how: string): SynclineError {
+function replaced(mark: CheckedMark, how: string): SynclineError {
   const { origin, event_id } = mark;
   return fail('SYN-L003', `the stream of ${origin} ${how}`, {
     context: { origin, offset: expectedAt(mark), event_id },

@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { heartbeat, positionOf, runStart } from '../../test/support/stream-records.ts';
-import type { StreamReader, StreamWriter } from '../log/event-log.ts';
-import { MemoryLog } from '../log/memory-log.ts';
-import type { Mark } from './apply-port.ts';
-import { checkMark } from './mark-check.ts';
+import { heartbeat, runStart } from '../../test/support/stream-records.ts';
+import type { StreamReader, StreamWriter } from './event-log.ts';
+import { type CheckedMark, checkMark } from './mark-check.ts';
+import { MemoryLog } from './memory-log.ts';
 
 /** Behind the heartbeat of that number, which stands at the offset of that number. */
-const markAt = (lsn: number, event_id = `heartbeat ${lsn}`): Mark => {
-  return { origin: 'eu', position: positionOf(lsn), event_id, log_offset: lsn + 1 };
+const markAt = (lsn: number, event_id = `heartbeat ${lsn}`): CheckedMark => {
+  return { origin: 'eu', event_id, log_offset: lsn + 1 };
 };
 
 /** A stream of one run and heartbeats up to 5. */
