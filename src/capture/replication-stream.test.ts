@@ -5,6 +5,7 @@ import { type Duplex, duplexPair } from 'node:stream';
 import { describe, mock, type TestContext, test } from 'node:test';
 import { readRecording } from '../../test/fixtures/pgoutput/recording.ts';
 import { SynclineError } from '../platform/errors.ts';
+import { AppliedWork } from './applied-work.ts';
 import { ReplicationStream, type StreamItem, type StreamLimits } from './replication-stream.ts';
 
 const LIMITS: StreamLimits = {
@@ -28,6 +29,11 @@ function frame(tag: string, content: Buffer): Buffer {
   return Buffer.concat([header, content]);
 }
 
+/** A message of the output plugin. */
+function message(content: Buffer): Buffer {
+  return frame('d', Buffer.concat([Buffer.from('w'), Buffer.alloc(24), content]));
+}
+
 function serverError(sqlState: string, routine: string): Buffer {
   return frame('E', Buffer.from(`SERROR\0VERROR\0C${sqlState}\0Mtext\0R${routine}\0\0`));
 }
@@ -46,14 +52,14 @@ class Fixture {
   readonly stream: ReplicationStream;
   readonly #received: Buffer[] = [];
 
-  constructor(context: TestContext, limits: Partial<StreamLimits> = {}) {
+  constructor(context: TestContext, limits: Partial<StreamLimits> = {}, applied: AppliedWork | null = null) {
     mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
     context.after(() => mock.timers.reset());
     const [ours, server] = duplexPair();
     this.server = server;
     this.server.on('data', (chunk: Buffer) => this.#received.push(chunk));
     this.server.on('error', () => undefined);
-    this.stream = new ReplicationStream(ours, 0n, { ...LIMITS, ...limits }, {});
+    this.stream = new ReplicationStream(ours, 0n, { ...LIMITS, ...limits }, {}, applied);
   }
 
   async send(...frames: readonly Buffer[]): Promise<void> {
@@ -135,11 +141,24 @@ describe('replication stream', () => {
 
   test('a message that cannot be decoded fails the stream, and nothing after it is handed out', async (context) => {
     const { stream, server } = new Fixture(context);
-    const broken = frame('d', Buffer.concat([Buffer.from('w'), Buffer.alloc(24), Buffer.from('?')]));
+    const broken = message(Buffer.from('?'));
     server.write(Buffer.concat([COPY_BOTH, ...RECORDED.slice(0, 3), broken, ...RECORDED.slice(3)]));
     const { items, failure } = await readAll(stream);
     assert.equal(items.length, 3);
     assert.equal(codeOf(failure), 'SYN-K006');
+  });
+
+  test('an error behind rows that are left out reaches a consumer that waits', async (context) => {
+    const fixture = new Fixture(context, {}, new AppliedWork('syncline_5_', null));
+    const begin = message(Buffer.concat([Buffer.from('B'), Buffer.alloc(20)]));
+    const origin = message(Buffer.concat([Buffer.from('O'), Buffer.alloc(8), Buffer.from('syncline_5_us\0')]));
+    const insert = message(Buffer.from('I'));
+    const ends: Awaited<ReturnType<typeof readAll>>[] = [];
+    void readAll(fixture.stream).then((end) => ends.push(end));
+    await fixture.send(COPY_BOTH, begin, origin);
+    await fixture.send(insert, serverError('57P01', 'ProcessInterrupts'));
+    const found = ends.map(({ items, failure }) => [items.map(({ kind }) => kind), codeOf(failure)]);
+    assert.deepEqual(found, [[['begin', 'origin'], 'SYN-K003']]);
   });
 
   test('a full queue holds the socket, and reading releases it', async (context) => {

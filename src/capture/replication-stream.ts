@@ -306,9 +306,9 @@ export class ReplicationStream implements AsyncIterable<StreamItem>, AsyncDispos
     this.#end();
     this.#flow.close();
     this.#socket.destroy();
-    // A consumer that waits has consumed all that arrived, so the failure is what comes next.
-    if (this.#queue.bytes === 0) this.#waiter?.reject(failure);
-    else this.#wakeConsumer();
+    // What arrived before it in the same chunk goes first; none of that may be for the consumer.
+    this.#wakeConsumer();
+    this.#waiter?.reject(failure);
     this.#waiter = undefined;
   }
 
