@@ -135,7 +135,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'ledger-does-not-wait',
     rule: 'no transaction is stamped while a batch below it may be in flight',
     file: 'src/clock/notes-ledger.ts',
-    find: 'while (this.#mayBeBelow(lsn)) await this.#change();',
+    find: 'while (this.#mayBeBelow(lsn)) await this.#change(over);',
     replace: '',
   },
   {

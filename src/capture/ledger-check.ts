@@ -20,7 +20,7 @@ export async function checkLedger(ledger: NotesLedger, isNoted: (lsn: bigint) =>
   if (!ledger.isQuiet) {
     const over = new AbortController();
     const late = delay(QUIET_MS_MAX, false, { signal: over.signal }).catch(() => false);
-    const isQuiet = await Promise.race([ledger.quiet().then(() => true), late]);
+    const isQuiet = await Promise.race([ledger.quiet(over.signal).then(() => true), late]);
     over.abort();
     if (!isQuiet) throw fail('SYN-K024', 'apply does not know yet whether its last batch was committed');
   }

@@ -290,6 +290,17 @@ describe('durability', () => {
     assert.deepEqual(confirmed, []);
   });
 
+  test('an end is not held up by a batch of which nobody knows how it ended', async () => {
+    const ledger = new NotesLedger();
+    ledger.batchStarts();
+    const { publisher, records } = make({ ledger });
+    const sending = send(publisher, sent(1, [change('1')]));
+    await new Promise(setImmediate);
+    publisher.end(new Error('the agent stops'));
+    await assert.rejects(sending, /the agent stops/);
+    assert.deepEqual(records, []);
+  });
+
   test('a deferred start lets everything that has arrived share one append', async () => {
     const log = new ManualLog();
     const { publisher } = make({ writer: log, defer: setImmediate });

@@ -261,7 +261,7 @@ export class Publisher implements TransactionSink {
 
   async #stamp({ begin, isForeign, touched }: OpenTransaction): Promise<StampedTransaction> {
     const { epoch, ledger, stamper, untilFlushed } = this.#options;
-    const { seen: noted, max_hlc } = await ledger.below(begin.lsn, untilFlushed);
+    const { seen: noted, max_hlc } = await ledger.below(begin.lsn, untilFlushed, this.failed);
     const seen = this.#withOwn(noted);
     const predecessor = this.#predecessor;
     const position = makePosition(epoch, begin.lsn);

@@ -33,7 +33,7 @@ export class NotesLedger {
   /** Up to where the WAL was found to be durable. */
   #flushedTo = 0n;
   readonly #inFlight = new Set<BatchToken>();
-  #waiters: (() => void)[] = [];
+  readonly #waiters = new Set<() => void>();
 
   /**
    * Takes what the database holds as the whole truth: at start, and after a connection was lost. `end` is where the WAL
@@ -75,11 +75,12 @@ export class NotesLedger {
 
   /**
    * What batches noted below `lsn` left, the place of a transaction that is durable; waits while one in flight might be among
-   * them, and until all of them are durable too. Throws what `untilFlushed` throws.
+   * them, and until all of them are durable too. Throws what `untilFlushed` throws, and the reason of `over` once that aborts:
+   * where nobody knows how a batch ended, a lane that is stopped as well never reads it.
    */
-  async below(lsn: bigint, untilFlushed: UntilFlushed): Promise<Noted> {
+  async below(lsn: bigint, untilFlushed: UntilFlushed, over: AbortSignal): Promise<Noted> {
     for (;;) {
-      while (this.#mayBeBelow(lsn)) await this.#change();
+      while (this.#mayBeBelow(lsn)) await this.#change(over);
       const note = this.#newestBelow(lsn);
       if (note === undefined) return NOTHING;
       const { noted, end } = note;
@@ -108,9 +109,9 @@ export class NotesLedger {
     return this.#inFlight.size === 0;
   }
 
-  /** Resolves once it is. */
-  async quiet(): Promise<void> {
-    while (!this.isQuiet) await this.#change();
+  /** Resolves once it is; rejects with the reason of `over` if that aborts before. */
+  async quiet(over: AbortSignal): Promise<void> {
+    while (!this.isQuiet) await this.#change(over);
   }
 
   /** Forgets notes that no transaction above `lsn` can need: all but the newest below it. */
@@ -145,14 +146,22 @@ export class NotesLedger {
   }
 
   /** Resolves once a batch is noted or has ended. */
-  async #change(): Promise<void> {
-    await new Promise<void>((resolve) => this.#waiters.push(resolve));
+  async #change(over: AbortSignal): Promise<void> {
+    over.throwIfAborted();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const end = (): void => reject(over.reason);
+    over.addEventListener('abort', end);
+    this.#waiters.add(resolve);
+    try {
+      await promise;
+    } finally {
+      over.removeEventListener('abort', end);
+      this.#waiters.delete(resolve);
+    }
   }
 
   #wake(): void {
-    const waiters = this.#waiters;
-    this.#waiters = [];
-    for (const wake of waiters) wake();
+    for (const wake of this.#waiters) wake();
   }
 }
 
