@@ -9,6 +9,7 @@
  */
 import { type KeyBaseType, type KeyNature, keyNature } from '../change/key-nature.ts';
 import { REGISTRY_SCHEMA, REGISTRY_TABLES } from '../change/merge-registry.ts';
+import { partitionsSql } from '../platform/partitions.ts';
 import type { PostgresClient } from '../platform/postgres.ts';
 
 export type Leaf = {
@@ -93,7 +94,7 @@ select json_build_object(
       ) select t.* from base join pg_type t on t.oid = base.typ where t.typtype <> 'd') as t),
   'leaves', case when c.relkind = 'p' then (
     select json_agg(json_build_object(${leafSql('l')}) order by l.oid)
-      from pg_partition_tree(c.oid) t join pg_class l on l.oid = t.relid) end
+      from pg_class l where l.oid in (${partitionsSql('c.oid')})) end
 )
   from pg_class c
   left join lateral (

@@ -4,6 +4,7 @@
  * Types are those below all domains. What a value must hold to (a length, NOT NULL, CHECKs, those of domains too) is told in
  * PostgreSQL's own text, to be kept with a version: a row that a merge makes has to be one that the table takes.
  */
+import { partitionsSql } from '../platform/partitions.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
 import type { ColumnType } from '../resolve/merge-rule.ts';
 
@@ -61,7 +62,7 @@ select json_build_object(
   'claims', (select coalesce(json_agg(distinct x.relname), '[]')
     from pg_index i join pg_class x on x.oid = i.indexrelid
    where (i.indisunique or i.indisexclusion) and not i.indisprimary
-     and (i.indrelid = c.oid or i.indrelid in (select relid from pg_partition_tree(c.oid)))),
+     and i.indrelid in (${partitionsSql('c.oid')})),
   'checks', (select coalesce(json_agg(json_build_object('name', conname, 'definition', pg_get_constraintdef(oid),
       'expression', case when conrelid <> 0 then pg_get_expr(conbin, conrelid) end) order by conname), '[]')
     from pg_constraint where contype = 'c' and (conrelid = c.oid or contypid in (

@@ -5,6 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import { Lease } from '../../src/capture/lease.ts';
 import type { ChangeEvent } from '../../src/change/change-event.ts';
 import { hlcFromText, hlcMicros } from '../../src/change/hlc.ts';
+import { partitionsSql } from '../../src/platform/partitions.ts';
 import { connect } from '../../src/platform/postgres.ts';
 import { CapturedRegion } from '../support/captured-region.ts';
 import { CONTRACT_MAJORS } from '../support/postgres-majors.ts';
@@ -183,6 +184,45 @@ for (const version of CONTRACT_MAJORS) {
       assert.equal(last?.events[0]?.after_image?.big?.length, 20_000);
       assert.equal(last?.events[0]?.before_image?.id, '2');
       assert.equal(running.capture.state.kind, 'streaming');
+    });
+
+    test('the partitions of a table are those at any depth, and no heirs', async () => {
+      await using region = await CapturedRegion.make(server);
+      await region.sql.query(`
+        create table public.root (id int) partition by range (id);
+        create table public.branch partition of public.root for values from (1) to (5) partition by range (id);
+        create table public.leaf partition of public.branch for values from (1) to (2);
+        create table public.plain (id int);
+        create table public.heir () inherits (public.plain)`);
+      const below = async (name: string): Promise<unknown[]> => {
+        const sql = `select relname from pg_class where oid in (${partitionsSql(`'${name}'::regclass`)}) order by 1`;
+        return (await region.sql.queryArrays(sql)).rows.flat();
+      };
+      assert.deepEqual(await below('public.root'), ['branch', 'leaf', 'root']);
+      assert.deepEqual(await below('public.leaf'), ['leaf']);
+      assert.deepEqual(await below('public.plain'), ['plain']);
+    });
+
+    test('a partition that a user has to himself holds up neither a start nor rows of the others', async () => {
+      await using region = await CapturedRegion.make(server);
+      const { sql } = region;
+      await sql.query('create table public.p (id int primary key) partition by range (id)');
+      await sql.query('create table public.p1 partition of public.p for values from (1) to (2)');
+      await sql.query('create table public.p2 partition of public.p for values from (2) to (3)');
+      await using user = await connect(region.url, { applicationName: 'user' });
+      const lock = 'begin; lock table public.p2 in access exclusive mode';
+      {
+        await using _running = await region.capture();
+        await user.query(lock);
+        await sql.query('insert into public.p1 values (1)');
+        await region.transactions(1);
+        await user.query('rollback');
+      }
+      await user.query(lock);
+      await using _running = await region.capture();
+      await sql.query('delete from public.p1');
+      await region.transactions(2);
+      await user.query('rollback');
     });
 
     test('what apply wrote here is dropped, and what another tool applied is ours', async () => {
