@@ -57,6 +57,8 @@ export interface StartOptions extends Partial<StreamLimits> {
   readonly startLsn?: bigint;
   /** Tells the transactions whose row changes are left out of the stream, undecoded. */
   readonly applied?: AppliedWork;
+  /** Whether that process of the server still streams, asked where it says nothing; unless given, silence means that it is lost. */
+  readonly isAtWork?: (pid: number) => Promise<boolean>;
 }
 
 const MIB = 1024 * 1024;
@@ -168,7 +170,11 @@ export class ReplicationConnection implements AsyncDisposable {
     // Only the library's parser goes: its other listeners notice when the connection ends.
     socket.removeAllListeners('data');
     const context = { slot, publications: options.publications, startLsn: lsnToText(startLsn) };
-    const stream = new ReplicationStream(socket, startLsn, withDefaults(options), context, options.applied);
+    const { applied, isAtWork } = options;
+    const stream = new ReplicationStream(socket, startLsn, withDefaults(options), context, {
+      applied,
+      isAtWork: isAtWork && (() => isAtWork(this.#pid)),
+    });
     this.#stream = stream;
     this.#client.connection.query(this.#startCommand(options));
     await stream.started;
@@ -184,6 +190,13 @@ export class ReplicationConnection implements AsyncDisposable {
     const timer = setTimeout(() => socket.destroy(), STREAM_LIMITS.stopLimitMs);
     await this.#client.end();
     clearTimeout(timer);
+  }
+
+  /** Of the server's process. */
+  get #pid(): number {
+    const { processID: pid } = this.#client as Client & { readonly processID: number | null };
+    invariant(pid !== null, 'a server says which process serves a connection');
+    return pid;
   }
 
   #startCommand(options: StartOptions): string {

@@ -6,7 +6,7 @@ import { describe, mock, type TestContext, test } from 'node:test';
 import { readRecording } from '../../test/fixtures/pgoutput/recording.ts';
 import { SynclineError } from '../platform/errors.ts';
 import { AppliedWork } from './applied-work.ts';
-import { ReplicationStream, type StreamItem, type StreamLimits } from './replication-stream.ts';
+import { ReplicationStream, type StreamItem, type StreamLimits, type StreamOptions } from './replication-stream.ts';
 
 const LIMITS: StreamLimits = {
   queueBytesMax: 16 * 1024,
@@ -52,14 +52,14 @@ class Fixture {
   readonly stream: ReplicationStream;
   readonly #received: Buffer[] = [];
 
-  constructor(context: TestContext, limits: Partial<StreamLimits> = {}, applied: AppliedWork | null = null) {
+  constructor(context: TestContext, limits: Partial<StreamLimits> = {}, options: StreamOptions = {}) {
     mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
     context.after(() => mock.timers.reset());
     const [ours, server] = duplexPair();
     this.server = server;
     this.server.on('data', (chunk: Buffer) => this.#received.push(chunk));
     this.server.on('error', () => undefined);
-    this.stream = new ReplicationStream(ours, 0n, { ...LIMITS, ...limits }, {}, applied);
+    this.stream = new ReplicationStream(ours, 0n, { ...LIMITS, ...limits }, {}, options);
   }
 
   async send(...frames: readonly Buffer[]): Promise<void> {
@@ -139,6 +139,47 @@ describe('replication stream', () => {
     assert.equal(codeOf((await reading).failure), 'SYN-K003');
   });
 
+  test('a server that says nothing is waited for while it is known to be at work', async (context) => {
+    const answers = [true, true, false];
+    const isAtWork = async (): Promise<boolean> => {
+      const answer = answers.shift();
+      assert.ok(typeof answer === 'boolean');
+      return answer;
+    };
+    const fixture = new Fixture(context, {}, { isAtWork });
+    await fixture.send(COPY_BOTH);
+    const reading = readAll(fixture.stream);
+    for (let second = 0; second < 22; second += 1) await fixture.tick(1000);
+    assert.deepEqual(answers, [false]);
+    await fixture.send(keepalive(1n, false));
+    for (let second = 0; second <= 10; second += 1) await fixture.tick(1000);
+    const { items, failure } = await reading;
+    assert.equal(items.length, 1);
+    assert.equal(codeOf(failure), 'SYN-K003');
+  });
+
+  test('a server of which nobody knows whether it is at work counts as lost, unless it speaks meanwhile', async (context) => {
+    const asked: PromiseWithResolvers<boolean>[] = [];
+    const isAtWork = (): Promise<boolean> => {
+      const answer = Promise.withResolvers<boolean>();
+      asked.push(answer);
+      return answer.promise;
+    };
+    const fixture = new Fixture(context, {}, { isAtWork });
+    await fixture.send(COPY_BOTH);
+    const reading = readAll(fixture.stream);
+    for (let second = 0; second < 20; second += 1) await fixture.tick(1000);
+    assert.equal(asked.length, 1);
+    await fixture.send(keepalive(1n, false));
+    asked[0]?.reject(new Error('too late'));
+    for (let second = 0; second <= 10; second += 1) await fixture.tick(1000);
+    assert.equal(asked.length, 2);
+    asked[1]?.reject(new Error('the network is gone'));
+    const { items, failure } = await reading;
+    assert.equal(items.length, 1);
+    assert.match(String(failure), /does not answer another connection/);
+  });
+
   test('a message that cannot be decoded fails the stream, and nothing after it is handed out', async (context) => {
     const { stream, server } = new Fixture(context);
     const broken = message(Buffer.from('?'));
@@ -149,7 +190,7 @@ describe('replication stream', () => {
   });
 
   test('an error behind rows that are left out reaches a consumer that waits', async (context) => {
-    const fixture = new Fixture(context, {}, new AppliedWork('syncline_5_', null));
+    const fixture = new Fixture(context, {}, { applied: new AppliedWork('syncline_5_', null) });
     const begin = message(Buffer.concat([Buffer.from('B'), Buffer.alloc(20)]));
     const origin = message(Buffer.concat([Buffer.from('O'), Buffer.alloc(8), Buffer.from('syncline_5_us\0')]));
     const insert = message(Buffer.from('I'));

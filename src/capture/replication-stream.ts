@@ -11,7 +11,10 @@
 // Requests of the server for a reply are answered when they arrive, not when they are consumed; the
 // timer of StandbyStatus covers the time in which nothing is read. Silence of the server counts
 // only while this side reads, and in ticks rather than in time, so that a blocked event loop or a
-// slow consumer is never mistaken for a dead server.
+// slow consumer is never mistaken for a dead server. Nor is a server that works its way through what
+// is not published, as the rows of a table that was rewritten: up to PostgreSQL 15 it says nothing
+// meanwhile and answers no request, be it for hours, and would begin again from the start if the
+// connection was cut. So the database is asked first, where that is possible.
 //
 // A failure is delivered in its place: after everything that arrived before it.
 
@@ -40,7 +43,7 @@ export interface StreamLimits {
   readonly confirmDelayMs: number;
   /** How long a server that shuts down is kept waiting for confirmations. */
   readonly shutdownGraceMs: number;
-  /** A server that says nothing for this long, though asked to, counts as lost. */
+  /** A server that says nothing for this long, though asked to, counts as lost unless it is known to be at work. */
   readonly silenceLimitMs: number;
   /** How long stop() waits for the server to end the stream before it cuts the connection. */
   readonly stopLimitMs: number;
@@ -62,6 +65,13 @@ interface Waiter {
 }
 
 const DONE: IteratorResult<StreamItem, undefined> = { value: undefined, done: true };
+
+export interface StreamOptions {
+  /** Of transactions that it knows, inserts, updates and deletes are dropped undecoded. */
+  readonly applied?: AppliedWork | undefined;
+  /** Whether the server's end of this stream is still there, asked in another way. */
+  readonly isAtWork?: (() => Promise<boolean>) | undefined;
+}
 
 export class ReplicationStream implements AsyncIterable<StreamItem>, AsyncDisposable {
   readonly #socket: Duplex;
@@ -86,20 +96,18 @@ export class ReplicationStream implements AsyncIterable<StreamItem>, AsyncDispos
   /** The highest position up to which everything has been handed to the consumer. */
   #deliveredLsn: bigint;
 
-  readonly #applied: AppliedWork | null;
+  readonly #options: StreamOptions;
+  #isAsking = false;
 
-  /**
-   * Takes over the socket, on which nobody else listens for data any more. Of transactions that `applied` knows, inserts, updates
-   * and deletes are dropped undecoded.
-   */
+  /** Takes over the socket, on which nobody else listens for data any more. */
   constructor(
     socket: Duplex,
     startLsn: bigint,
     limits: StreamLimits,
     context: ErrorContext,
-    applied: AppliedWork | null = null,
+    options: StreamOptions = {},
   ) {
-    this.#applied = applied;
+    this.#options = options;
     this.#socket = socket;
     this.#limits = limits;
     this.#context = context;
@@ -183,14 +191,15 @@ export class ReplicationStream implements AsyncIterable<StreamItem>, AsyncDispos
         this.#delivered(frame.walEnd);
         return frame;
       }
-      if (this.#applied?.isUnderWay !== true || !isRowChange(frame.bytes[frame.start])) return this.#decode(frame);
+      if (this.#options.applied?.isUnderWay !== true || !isRowChange(frame.bytes[frame.start]))
+        return this.#decode(frame);
     }
   }
 
   #decode(frame: XLogData): PgoutputMessage | undefined {
     try {
       const message = this.#decoder.decode(frame.bytes, frame.start, frame.end);
-      this.#applied?.next(message);
+      this.#options.applied?.next(message);
       if (message.kind === 'commit') this.#delivered(message.endLsn);
       else if (message.kind === 'message' && !message.transactional) this.#delivered(message.lsn);
       return message;
@@ -276,11 +285,7 @@ export class ReplicationStream implements AsyncIterable<StreamItem>, AsyncDispos
 
   #tick(): void {
     if (!this.#flow.isHeld) this.#silentTicks += 1;
-    const silentMs = this.#silentTicks * this.#limits.statusIntervalMs;
-    if (silentMs > this.#limits.silenceLimitMs) {
-      this.#fail(this.#cut(`the server said nothing for ${silentMs} ms`));
-      return;
-    }
+    if (this.#isSilent && !this.#isAsking) void this.#judgeSilence();
     if (this.#phase !== 'streaming') return;
     this.#insistentTicks = this.#replyRequests >= INSISTENT_REQUESTS ? this.#insistentTicks + 1 : 0;
     this.#replyRequests = 0;
@@ -289,7 +294,35 @@ export class ReplicationStream implements AsyncIterable<StreamItem>, AsyncDispos
       return;
     }
     // An idle server that hears from us has no reason to speak, so it is asked to.
-    this.#status.send({ replyRequested: silentMs > this.#limits.silenceLimitMs / 2 });
+    this.#status.send({ replyRequested: this.#silentMs > this.#limits.silenceLimitMs / 2 });
+  }
+
+  get #silentMs(): number {
+    return this.#silentTicks * this.#limits.statusIntervalMs;
+  }
+
+  get #isSilent(): boolean {
+    return this.#silentMs > this.#limits.silenceLimitMs;
+  }
+
+  /** Fails the stream unless the server is known to be at work; then it has as much time again. */
+  async #judgeSilence(): Promise<void> {
+    const detail = `the server said nothing for ${this.#silentMs} ms`;
+    const { isAtWork } = this.#options;
+    if (isAtWork === undefined) {
+      this.#fail(this.#cut(detail));
+      return;
+    }
+    this.#isAsking = true;
+    try {
+      const isThere = await isAtWork();
+      if (isThere) this.#silentTicks = 0;
+      else if (this.#isSilent) this.#fail(this.#cut(`${detail}, and no longer holds the slot for this stream`));
+    } catch (cause) {
+      if (this.#isSilent) this.#fail(this.#cut(`${detail}, and does not answer another connection either`, cause));
+    } finally {
+      this.#isAsking = false;
+    }
   }
 
   #onClose(): void {
@@ -352,8 +385,8 @@ export class ReplicationStream implements AsyncIterable<StreamItem>, AsyncDispos
     clearTimeout(timer);
   }
 
-  #cut(detail: string): SynclineError {
-    return fail('SYN-K003', detail, { context: this.#context });
+  #cut(detail: string, cause?: unknown): SynclineError {
+    return fail('SYN-K003', detail, { cause, context: this.#context });
   }
 
   get #faultPhase(): 'start' | 'stream' {

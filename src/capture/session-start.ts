@@ -56,6 +56,7 @@ import {
   type SlotHistory,
 } from './slot.ts';
 import { SlotAcker } from './slot-acker.ts';
+import { holdsSlot } from './slot-holder.ts';
 import { readTable } from './table-catalog.ts';
 import { TransactionAssembler } from './transaction-assembler.ts';
 import { findUnpublished } from './unpublished-rows.ts';
@@ -157,6 +158,7 @@ export async function startSession(
       slot,
       publications: [publication.name],
       applied: new AppliedWork(ownOrigins, secret),
+      isAtWork: (pid) => holdsSlot(catalog, slot, pid),
     });
   const held = found.anewFrom === null ? await startStream() : null;
   const { confirmedLsn } = await readSlot(control, slot);

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { ReplicationConnection } from '../../src/capture/replication-connection.ts';
+import { holdsSlot } from '../../src/capture/slot-holder.ts';
 import { CONTRACT_MAJORS } from '../support/postgres-majors.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { commitsOf, hasCode, idsOf, ReplicationSource, readCommits, readToEnd } from '../support/replication-source.ts';
@@ -51,6 +52,27 @@ for (const version of CONTRACT_MAJORS) {
       await source.sql.query('select pg_terminate_backend($1)', [await source.slotColumn('active_pid')]);
       await assert.rejects(readToEnd(stream), hasCode('SYN-K003'));
       await assert.rejects(readToEnd(stream), hasCode('SYN-K003'), 'a failed stream stays failed');
+    });
+
+    test('a WAL sender that says nothing is waited for as long as it holds the slot', async () => {
+      await using source = await ReplicationSource.make(server);
+      await using connection = await ReplicationConnection.connect({ url: source.url });
+      let asked = 0;
+      const isAtWork = async (pid: number): Promise<boolean> => {
+        asked += 1;
+        return await holdsSlot(source.sql, source.slot, pid);
+      };
+      const stream = await source.stream(connection, { statusIntervalMs: 20, silenceLimitMs: 100, isAtWork });
+      const pid = Number(await source.slotColumn('active_pid'));
+      assert.equal(await holdsSlot(source.sql, source.slot, pid + 1), false);
+      process.kill(pid, 'SIGSTOP');
+      try {
+        await source.insert(1);
+        await waitFor(() => asked > 2, { what: 'the stream has asked again and again' });
+      } finally {
+        process.kill(pid, 'SIGCONT');
+      }
+      assert.deepEqual(idsOf(await readCommits(stream, 1)), ['1']);
     });
 
     test('a row above the limit stops the stream after what came before it', async () => {
