@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { REGISTRY_TABLES } from '../change/merge-registry.ts';
-import { type PublicationSpec, type PublicationState, planPublication, problemOf } from './publication-plan.ts';
+import {
+  isExcluded,
+  type PublicationSpec,
+  type PublicationState,
+  planPublication,
+  problemOf,
+} from './publication-plan.ts';
 import type { CatalogTable, Leaf } from './table-catalog.ts';
 
 const SPEC: PublicationSpec = {
@@ -122,4 +128,17 @@ test('each reason why a table cannot be replicated has its code', () => {
     assert.equal(problemOf(table(1, 't', more), 'full')?.code, code, JSON.stringify(more));
   for (const more of [{ virtual: 'v' }, { hasPrimaryKey: false }])
     assert.equal(problemOf(table(1, 't', more), 'key'), null);
+});
+
+test('rows are of an excluded table where the filter names none of what it was or is', () => {
+  const named = { schema: 'public', table: 'a' };
+  const other = { schema: 'public', table: 'no_a' };
+  assert.equal(isExcluded(SPEC, named, null), false);
+  assert.equal(isExcluded(SPEC, other, null), true);
+  assert.equal(isExcluded(SPEC, other, table(1, 'no_a')), true);
+  assert.equal(isExcluded(SPEC, named, table(1, 'no_a')), false, 'renamed since then');
+  assert.equal(isExcluded(SPEC, other, table(1, 'a')), false, 'renamed since then');
+  assert.equal(isExcluded(SPEC, other, table(1, 'no_a', { ancestors: [named] })), false, 'its root is named');
+  assert.equal(isExcluded(SPEC, other, table(1, 'no_a', { leaves: [leaf('a')] })), false, 'a partition is named');
+  assert.equal(isExcluded(SPEC, { schema: 'syncline', table: 'merge_ack' }, null), false);
 });

@@ -30,6 +30,8 @@ export type PublicationState = {
   readonly members: readonly number[];
 };
 
+type TableName = { readonly schema: string; readonly table: string };
+
 export type TableProblem = {
   readonly code: ErrorCode;
   readonly schema: string;
@@ -89,6 +91,16 @@ function isNamed(filter: PublicationSpec, { schema, table, ancestors }: CatalogT
   const isIncluded = (each: { schema: string; table: string }): boolean =>
     isTableIncluded(filter, each.schema, each.table);
   return isIncluded({ schema, table }) && !ancestors.some(isIncluded);
+}
+
+/**
+ * Whether rows of the table are none of what the filter names, whatever it was called when they were written: neither by a name that it
+ * had or has, nor by that of a table above or below it, which may have taken its place in the publication.
+ */
+export function isExcluded(spec: PublicationSpec, written: TableName, now: CatalogTable | null): boolean {
+  if (written.schema === REGISTRY_SCHEMA) return false;
+  const names = now === null ? [written] : [written, now, ...now.ancestors, ...now.leaves];
+  return !names.some(({ schema, table }) => isTableIncluded(spec, schema, table));
 }
 
 /** Why rows of the table cannot be replicated; null where they can. */

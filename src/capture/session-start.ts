@@ -39,7 +39,7 @@ import { checkLedger } from './ledger-check.ts';
 import { checkCluster, isNoted, SqlOwnDatabase, untilFlushed } from './own-database.ts';
 import type { OwnMark, OwnTrace } from './own-stream.ts';
 import { ensurePublication, type PublicationReport } from './publication.ts';
-import type { PublicationSpec } from './publication-plan.ts';
+import { isExcluded, type PublicationSpec } from './publication-plan.ts';
 import { type PublishedCounts, Publisher, type PublisherLimits } from './publisher.ts';
 import { ReplicationConnection } from './replication-connection.ts';
 import type { ReplicationStream } from './replication-stream.ts';
@@ -213,7 +213,10 @@ export async function startSession(
     sink: publisher,
     applied: new AppliedWork(ownOrigins, secret),
     decisionSecret: secret,
-    lookUp: (oid) => readTable(catalog, oid),
+    lookUp: async (relation) => {
+      const found = await readTable(catalog, relation.oid);
+      return isExcluded(publication, relation, found) ? 'excluded' : found;
+    },
   });
   const publishedTo = (): Position | null => publisher.lastPosition;
   events.onStreaming({ run, counts: publisher.counts, writer, publishedTo, confirmedLsn });

@@ -171,7 +171,7 @@ describe('rows', () => {
       ...relation(2, 'i'),
       columns: relation(2, 'i').columns.map((c) => ({ ...c, key: c.name === 'name' })),
     };
-    const lookUp: AssemblerOptions['lookUp'] = async (oid) =>
+    const lookUp: AssemblerOptions['lookUp'] = async ({ oid }) =>
       oid === 1 ? table(['id'], { kind: 'p' }) : table(['id'], { ancestors: [{ schema: 'public', table: 't1' }] });
     const plain = update(full, ['2', 'a', 'b']);
     const whole = update(full, ['2', 'a', 'b'], { old: ['1', 'a', 'b'] });
@@ -190,7 +190,7 @@ describe('rows', () => {
     await assert.rejects(changes([full, ofIt], lookUp), { code: 'SYN-K008', message: /a partition of public\.t1/ });
     const mended = [full, byOther, { ...byOther, replicaIdentity: 'f' as const }, plain];
     assert.equal((await changes(mended, lookUp)).length, 1);
-    const ofAnother: AssemblerOptions['lookUp'] = async (oid) => table(['id'], { kind: oid === 1 ? 'p' : 'r' });
+    const ofAnother: AssemblerOptions['lookUp'] = async ({ oid }) => table(['id'], { kind: oid === 1 ? 'p' : 'r' });
     assert.equal((await changes([full, byOther, plain], ofAnother)).length, 1);
   });
 
@@ -220,7 +220,7 @@ describe('the key', () => {
 
   test('is asked for once per description of the table', async () => {
     let asked = 0;
-    const lookUp: AssemblerOptions['lookUp'] = async (oid) => {
+    const lookUp: AssemblerOptions['lookUp'] = async ({ oid }) => {
       assert.equal(oid, 1);
       asked += 1;
       return table(asked === 1 ? ['id'] : ['name', 'id']);
@@ -259,6 +259,28 @@ describe('the key', () => {
     const found = changes([full, insert(full, ['1', 'a', 'b'])], async () => table(null));
     await assert.rejects(found, (error) => error instanceof SynclineError && error.code === 'SYN-K008');
   });
+});
+
+test('what the configuration no longer names is left out, also where it has lost its key', async () => {
+  const [kept, excluded] = [relation(1, 'f'), relation(2, 'f')];
+  const lookUp: AssemblerOptions['lookUp'] = async ({ oid }) => (oid === 2 ? 'excluded' : table(['id']));
+  const truncate: PgoutputMessage = {
+    kind: 'truncate',
+    relationOids: [2, 1],
+    relations: [excluded, kept],
+    cascade: false,
+    restartIdentity: false,
+  };
+  const row = ['1', 'a', 'b'];
+  const messages = [excluded, insert(excluded, row), update(excluded, row, { old: row }), kept, truncate];
+  const found = await changes([...messages, insert(excluded, row), insert(kept, row)], lookUp);
+  assert.deepEqual(
+    found.map((each) => [Reflect.get(each as object, 'table'), Reflect.get(each as object, 'operation')]),
+    [
+      ['t1', 'TRUNCATE'],
+      ['t1', 'INSERT'],
+    ],
+  );
 });
 
 describe('origins', () => {

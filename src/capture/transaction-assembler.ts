@@ -11,6 +11,9 @@
  * says. A table that exists without a key stops capture before the row is confirmed. The server describes a table again
  * after every change of its definition, and with each description the key is asked for anew.
  *
+ * The server sends what was published when it was written. What the configuration no longer names is left out here, or a table that stops
+ * capture would go on to do so after it was excluded: its rows stay in the slot until capture has passed them.
+ *
  * A partition may have less than its root's full identity (it was just created): its old tuple comes as if it were whole,
  * with NULL in all columns but the key's. Such a tuple is taken for the key alone.
  *
@@ -47,11 +50,16 @@ export type AssemblerOptions = {
   readonly applied: AppliedWork;
   /** What decisions of operators have to know; null where none can be made. */
   readonly decisionSecret: string | null;
-  /** The table with that oid, as the catalog has it now; null where it is gone. */
-  readonly lookUp: (oid: number) => Promise<Pick<CatalogTable, 'key' | 'kind' | 'ancestors'> | null>;
+  /** The table as the catalog has it now; null where it is gone. */
+  readonly lookUp: (relation: RelationMessage) => Promise<FoundTable | 'excluded' | null>;
 };
 
-/** How rows of a relation, as it was described, become changes. */
+type FoundTable = Pick<CatalogTable, 'key' | 'kind' | 'ancestors'>;
+
+/** A relation, as it was described; `shape` is null where its rows are left out. */
+type Described = { readonly relation: RelationMessage; readonly shape: RowShape | null };
+
+/** How rows of a relation become changes. */
 type RowShape = {
   readonly relation: RelationMessage;
   readonly names: readonly string[];
@@ -70,7 +78,7 @@ type RowMessage = Extract<PgoutputMessage, { readonly kind: 'insert' | 'update' 
 
 export class TransactionAssembler {
   readonly #options: AssemblerOptions;
-  readonly #shapes = new Map<number, RowShape>();
+  readonly #known = new Map<number, Described>();
   /** Described with the identity of an index that may not be the key's. */
   readonly #byIndex = new Map<number, RelationMessage>();
   #begin: BeginMessage | null = null;
@@ -121,11 +129,13 @@ export class TransactionAssembler {
   #row(message: RowMessage): void | Promise<void> {
     if (this.#begin === null) throw outOfPlace(message);
     if (this.#isOurs) return undefined;
-    const shape = this.#shapes.get(message.relationOid);
-    if (shape?.relation === message.relation) return this.#options.sink.change(toChange(message, shape));
-    return this.#describe(message.relation).then((described) =>
-      this.#options.sink.change(toChange(message, described)),
-    );
+    const known = this.#known.get(message.relationOid);
+    if (known?.relation === message.relation) return this.#change(message, known.shape);
+    return this.#describe(message.relation).then((shape) => this.#change(message, shape));
+  }
+
+  #change(message: RowMessage, shape: RowShape | null): void | Promise<void> {
+    return shape === null ? undefined : this.#options.sink.change(toChange(message, shape));
   }
 
   #commit(message: CommitMessage): Promise<void> {
@@ -139,7 +149,9 @@ export class TransactionAssembler {
     if (this.#isOurs) return;
     for (const relation of message.relations) {
       const { schema, table } = relation;
-      const { key } = await this.#describe(relation);
+      const shape = await this.#describe(relation);
+      if (shape === null) continue;
+      const { key } = shape;
       await this.#options.sink.change({ schema, table, operation: 'TRUNCATE', key, before: null, after: null });
     }
   }
@@ -160,27 +172,31 @@ export class TransactionAssembler {
 
   #described(relation: RelationMessage): void {
     const { oid, replicaIdentity } = relation;
-    this.#shapes.delete(oid);
+    this.#known.delete(oid);
     if (replicaIdentity !== 'i' && !this.#byIndex.has(oid)) return;
     // It may be a partition, and its root is described already.
-    for (const [root, { isPartitioned }] of this.#shapes) if (isPartitioned) this.#shapes.delete(root);
+    for (const [root, { shape }] of this.#known) if (shape?.isPartitioned === true) this.#known.delete(root);
     if (replicaIdentity === 'i') this.#byIndex.set(oid, relation);
     else this.#byIndex.delete(oid);
   }
 
-  async #describe(relation: RelationMessage): Promise<RowShape> {
-    const known = this.#shapes.get(relation.oid);
-    if (known?.relation === relation) return known;
-    const found = await this.#options.lookUp(relation.oid);
-    if (found !== null && found.key === null) {
+  async #describe(relation: RelationMessage): Promise<RowShape | null> {
+    const known = this.#known.get(relation.oid);
+    if (known?.relation === relation) return known.shape;
+    const found = await this.#options.lookUp(relation);
+    if (found !== null && found !== 'excluded' && found.key === null) {
       const table = `${relation.schema}.${relation.table}`;
       throw fail('SYN-K008', `${table} has no primary key any more`, { context: { table } });
     }
+    const shape = found === 'excluded' ? null : await this.#shapeOf(relation, found);
+    this.#known.set(relation.oid, { relation, shape });
+    return shape;
+  }
+
+  async #shapeOf(relation: RelationMessage, found: FoundTable | null): Promise<RowShape> {
     const shape = shapeOf(relation, found);
     const blind = await this.#blindOf(shape);
-    const described = blind === null ? shape : { ...shape, blind };
-    this.#shapes.set(relation.oid, described);
-    return described;
+    return blind === null ? shape : { ...shape, blind };
   }
 
   async #blindOf({ relation, key, isPartitioned }: RowShape): Promise<string | null> {
@@ -194,13 +210,14 @@ export class TransactionAssembler {
   }
 
   /** A partition that is gone since may have been one of it. */
-  async #isBelow({ oid }: RelationMessage, { schema, table }: RelationMessage): Promise<boolean> {
-    const found = await this.#options.lookUp(oid);
+  async #isBelow(leaf: RelationMessage, { schema, table }: RelationMessage): Promise<boolean> {
+    const found = await this.#options.lookUp(leaf);
+    if (found === 'excluded') return false;
     return found === null || found.ancestors.some((each) => each.schema === schema && each.table === table);
   }
 }
 
-function shapeOf(relation: RelationMessage, found: Pick<CatalogTable, 'key' | 'kind'> | null): RowShape {
+function shapeOf(relation: RelationMessage, found: FoundTable | null): RowShape {
   const names = relation.columns.map(({ name }) => name);
   const columns = found?.key?.map(({ name }) => name) ?? [];
   const isKnown = columns.length > 0 && columns.every((column) => names.includes(column));

@@ -391,13 +391,15 @@ export const ERRORS = {
   'SYN-K007': {
     class: 'data',
     cause: 'A single row is too large to be represented as an event.',
-    remedy: 'Exclude the table, or store the value outside of the row; capture stopped before confirming it.',
+    remedy:
+      'Exclude the table and restart the agent, which then leaves out its rows, and store the value outside of the row; capture stopped before confirming it.',
   },
   'SYN-K008': {
     class: 'config',
     cause:
       'A replicated table lost its primary key, or rows of it were changed under a replica identity that does not hold the key, so they cannot be told.',
-    remedy: 'Restore the key (`syncline doctor` prints the statement), or exclude the table, then restart the agent.',
+    remedy:
+      'Restore the key (`syncline doctor` prints the statement), or exclude the table, then restart the agent. It leaves out rows of an excluded table, also those that were written before.',
   },
   'SYN-K009': {
     class: 'protocol',

@@ -381,6 +381,37 @@ for (const version of CONTRACT_MAJORS) {
       }
     });
 
+    test('a table that stops capture and is excluded then holds up the others no more', async () => {
+      await using region = await CapturedRegion.make(server);
+      const { sql } = region;
+      await sql.query(
+        'create table public.t (id int primary key); create table public.large (id int primary key, v text)',
+      );
+      await sql.query('create table public.other (id int primary key)');
+      const limits = { record_bytes_max: 10_000 };
+      {
+        await using running = await region.capture({ limits });
+        await sql.query('alter table public.t drop constraint t_pkey; insert into public.t values (1), (1)');
+        await running.stoppedWith('SYN-K008');
+      }
+      await sql.query(`begin; insert into public.other values (1); truncate public.t;
+        insert into public.large values (1, repeat('x', 20000)); commit`);
+      const publication = { ...SPEC, name: region.slot, exclude: ['public.t'] };
+      {
+        await using running = await region.startCapture({ limits, publication });
+        await running.stoppedWith('SYN-K007');
+      }
+      await using _running = await region.capture({
+        limits,
+        publication: { ...publication, exclude: ['public.t', 'public.large'] },
+      });
+      const { transactions } = await region.settled();
+      assert.deepEqual(
+        transactions.map(({ events }) => events.map(({ table_name }) => table_name)),
+        [['other']],
+      );
+    });
+
     test('a table that is dropped while capture is away leaves its rows in the stream', async () => {
       await using region = await CapturedRegion.make(server);
       await region.sql.query('create table public.t (id int primary key, note text)');
