@@ -10,7 +10,7 @@ import type { LogicalMessage, PgoutputMessage } from './pgoutput-messages.ts';
 
 export const APPLIED_PREFIX = 'syncline.applied';
 
-const CHANGES: ReadonlySet<PgoutputMessage['kind']> = new Set(['insert', 'update', 'delete', 'truncate']);
+const CHANGES: ReadonlySet<PgoutputMessage['kind']> = new Set(['insert', 'update', 'delete', 'oversized', 'truncate']);
 
 /** What `syncline.sign` says of a transaction. */
 export function appliedWord(secret: string, xid: number): string {

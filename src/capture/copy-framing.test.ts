@@ -121,17 +121,28 @@ describe('copy framing', () => {
 
   const hasCode = (code: string) => (error: unknown) => error instanceof SynclineError && error.code === code;
 
-  test('a frame above the limit is refused from its header alone', () => {
-    const header = frame('d', Buffer.alloc(1000)).subarray(0, 5);
-    assert.throws(() => framesOf([header], 1004), hasCode('SYN-K007'));
-    assert.throws(() => framesOf([header.subarray(0, 3), header.subarray(3)], 1004), hasCode('SYN-K007'));
-    assert.deepEqual(framesOf([header], 1005), []);
+  test('a frame above the limit is told of by its first bytes and skipped, whatever the split', () => {
+    const row = Buffer.concat([Buffer.from('w'), Buffer.alloc(24), Buffer.from('I'), Buffer.of(0, 0, 1, 2)]);
+    const bytes = Buffer.concat([
+      keepalive(1n, 0n, false),
+      frame('d', Buffer.concat([row, Buffer.alloc(1000)])),
+      keepalive(2n, 0n, false),
+    ]);
+    const frameBytes = 5 + row.length + 1000;
+    const told = { kind: 'oversized', tag: 0x49, oid: 258, frameBytes };
+    const [before, , behind] = framesOf([bytes], frameBytes);
+    for (let cut = 0; cut <= bytes.length; cut += 1) {
+      const frames = framesOf([bytes.subarray(0, cut), bytes.subarray(cut)], frameBytes - 1);
+      assert.deepEqual(frames, [before, told, behind]);
+    }
+    const split = [...bytes].map((byte) => Buffer.of(byte));
+    assert.deepEqual(framesOf(split, frameBytes - 1), [before, told, behind]);
   });
 
-  test('what came before a frame above the limit is handed on', () => {
+  test('what is above the limit and no message of the output plugin is refused, and what came before it handed on', () => {
     const frames: BackendFrame[] = [];
     const framing = new CopyFraming((value) => frames.push(value), 100);
-    const chunk = Buffer.concat([keepalive(1n, 0n, false), frame('d', Buffer.alloc(1000))]);
+    const chunk = Buffer.concat([keepalive(1n, 0n, false), frame('E', Buffer.alloc(1000))]);
     assert.throws(() => framing.push(chunk), hasCode('SYN-K007'));
     assert.deepEqual(
       frames.map((value) => value.kind),

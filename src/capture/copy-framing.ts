@@ -8,8 +8,9 @@
 // A view is valid as long as the chunk is not overwritten. Sockets of Node allocate every chunk
 // anew, so frames may wait in a queue; whoever feeds other buffers must decode before reusing them.
 //
-// A frame above the bound is refused from its header, before memory is spent on it and before it
-// can be confirmed: a row near 1 GB cannot become one event, and to skip it would lose it.
+// A frame above the bound is told of by its first bytes, and no memory is spent on the rest: a row
+// near 1 GB cannot become one event. Whether it may be left out is not known here, since that
+// depends on its table, and whoever is told must not go on as if nothing was missing.
 
 import { fail, type SynclineError } from '../platform/errors.ts';
 import { POSTGRES_EPOCH_MICROS } from './pgoutput-decoder.ts';
@@ -20,6 +21,8 @@ export const FRAME_BYTES_MAX_DEFAULT = 512 * 1024 * 1024;
 const HEADER_BYTES = 5;
 const XLOG_DATA_HEADER_BYTES = 25;
 const KEEPALIVE_BYTES = 18;
+/** What is kept of a frame above the bound: up to the message's tag and the oid of its table. */
+const HEAD_BYTES = HEADER_BYTES + XLOG_DATA_HEADER_BYTES + 5;
 
 const TAG = {
   commandComplete: 0x43, // C
@@ -90,8 +93,20 @@ export interface Keepalive {
   readonly replyRequested: boolean;
 }
 
+/** A message of the output plugin that is above the bound. */
+export interface OversizedData {
+  readonly kind: 'oversized';
+  /** The first byte of the message. */
+  readonly tag: number;
+  /** The four bytes behind it: in a change of a row, the oid of its table. */
+  readonly oid: number;
+  /** Of the whole frame. */
+  readonly frameBytes: number;
+}
+
 export type BackendFrame =
   | XLogData
+  | OversizedData
   | Keepalive
   | { readonly kind: 'copy-both' }
   | { readonly kind: 'copy-done' }
@@ -106,9 +121,11 @@ export class CopyFraming {
   readonly #onFrame: (frame: BackendFrame) => void;
   readonly #header = Buffer.alloc(HEADER_BYTES);
   #headerBytes = 0;
-  /** The frame that spans chunks, header included; undefined while its header is not complete. */
+  /** What is kept of the frame that spans chunks, header included; undefined while its header is not complete. */
   #partial: Buffer | undefined;
   #partialBytes = 0;
+  /** Bytes behind that which are not kept. */
+  #skippedBytes = 0;
 
   constructor(onFrame: (frame: BackendFrame) => void, frameBytesMax = FRAME_BYTES_MAX_DEFAULT) {
     this.#onFrame = onFrame;
@@ -117,13 +134,13 @@ export class CopyFraming {
 
   /** Hands on every frame that the chunk completes, in order, before it returns. */
   push(chunk: Buffer): void {
-    let at = this.#finishPartial(chunk);
+    let at = this.#goOn(chunk, 0);
     while (chunk.length - at >= HEADER_BYTES) {
       const size = this.#sizeOf(chunk, at);
-      if (chunk.length - at < size) {
-        this.#partial = Buffer.allocUnsafeSlow(size);
-        this.#partialBytes = chunk.copy(this.#partial, 0, at);
-        return;
+      if (size > this.#frameBytesMax || chunk.length - at < size) {
+        this.#beginPartial(size);
+        at = this.#goOn(chunk, at);
+        continue;
       }
       this.#onFrame(parseFrame(chunk, at, at + size));
       at += size;
@@ -131,37 +148,53 @@ export class CopyFraming {
     if (at < chunk.length) this.#headerBytes = chunk.copy(this.#header, 0, at);
   }
 
-  /** Completes the frame that the last chunk began, and returns where the next one begins. */
-  #finishPartial(chunk: Buffer): number {
-    let at = 0;
+  #beginPartial(size: number): Buffer {
+    const kept = size > this.#frameBytesMax ? Math.min(size, HEAD_BYTES) : size;
+    const partial = Buffer.allocUnsafeSlow(kept);
+    this.#partial = partial;
+    this.#partialBytes = 0;
+    this.#skippedBytes = size - kept;
+    return partial;
+  }
+
+  /** Takes what belongs to the frame that is not complete, and returns where the next one begins. */
+  #goOn(chunk: Buffer, from: number): number {
+    let at = from;
     if (this.#headerBytes > 0) {
-      at = chunk.copy(this.#header, this.#headerBytes, 0, HEADER_BYTES - this.#headerBytes);
-      this.#headerBytes += at;
+      at += chunk.copy(this.#header, this.#headerBytes, at, at + HEADER_BYTES - this.#headerBytes);
+      this.#headerBytes += at - from;
       if (this.#headerBytes < HEADER_BYTES) return at;
       this.#headerBytes = 0;
-      this.#partial = Buffer.allocUnsafeSlow(this.#sizeOf(this.#header, 0));
-      this.#partialBytes = this.#header.copy(this.#partial);
+      const begun = this.#beginPartial(this.#sizeOf(this.#header, 0));
+      this.#partialBytes = this.#header.copy(begun);
     }
     const partial = this.#partial;
-    if (partial === undefined) return at;
-    const copied = chunk.copy(partial, this.#partialBytes, at);
-    this.#partialBytes += copied;
-    if (this.#partialBytes === partial.length) {
+    if (partial !== undefined) {
+      const copied = chunk.copy(partial, this.#partialBytes, at);
+      this.#partialBytes += copied;
+      at += copied;
+      if (this.#partialBytes < partial.length) return at;
       this.#partial = undefined;
-      this.#onFrame(parseFrame(partial, 0, partial.length));
+      const size = partial.length + this.#skippedBytes;
+      this.#onFrame(size > this.#frameBytesMax ? this.#oversized(partial, size) : parseFrame(partial, 0, size));
     }
-    return at + copied;
+    const skipped = Math.min(this.#skippedBytes, chunk.length - at);
+    this.#skippedBytes -= skipped;
+    return at + skipped;
+  }
+
+  #oversized(head: Buffer, frameBytes: number): OversizedData {
+    const start = HEADER_BYTES + XLOG_DATA_HEADER_BYTES;
+    if (head.length === HEAD_BYTES && head[0] === TAG.copyData && head[HEADER_BYTES] === TAG.xLogData) {
+      return { kind: 'oversized', tag: head.readUInt8(start), oid: head.readUInt32BE(start + 1), frameBytes };
+    }
+    throw tooLarge(frameBytes, this.#frameBytesMax);
   }
 
   /** Bytes of the frame that begins here, its tag included. */
   #sizeOf(bytes: Buffer, at: number): number {
     const length = bytes.readUInt32BE(at + 1);
     if (length < 4) throw malformed(`a frame of ${length} bytes`);
-    if (length + 1 > this.#frameBytesMax) {
-      throw fail('SYN-K007', `a frame of ${length + 1} bytes is above the limit of ${this.#frameBytesMax} bytes`, {
-        context: { bytes: length + 1, bytesMax: this.#frameBytesMax },
-      });
-    }
     return length + 1;
   }
 }
@@ -232,6 +265,13 @@ function cString(bytes: Buffer, start: number, end: number): { text: string; nex
   const stop = bytes.indexOf(0, start);
   if (stop < 0 || stop >= end) throw malformed('a text without an end');
   return { text: bytes.toString('utf8', start, stop), next: stop + 1 };
+}
+
+/** Of what cannot be left out. */
+export function tooLarge(bytes: number, bytesMax: number): SynclineError {
+  return fail('SYN-K007', `a frame of ${bytes} bytes is above the limit of ${bytesMax} bytes`, {
+    context: { bytes, bytesMax },
+  });
 }
 
 function malformed(what: string): SynclineError {

@@ -6,9 +6,9 @@
 // than the mark itself, which has to go through alone.
 
 import { Fifo } from '../platform/fifo.ts';
-import { type Keepalive, XLogData } from './copy-framing.ts';
+import { type Keepalive, type OversizedData, XLogData } from './copy-framing.ts';
 
-export type QueuedFrame = XLogData | Keepalive;
+export type QueuedFrame = XLogData | OversizedData | Keepalive;
 
 /** What one queued frame costs beyond its payload: the object and its place in the queue. */
 const FRAME_OVERHEAD_BYTES = 64;

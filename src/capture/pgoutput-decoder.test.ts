@@ -71,6 +71,8 @@ function write(message: PgoutputMessage): string {
     }
     case 'delete':
       return `delete ${message.relation.table} key ${tuple(message.key)} old ${tuple(message.old)}`;
+    case 'oversized':
+      return `oversized ${message.relation.table}`;
     case 'truncate': {
       const options = `${message.cascade ? ' cascade' : ''}${message.restartIdentity ? ' restart' : ''}`;
       return `truncate ${message.relations.map((relation) => relation.table).join(' ')}${options}`;

@@ -98,6 +98,14 @@ export interface DeleteMessage {
   readonly old: readonly TupleColumn[] | undefined;
 }
 
+/** An insert, update or delete of which no more is known: it is too large to be taken in. */
+export interface OversizedMessage {
+  readonly kind: 'oversized';
+  readonly relationOid: number;
+  readonly relation: RelationMessage;
+  readonly frameBytes: number;
+}
+
 export interface TruncateMessage {
   readonly kind: 'truncate';
   readonly relationOids: readonly number[];
@@ -124,5 +132,6 @@ export type PgoutputMessage =
   | InsertMessage
   | UpdateMessage
   | DeleteMessage
+  | OversizedMessage
   | TruncateMessage
   | LogicalMessage;

@@ -202,6 +202,22 @@ describe('replication stream', () => {
     assert.deepEqual(found, [[['begin', 'origin'], 'SYN-K003']]);
   });
 
+  test('a row above the limit is told of, and where apply wrote it left out', async (context) => {
+    const applied = new AppliedWork('syncline_5_', null);
+    const fixture = new Fixture(context, { frameBytesMax: 1000 }, { applied });
+    const relation = message(Buffer.from('R\0\0\0\x01public\0t\0f\0\0'));
+    const insert = message(Buffer.concat([Buffer.from('I\0\0\0\x01'), Buffer.alloc(1000)]));
+    const begin = message(Buffer.concat([Buffer.from('B'), Buffer.alloc(20)]));
+    const origin = message(Buffer.concat([Buffer.from('O'), Buffer.alloc(8), Buffer.from('syncline_5_us\0')]));
+    const reading = readAll(fixture.stream);
+    await fixture.send(COPY_BOTH, begin, relation, insert, begin, origin, insert, SHUTDOWN);
+    const { items } = await reading;
+    assert.deepEqual(
+      items.map(({ kind }) => kind),
+      ['begin', 'relation', 'oversized', 'begin', 'origin'],
+    );
+  });
+
   test('a full queue holds the socket, and reading releases it', async (context) => {
     const fixture = new Fixture(context, { queueBytesMax: 1000 });
     await fixture.send(COPY_BOTH);

@@ -22,10 +22,18 @@ import type { Duplex } from 'node:stream';
 import { invariant } from '../platform/assert.ts';
 import { type ErrorContext, fail, type SynclineError } from '../platform/errors.ts';
 import type { AppliedWork } from './applied-work.ts';
-import { type BackendFrame, CopyFraming, type Keepalive, type ServerReport, type XLogData } from './copy-framing.ts';
+import {
+  type BackendFrame,
+  CopyFraming,
+  type Keepalive,
+  type OversizedData,
+  type ServerReport,
+  tooLarge,
+  type XLogData,
+} from './copy-framing.ts';
 import { FrameQueue } from './frame-queue.ts';
 import { PgoutputDecoder } from './pgoutput-decoder.ts';
-import type { PgoutputMessage } from './pgoutput-messages.ts';
+import type { OversizedMessage, PgoutputMessage } from './pgoutput-messages.ts';
 import { clientFailure, codeOf, serverFailure } from './replication-errors.ts';
 import { SocketFlow } from './socket-flow.ts';
 import { StandbyStatus } from './standby-status.ts';
@@ -35,7 +43,7 @@ export type StreamItem = PgoutputMessage | Keepalive;
 export interface StreamLimits {
   /** The socket is paused while this much waits to be consumed. */
   readonly queueBytesMax: number;
-  /** A larger frame stops the stream with SYN-K007. */
+  /** Of a larger row only that it is there is told; any other larger frame stops the stream with SYN-K007. */
   readonly frameBytesMax: number;
   /** How often the server hears from this side; well below any sensible wal_sender_timeout. */
   readonly statusIntervalMs: number;
@@ -191,14 +199,15 @@ export class ReplicationStream implements AsyncIterable<StreamItem>, AsyncDispos
         this.#delivered(frame.walEnd);
         return frame;
       }
-      if (this.#options.applied?.isUnderWay !== true || !isRowChange(frame.bytes[frame.start]))
-        return this.#decode(frame);
+      const tag = frame.kind === 'oversized' ? frame.tag : frame.bytes[frame.start];
+      if (this.#options.applied?.isUnderWay !== true || !isRowChange(tag)) return this.#decode(frame);
     }
   }
 
-  #decode(frame: XLogData): PgoutputMessage | undefined {
+  #decode(frame: XLogData | OversizedData): PgoutputMessage | undefined {
     try {
-      const message = this.#decoder.decode(frame.bytes, frame.start, frame.end);
+      const message =
+        frame.kind === 'oversized' ? this.#oversized(frame) : this.#decoder.decode(frame.bytes, frame.start, frame.end);
       this.#options.applied?.next(message);
       if (message.kind === 'commit') this.#delivered(message.endLsn);
       else if (message.kind === 'message' && !message.transactional) this.#delivered(message.lsn);
@@ -209,6 +218,12 @@ export class ReplicationStream implements AsyncIterable<StreamItem>, AsyncDispos
       this.#fail(clientFailure(error, 'stream', this.#context));
       return undefined;
     }
+  }
+
+  #oversized({ tag, oid, frameBytes }: OversizedData): OversizedMessage {
+    const relation = isRowChange(tag) ? this.#decoder.relation(oid) : undefined;
+    if (relation === undefined) throw tooLarge(frameBytes, this.#limits.frameBytesMax);
+    return { kind: 'oversized', relationOid: oid, relation, frameBytes };
   }
 
   #delivered(lsn: bigint): void {
@@ -241,6 +256,7 @@ export class ReplicationStream implements AsyncIterable<StreamItem>, AsyncDispos
   #onFrame(frame: BackendFrame): void {
     switch (frame.kind) {
       case 'xlog-data':
+      case 'oversized':
       case 'keepalive':
         if (this.#phase !== 'streaming') return;
         this.#queue.push(frame);

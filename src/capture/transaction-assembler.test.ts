@@ -283,6 +283,15 @@ test('what the configuration no longer names is left out, also where it has lost
   );
 });
 
+test('a row that is too large stops it unless it is left out', async () => {
+  const full = relation(1, 'f');
+  const oversized: PgoutputMessage = { kind: 'oversized', relationOid: 1, relation: full, frameBytes: 2 ** 30 };
+  await assert.rejects(changes([full, oversized]), /SYN-K007.*public\.t1/);
+  assert.deepEqual(await changes([full, oversized], async () => 'excluded'), []);
+  const origin: PgoutputMessage = { kind: 'origin', commitLsn: 1n, name: 'syncline_5_us' };
+  assert.deepEqual(await changes([origin, full, oversized]), []);
+});
+
 describe('origins', () => {
   const full = relation(1, 'f');
   const origin = (name: string): PgoutputMessage => ({ kind: 'origin', commitLsn: 1n, name });
@@ -352,6 +361,7 @@ test('messages out of their place are refused', async () => {
   const full = relation(1, 'f');
   const cases = [
     [insert(full, ['1', 'a', 'b'])],
+    [{ kind: 'oversized', relationOid: 1, relation: full, frameBytes: 9 } as const],
     [commit(1n)],
     [begin(1n), begin(2n)],
     [begin(1n), commit(2n)],

@@ -34,6 +34,7 @@ import {
   type BeginMessage,
   type CommitMessage,
   type LogicalMessage,
+  type OversizedMessage,
   type PgoutputMessage,
   type RelationMessage,
   type TruncateMessage,
@@ -95,6 +96,8 @@ export class TransactionAssembler {
       case 'update':
       case 'delete':
         return this.#row(message);
+      case 'oversized':
+        return this.#oversized(message);
       case 'begin':
         if (this.#begin !== null) throw outOfPlace(message);
         this.#begin = message;
@@ -136,6 +139,15 @@ export class TransactionAssembler {
 
   #change(message: RowMessage, shape: RowShape | null): void | Promise<void> {
     return shape === null ? undefined : this.#options.sink.change(toChange(message, shape));
+  }
+
+  async #oversized(message: OversizedMessage): Promise<void> {
+    if (this.#begin === null) throw outOfPlace(message);
+    if (this.#isOurs || (await this.#describe(message.relation)) === null) return;
+    const { relation, frameBytes } = message;
+    const table = `${relation.schema}.${relation.table}`;
+    const detail = `a change of a row of ${table} takes ${frameBytes} bytes, more than can be taken in`;
+    throw fail('SYN-K007', detail, { context: { table, bytes: frameBytes } });
   }
 
   #commit(message: CommitMessage): Promise<void> {
