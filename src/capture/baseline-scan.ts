@@ -14,6 +14,7 @@ import { BASELINE_PARTS, BaselineTally, byCodeUnits, type TableLayout } from '..
 import { lsnFromText } from '../change/position.ts';
 import { Snapshot } from '../clock/snapshot.ts';
 import { fail, sqlStateOf } from '../platform/errors.ts';
+import { partitionsSql } from '../platform/partitions.ts';
 import { arrayText, connect, type PostgresClient, quoteIdent } from '../platform/postgres.ts';
 
 /** How much of a table one statement reads: enough to be fast, and little enough to see it move on. */
@@ -52,7 +53,7 @@ export type ScanOptions = {
   readonly onProgress: (progress: ScanProgress) => void;
 };
 
-type Leaf = { readonly name: string; readonly file: string; readonly pages: number };
+type Leaf = { readonly oid: string; readonly name: string; readonly file: string };
 type ScannedTable = TableLayout & { readonly leaves: readonly Leaf[] };
 
 export const tableName = ({ schema, table }: { schema: string; table: string }): string => `${schema}.${table}`;
@@ -115,11 +116,8 @@ select json_build_object(
            join pg_attribute a on a.attrelid = c.oid and a.attnum = any (i.indkey[0:i.indnkeyatts - 1])
           where i.indrelid = c.oid and i.indisprimary),
   'leaves', (select coalesce(json_agg(json_build_object(
-        'name', l.oid::regclass::text, 'file', pg_relation_filenode(l.oid)::text,
-        'pages', pg_relation_size(l.oid) / current_setting('block_size')::bigint) order by l.oid), '[]')
-     from pg_class l
-    where l.relkind = 'r'
-      and l.oid in (select c.oid union all select relid from pg_partition_tree(c.oid) where c.relkind = 'p')))
+        'oid', l.oid::text, 'name', l.oid::regclass::text, 'file', pg_relation_filenode(l.oid)::text) order by l.oid), '[]')
+     from pg_class l where l.relkind = 'r' and l.oid in (${partitionsSql('c.oid')})))
   from unnest($1::text[], $2::text[]) with ordinality as w (schema, name, place)
   join pg_namespace n on n.nspname = w.schema
   join pg_class c on c.relnamespace = n.oid and c.relname = w.name
@@ -131,6 +129,17 @@ async function readLayouts(reader: PostgresClient, tables: ScanOptions['tables']
   return rows.map(([text]) => JSON.parse(text ?? '') as ScannedTable);
 }
 
+/** Table by table: a size takes a lock, and one statement for all would hold each of them while it waits for the next. */
+async function countPages(reader: PostgresClient, tables: readonly ScannedTable[]): Promise<number> {
+  let pages = 0;
+  for (const { oid } of tables.flatMap(({ leaves }) => leaves)) {
+    const sql = `select pg_relation_size($1::oid) / current_setting('block_size')::bigint as pages`;
+    const { rows } = await reader.query(sql, [oid], { prepare: true });
+    pages += Number(rows[0]?.pages ?? 0);
+  }
+  return pages;
+}
+
 async function readAll(
   reader: PostgresClient,
   snapshot: string,
@@ -139,7 +148,7 @@ async function readAll(
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, BaselineTally>> {
   const tallies = new Map<string, BaselineTally>();
-  const pagesTotal = tables.flatMap(({ leaves }) => leaves).reduce((sum, { pages }) => sum + pages, 0);
+  const pagesTotal = await countPages(reader, tables);
   let rows = 0;
   let pages = 0;
   const report = (table: string | null): void => {

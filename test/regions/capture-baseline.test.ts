@@ -178,6 +178,20 @@ for (const version of CONTRACT_MAJORS) {
       assertSame(await readAgain(region, running), expected);
     });
 
+    test('is read with a lock on one partition at a time, so that nobody is in a deadlock with the reader', async () => {
+      const { region, expected } = await filled();
+      await using _ = region;
+      await using user = await connect(region.url, { applicationName: 'test user' });
+      await user.query('begin; lock table public.cut_rest in access exclusive mode');
+      const scanning = contentOf(region, NAMES);
+      const waits = `select from pg_stat_activity
+        where datname = current_database() and application_name = 'test scan' and wait_event_type = 'Lock'`;
+      await waitFor(async () => (await region.sql.query(waits)).rowCount > 0, { what: 'the scan waits for the user' });
+      await user.query('lock table public.cut_eu in access exclusive mode');
+      await user.query('commit');
+      assert.deepEqual(await scanning, expected);
+    });
+
     test('cannot be told of a table that was truncated or got other columns, and can of the others', async () => {
       const { region, expected } = await filled();
       await using _ = region;
