@@ -508,7 +508,8 @@ export const ERRORS = {
   },
   'SYN-L007': {
     class: 'infrastructure',
-    cause: 'The stream has reached log.max_bytes, because a region that reads it is away or far behind.',
+    cause:
+      'The stream has reached log.max_bytes: a region that reads it is away or far behind, or one transaction takes as much, or did so in parts that were begun anew.',
     remedy:
       'Bring that region back or remove it, or raise log.max_bytes; the source database keeps everything until then.',
   },
