@@ -4,7 +4,8 @@
  * It looks when tables are published and once a minute, and changes only what is out of line, so it may run at any
  * moment and any number of times. What a sequence was before is noted in the same transaction, so that `uninstall` can
  * tell. The lock is waited for briefly, since everybody who inserts waits behind it; the highest number in a table,
- * which may take a scan, is read before it.
+ * which may take a scan, is read before it. A scan that takes long is broken off, so that the sequences behind it have their
+ * turn, and has more time at the next look.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ErrorCode, isInfrastructure, sqlStateOf } from '../platform/errors.ts';
@@ -18,6 +19,12 @@ const PERIOD_MS = 60_000;
 const AGAIN_MS = 2_000;
 const LOCK_TIMEOUT_MS = 300;
 const LOCK_NOT_AVAILABLE = '55P03';
+const QUERY_CANCELED = '57014';
+/** What the highest number in a table may take at the first look, and how much more at each that follows. */
+const SCAN_MS = 6_000;
+const SCAN_GROWTH = 10;
+/** Hours would keep vacuum from its work everywhere. */
+const SCAN_MS_MAX = 3_600_000;
 
 type Problem = { readonly code: ErrorCode; readonly detail: string; readonly table?: string };
 
@@ -26,12 +33,15 @@ export type SequenceKeeperOptions = {
   readonly applicationName: string;
   readonly interleave: Interleave;
   readonly logger: Logger;
+  readonly scanMs?: number;
 };
 
 export class SequenceKeeper {
   readonly #options: SequenceKeeperOptions;
   #tables: ReadonlySet<number> = new Set();
   #problems: readonly Problem[] = [];
+  /** By sequence, how long the scan may take that was broken off last. */
+  readonly #scanMs = new Map<number, number>();
   #wake = Promise.withResolvers<void>();
 
   constructor(options: SequenceKeeperOptions) {
@@ -74,16 +84,44 @@ export class SequenceKeeper {
   async #look(): Promise<void> {
     const { url, applicationName, interleave, logger } = this.#options;
     if (this.#tables.size === 0) return;
-    await using client = await connect(url, { applicationName, lockTimeoutMs: LOCK_TIMEOUT_MS });
+    await using client = await connect(url, {
+      applicationName,
+      lockTimeoutMs: LOCK_TIMEOUT_MS,
+      statementTimeoutMs: SCAN_MS_MAX,
+    });
     const problems: Problem[] = [];
     for (const sequence of await readFillingSequences(client, [...this.#tables])) {
       if (isAligned(sequence, interleave)) continue;
-      const why = unfitness(sequence, interleave) ?? (await align(client, sequence, interleave));
+      const why = unfitness(sequence, interleave) ?? (await this.#align(client, sequence));
       if (why === null)
         logger.info({ sequence: sequence.name, ...interleave }, 'the sequence has its share of numbers');
       else problems.push(problemOf(sequence, why));
     }
     this.#problems = problems;
+  }
+
+  /** Null once it is done; else why it is not. */
+  async #align(client: PostgresClient, sequence: FillingSequence): Promise<string | null> {
+    const { interleave, scanMs: firstMs = SCAN_MS } = this.#options;
+    const scanMs = this.#scanMs.get(sequence.oid) ?? firstMs;
+    try {
+      const highest = await readHighest(client, sequence, scanMs);
+      this.#scanMs.delete(sequence.oid);
+      await client.transaction(async () => {
+        await client.query(NOTE_SQL, [String(sequence.oid)]);
+        for (const sql of alignment(sequence, interleave, [highest])) await client.query(sql);
+      });
+      return null;
+    } catch (error) {
+      const state = sqlStateOf(error);
+      if (state === QUERY_CANCELED) {
+        const nextMs = Math.min(SCAN_MS_MAX, SCAN_GROWTH * scanMs);
+        this.#scanMs.set(sequence.oid, nextMs);
+        return `the highest number in its tables was not found in ${scanMs} ms; the next look takes up to ${nextMs} ms`;
+      }
+      if (isInfrastructure(error) && state !== LOCK_NOT_AVAILABLE) throw error;
+      return error instanceof Error ? error.message : String(error);
+    }
   }
 }
 
@@ -94,25 +132,15 @@ select 'sequence_before:' || seqrelid, json_build_object('increment', seqincreme
   from pg_sequence where seqrelid = $1::oid
     on conflict (key) do nothing`;
 
-/** Null once it is done; else why it is not. */
-async function align(
-  client: PostgresClient,
-  sequence: FillingSequence,
-  interleave: Interleave,
-): Promise<string | null> {
-  try {
+/** The highest number that the sequence's tables hold, at the time of the statement. */
+async function readHighest(client: PostgresClient, sequence: FillingSequence, scanMs: number): Promise<string> {
+  return await client.transaction(async () => {
+    await client.query(`set local statement_timeout = ${scanMs}`);
     const { rows } = await client.query(
       `select greatest(${[...highestOf(sequence), '0'].join(', ')})::text as highest`,
     );
-    await client.transaction(async () => {
-      await client.query(NOTE_SQL, [String(sequence.oid)]);
-      for (const sql of alignment(sequence, interleave, [rows[0]?.highest ?? '0'])) await client.query(sql);
-    });
-    return null;
-  } catch (error) {
-    if (isInfrastructure(error) && sqlStateOf(error) !== LOCK_NOT_AVAILABLE) throw error;
-    return error instanceof Error ? error.message : String(error);
-  }
+    return rows[0]?.highest ?? '0';
+  });
 }
 
 function problemOf({ name, columns }: FillingSequence, why: string): Problem {

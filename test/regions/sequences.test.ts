@@ -12,9 +12,11 @@ import { findRemains } from '../../src/cli/uninstall-steps.ts';
 import { findProblems } from '../../src/monitor/prerequisites.ts';
 import { parseConfig } from '../../src/platform/config.ts';
 import { createLogger } from '../../src/platform/logger.ts';
+import { migrate } from '../../src/platform/migrations.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
 import { readFillingSequences } from '../../src/sequences/filling-sequences.ts';
 import { alignment, isAligned } from '../../src/sequences/interleave.ts';
+import { SequenceKeeper } from '../../src/sequences/sequence-keeper.ts';
 import { CONTRACT_MAJORS } from '../support/postgres-majors.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -160,6 +162,37 @@ test('two regions in one server share nothing by accident, and draw no number tw
       steps.filter(({ seqincrement }) => seqincrement !== '1'),
       [],
     );
+  }
+});
+
+test('a table whose highest number takes long to find is told, holds up no other sequence, and is given the time', async () => {
+  const url = server.url(await server.createDatabase());
+  await using admin = await connect(url, NAME);
+  await migrate(admin);
+  // No index tells the highest number.
+  await admin.query('create table public.big (tenant int, id bigserial, primary key (tenant, id))');
+  await admin.query('insert into public.big (tenant) select 1 from generate_series(1, 300000)');
+  await admin.query('create table public.small (id serial primary key)');
+  const { rows: tables } = await admin.query("select oid from pg_class where relname in ('big', 'small')");
+  const logger = createLogger({ level: 'silent' });
+  const interleave = { of: 4, offset: 2 };
+  const keeper = new SequenceKeeper({ ...NAME, url, interleave, logger, scanMs: 1 });
+  keeper.publish(new Set(tables.map(({ oid }) => Number(oid))));
+  const stop = new AbortController();
+  const running = keeper.run(stop.signal);
+  const increment = async (sequence: string): Promise<unknown> =>
+    (await admin.query(`select seqincrement from pg_sequence where seqrelid = 'public.${sequence}'::regclass`)).rows[0]
+      ?.seqincrement;
+  try {
+    await waitFor(() => keeper.problems.some(({ code, table }) => code === 'SYN-P047' && table === 'public.big'), {
+      what: 'the large table is told',
+    });
+    await waitFor(async () => (await increment('small_id_seq')) === '4', { what: 'the small one is dealt out' });
+    await waitFor(async () => (await increment('big_id_seq')) === '4', { what: 'so is the large one' });
+    await waitFor(() => keeper.problems.length === 0, { what: 'nothing is wrong any more' });
+  } finally {
+    stop.abort();
+    await running;
   }
 });
 
