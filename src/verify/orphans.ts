@@ -4,7 +4,8 @@
  * A server checks foreign keys where a statement of a user runs, and apply is none: a parent deleted in one region while
  * a child is inserted in another leaves an orphan in all of them. Each constraint is checked by one statement over the
  * whole table, with the constraint's own operators and its own meaning of NULL. A child may arrive before its parent, so
- * an orphan counts only if it is still one at a second look.
+ * an orphan counts only if it is still one at the next look. A look lists no more than the first ones by key; where the list
+ * was cut and none of it lasts, those behind it are unknown, and it is looked again.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ForeignKey, namesNoRow, ofChild, readForeignKeys } from '../platform/foreign-keys.ts';
@@ -33,9 +34,11 @@ export type OrphanReport = {
 
 /** Orphans of one constraint that are listed. */
 const ORPHANS_MAX = 1_000;
+/** What the last look finds is told as it is, where every list before was cut and mended since. */
+const LOOKS_MAX = 5;
 const STATEMENT_TIMEOUT_MS = 3_600_000;
 
-/** Looks twice, `settleMs` apart where the first look finds any. */
+/** Looks once, and where that finds any, again, `settleMs` apart. */
 export async function findOrphans(regions: readonly VerifiedRegion[], settleMs: number): Promise<OrphanReport> {
   const reports = await Promise.all(regions.map(async (region) => await orphansIn(region, settleMs)));
   return {
@@ -60,26 +63,41 @@ async function orphansIn({ region, url, tables }: VerifiedRegion, settleMs: numb
   });
   const keys = (await readForeignKeys(client)).filter(({ schema, table }) => isTableIncluded(tables, schema, table));
   const broken: ConstraintReport[] = [];
-  const suspected: { readonly key: ForeignKey; readonly orphans: readonly Orphan[] }[] = [];
+  let suspected: { readonly key: ForeignKey; readonly orphans: readonly Orphan[] }[] = [];
   for (const key of keys) {
     const orphans = await orphansOf(client, key);
     if (orphans.length > 0) suspected.push({ key, orphans });
   }
-  if (suspected.length > 0) await delay(settleMs);
-  for (const { key, orphans } of suspected) {
-    const still = new Set((await orphansOf(client, key)).map((orphan) => JSON.stringify(orphan)));
-    const lasting = orphans.filter((orphan) => still.has(JSON.stringify(orphan)));
-    if (lasting.length === 0) continue;
-    broken.push({
-      region,
-      table: `${key.schema}.${key.table}`,
-      constraint: key.name,
-      parent: `${key.parentSchema}.${key.parentTable}`,
-      orphans: lasting.slice(0, ORPHANS_MAX),
-      more: lasting.length > ORPHANS_MAX,
-    });
+  for (let look = 2; suspected.length > 0; look += 1) {
+    await delay(settleMs);
+    const undecided: typeof suspected = [];
+    for (const { key, orphans: before } of suspected) {
+      const now = await orphansOf(client, key);
+      const isCut = before.length > ORPHANS_MAX || now.length > ORPHANS_MAX;
+      const lasting = bothOf(before, now);
+      const orphans = isCut && lasting.length === 0 && look === LOOKS_MAX ? now : lasting;
+      if (orphans.length > 0) broken.push(reportOf(region, key, orphans, isCut));
+      else if (isCut && now.length > 0) undecided.push({ key, orphans: now });
+    }
+    suspected = undecided;
   }
   return { constraints: keys.length, broken };
+}
+
+function bothOf(before: readonly Orphan[], now: readonly Orphan[]): readonly Orphan[] {
+  const still = new Set(now.map((orphan) => JSON.stringify(orphan)));
+  return before.filter((orphan) => still.has(JSON.stringify(orphan)));
+}
+
+function reportOf(region: string, key: ForeignKey, orphans: readonly Orphan[], isCut: boolean): ConstraintReport {
+  return {
+    region,
+    table: `${key.schema}.${key.table}`,
+    constraint: key.name,
+    parent: `${key.parentSchema}.${key.parentTable}`,
+    orphans: orphans.slice(0, ORPHANS_MAX),
+    more: isCut,
+  };
 }
 
 async function orphansOf(client: PostgresClient, foreignKey: ForeignKey): Promise<Orphan[]> {

@@ -8,6 +8,7 @@ import { Cluster, type ClusterRegion } from '../support/cluster.ts';
 import { run } from '../support/command.ts';
 import { CONTRACT_MAJORS } from '../support/postgres-majors.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const TABLES = { include: ['public.*'], exclude: ['public.left_out'] };
 
@@ -89,6 +90,22 @@ here: public.tree (up_fk): 1 without a row of public.tree
       const looking = found(url, 1_000);
       await client.query('insert into parent values (1)');
       assert.equal(await looking, 'no orphans; 1 foreign keys were checked\n');
+    });
+
+    test('orphans behind those that a look lists are told, though all that it lists are mended meanwhile', async () => {
+      const { url, client } = await made(`
+        create table parent (id int primary key); create table child (id int primary key, of int references parent)`);
+      await using _ = client;
+      await client.query('insert into child select g, g from generate_series(1, 3000) g');
+      const looking = found(url, 1_000);
+      const looked = `select from pg_stat_activity where application_name = 'syncline verify'
+        and datname = current_database() and state = 'idle' and query like '%not exists%'`;
+      await waitFor(async () => (await client.query(looked)).rowCount === 1, { what: 'the first look has ended' });
+      await client.query('insert into parent select g from generate_series(1, 1500) g');
+      const [title, ...orphans] = (await looking).trimEnd().split('\n');
+      assert.equal(title, 'here: public.child (child_of_fkey): more than 1000 without a row of public.parent');
+      assert.equal(orphans[0], '  id=1501 names 1501');
+      assert.equal(orphans.length, 1_000);
     });
   });
 }
