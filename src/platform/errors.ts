@@ -459,7 +459,7 @@ export const ERRORS = {
   'SYN-K031': {
     class: 'operator',
     cause:
-      'A table was published after replication had begun, and a region cannot send, or take, rows of it one by one: it has a unique index beside its key, its rows merge, or it had left the publication before.',
+      'A table was published after replication had begun, and a region cannot send, or take, rows of it one by one: it has a unique index beside its key, its rows merge, one of them is larger than an event can be, or it had left the publication before.',
     remedy:
       'What is written since then is replicated. For the rows from before, make the table equal by hand (`syncline verify` tells), or write them again in one region.',
   },
@@ -475,6 +475,13 @@ export const ERRORS = {
     cause: 'The region has not come to rest, so its server must not be upgraded yet.',
     remedy:
       'Let writes rest in all regions, and see that the agents of the others are at work and no link is paused. End transactions that are open. Parked rows and events in the quarantine are settled with `syncline quarantine`, for which the agent of this region is started once more. Then run it again.',
+  },
+  'SYN-K034': {
+    class: 'infrastructure',
+    cause:
+      'The rows of a table that was published after replication had begun cannot be sent for now; the message tells why. Other tables go on.',
+    remedy:
+      'End what holds the table locked, or mend what else the message names. The agent tries again by itself, up to 30 s later, and goes on where it was.',
   },
   'SYN-L001': {
     class: 'protocol',

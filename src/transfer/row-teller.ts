@@ -7,6 +7,10 @@
  * comes, in between is in the stream by itself.
  *
  * It gives way to users: a lock that is not to be had soon ends the chunk, before the server looks for deadlocks.
+ *
+ * Rows may be of any size, and neighbours of very different ones. So the server weighs them before any is read, and a chunk ends
+ * where it is heavy enough, whatever the number of rows that was asked for. A row that no event can hold is refused here: in the
+ * stream, it would stop the capture of the region.
  */
 
 import { loadShape } from '../apply/sql-catalog.ts';
@@ -17,6 +21,7 @@ import type { Image } from '../change/change-event.ts';
 import { type Hlc, hlcFromMicros, hlcFromText, hlcToText } from '../change/hlc.ts';
 import { rowKey } from '../change/row-key.ts';
 import { CLAIM_PREFIX, type ClaimMessage, SECRET_KEY } from '../change/table-transfer.ts';
+import { fail } from '../platform/errors.ts';
 import { ownOriginPrefix } from '../platform/own-origins.ts';
 import { arrayText, type PostgresClient, quoteIdent, type TextValue } from '../platform/postgres.ts';
 import { writeAsReplica } from '../platform/replica-role.ts';
@@ -26,16 +31,28 @@ import { IS_OWN, ownValues, type TableWord } from './transfer-store.ts';
 /** Below the time after which a server looks for deadlocks, so that the user is never the victim. */
 const LOCK_TIMEOUT_MS = 100;
 
+type ChunkLimits = { readonly chunkBytes: number; readonly rowBytes: number };
+
+const LIMITS: ChunkLimits = { chunkBytes: 1024 * 1024, rowBytes: 128 * 1024 * 1024 };
+/** Texts are longer once they are escaped. Capture takes records up to somewhat more, and twice as much is a string yet. */
+const MESSAGE_BYTES_MAX = 250 * 1024 * 1024;
+/** A UTF-16 unit becomes three bytes of UTF-8 at most. */
+const BYTES_PER_CHARACTER_MAX = 3;
+
 export type Told = { readonly rows: number; readonly bytes: number; readonly isEnd: boolean };
 
 type Held = { readonly pk: Image; readonly key: string; readonly image: Image; readonly values: readonly TextValue[] };
 
-/** Tells up to so many rows behind the last one; null where the word or the table is another by now. */
+/**
+ * Tells up to so many rows behind the last one; null where the word or the table is another by now. SYN-K031 where a row is
+ * larger than any event.
+ */
 export async function tellRows(
   client: PostgresClient,
   own: TableWord,
   since: Hlc,
   rowsMax: number,
+  limits = LIMITS,
 ): Promise<Told | null> {
   const shape = await loadShape(client, own.schema, own.table);
   if (shape === null) return null;
@@ -43,7 +60,7 @@ export async function tellRows(
     await client.query(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
     const from = await place(client, own, shape);
     if (from === undefined) return null;
-    const page = await nextKeys(client, shape, from.told, rowsMax);
+    const page = firstOf(shape, await nextKeys(client, shape, from.told, rowsMax), limits);
     const last = page.at(-1);
     if (last === undefined) {
       await client.query(`${SAY_DONE}`, ownValues(own));
@@ -59,8 +76,11 @@ export async function tellRows(
   });
 }
 
-const SAY_DONE = `update syncline.transfer set state = 'done', updated_at = clock_timestamp() where ${IS_OWN} and state = 'ready'`;
-const SAY_TOLD = `update syncline.transfer set rows_told = rows_told + $5::bigint, updated_at = clock_timestamp() where ${IS_OWN}`;
+const SAY_DONE = `update syncline.transfer set state = 'done', rows_total = rows_told, updated_at = clock_timestamp() where ${IS_OWN} and state = 'ready'`;
+const SAY_TOLD = `
+update syncline.transfer
+   set rows_told = rows_told + $5::bigint, rows_total = greatest(rows_total, rows_told + $5::bigint), updated_at = clock_timestamp()
+ where ${IS_OWN}`;
 
 type Place = { readonly told: Image | null; readonly sealed: string; readonly secret: string; readonly began: string };
 
@@ -87,20 +107,44 @@ async function place(client: PostgresClient, own: TableWord, shape: SqlTableShap
   };
 }
 
+type Weighed = { readonly pk: Image; readonly bytes: number };
+
+/** The rows are chosen first, so that none but these is weighed. */
 async function nextKeys(
   client: PostgresClient,
   shape: SqlTableShape,
   after: Image | null,
   limit: number,
-): Promise<Image[]> {
+): Promise<Weighed[]> {
   const columns = shape.key.map((column) => `t.${quoteIdent(column)}`).join(', ');
   const typed = shape.key.map((column, place) => `$${place + 1}::${shape.columnOf.get(column)?.type}`).join(', ');
+  const weights = shape.columns.map((column) => `coalesce(octet_length(t.${quoteIdent(column)}::text), 0)::bigint`);
   const { rows } = await client.queryArrays(
-    `select ${columns} from ${target(shape)} as t
-      ${after === null ? '' : `where (${columns}) > (${typed})`} order by ${columns} limit ${limit}`,
+    `select ${weights.join(' + ')}, ${columns}
+       from (select * from ${target(shape)} as t
+              ${after === null ? '' : `where (${columns}) > (${typed})`} order by ${columns} limit ${limit}) as t
+      order by ${columns}`,
     after === null ? [] : shape.key.map((column) => after[column] ?? null),
   );
-  return rows.map((values) => toImage(shape.key, values));
+  return rows.map(([bytes, ...values]) => ({ pk: toImage(shape.key, values), bytes: Number(bytes) }));
+}
+
+/** The keys of the first rows, at least one, that are together within the bound. */
+function firstOf(shape: SqlTableShape, rows: readonly Weighed[], { chunkBytes, rowBytes }: ChunkLimits): Image[] {
+  const page: Image[] = [];
+  let sum = 0;
+  for (const { pk, bytes } of rows) {
+    sum += bytes;
+    if (page.length > 0 && sum > chunkBytes) break;
+    if (bytes > rowBytes) throw tooLarge(shape.key, pk, `${bytes} bytes as text`, rowBytes);
+    page.push(pk);
+  }
+  return page;
+}
+
+function tooLarge(key: readonly string[], row: Image, size: string, limit: number): Error {
+  const named = key.map((column) => `${column} = ${row[column]}`).join(', ');
+  return fail('SYN-K031', `the row with ${named} takes ${size}; the limit is ${limit}`);
 }
 
 async function lockRows(client: PostgresClient, shape: SqlTableShape, page: readonly Image[]): Promise<Held[]> {
@@ -178,15 +222,32 @@ async function emit(
       version: hlcToText(claim.version),
       since: hlcToText(since),
     };
-    messages.push(JSON.stringify(message));
+    messages.push(textOf(message));
   }
-  if (messages.length > 0) {
+  const [message] = messages;
+  // A single one may be so long that it could not be escaped once more, as in an array.
+  if (message !== undefined && messages.length === 1)
+    await client.query('select pg_logical_emit_message(true, $1::text, $2::text)', [CLAIM_PREFIX, message]);
+  else if (messages.length > 1)
     await client.query('select pg_logical_emit_message(true, $1::text, m) from unnest($2::text[]) as m', [
       CLAIM_PREFIX,
       arrayText(messages),
     ]);
-  }
   return messages.reduce((sum, message) => sum + message.length, 0);
+}
+
+/** SYN-K031 where it is longer than an event may be. */
+function textOf(message: ClaimMessage): string {
+  let text: string;
+  try {
+    text = JSON.stringify(message);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw tooLarge(message.key, message.after, 'more bytes than a string can hold', MESSAGE_BYTES_MAX);
+  }
+  const bytes = text.length * BYTES_PER_CHARACTER_MAX <= MESSAGE_BYTES_MAX ? 0 : Buffer.byteLength(text);
+  if (bytes <= MESSAGE_BYTES_MAX) return text;
+  throw tooLarge(message.key, message.after, `${bytes} bytes as a message`, MESSAGE_BYTES_MAX);
 }
 
 /** The region whose events a tuple holds; null for a local one. */

@@ -7,18 +7,21 @@
  * every member's agent is known to understand it: an older one would take a row that is told for a new write.
  *
  * A region that came back as an older copy of itself lacks what it had kept for what it had said: it begins a new generation.
+ *
+ * Each table has its turn whatever becomes of the others: one that fails rests, and is told if that lasts (`failed-turns.ts`).
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Hlc } from '../change/hlc.ts';
 import { WINDOW } from '../clock/stamper.ts';
-import { type ErrorCode, isInfrastructure, sqlStateOf } from '../platform/errors.ts';
+import { type ErrorCode, isInfrastructure, SynclineError, sqlStateOf } from '../platform/errors.ts';
 import type { Logger } from '../platform/logger.ts';
 import { connect, type PostgresClient } from '../platform/postgres.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
+import { FailedTurns } from './failed-turns.ts';
 import { tellRows } from './row-teller.ts';
 import { nextStep, type TransferStep } from './transfer-steps.ts';
 import {
-  countRows,
+  estimateRows,
   isForgotten,
   join,
   letGo,
@@ -26,21 +29,25 @@ import {
   readHolds,
   readTableState,
   readWords,
+  refuse,
   relOf,
   seal,
   sendAgain,
   type TableWord,
+  type TransferHold,
   walPosition,
 } from './transfer-store.ts';
 
 const PERIOD_MS = 1_000;
 /** While a transfer is under way. */
 const UNDER_WAY_MS = 100;
+/** The first chunk of a table tells what its rows are like. */
+const CHUNK_ROWS_FIRST = 100;
 /** Locked for some tens of milliseconds. */
 const CHUNK_ROWS_MAX = 2_000;
 /** How long one table is told before the others are looked at. */
 const TURN_MS = 2_000;
-const CHUNK_BYTES = 1024 * 1024;
+const ESTIMATE_LOCK_MS = 1_000;
 /** A lock that was not to be had: somebody else is at work on the rows, or was the first to wait. */
 const YIELDING_STATES = new Set(['55P03', '40P01', '57014']);
 
@@ -80,7 +87,9 @@ export class TransferKeeper {
   readonly #knowing: Set<string>;
   #hasSaidAgain = false;
   #client: PostgresClient | null = null;
-  #chunkRows = CHUNK_ROWS_MAX;
+  readonly #failed = new FailedTurns();
+  /** By table, how many rows the next chunk takes. */
+  readonly #chunkRows = new Map<string, number>();
   /** By table, where the WAL ended when all were heard to have published it, and in which generation. */
   readonly #learnt = new Map<string, { readonly generation: number; readonly lsn: bigint }>();
   #problems: readonly Problem[] = [];
@@ -92,7 +101,7 @@ export class TransferKeeper {
   }
 
   get problems(): readonly Problem[] {
-    return this.#problems;
+    return [...this.#problems, ...this.#failed.lasting];
   }
 
   /** Of tables that are not done with. */
@@ -124,10 +133,10 @@ export class TransferKeeper {
   }
 
   async #look(signal: AbortSignal): Promise<number> {
-    const { database, region, members } = this.#options;
+    const { database, region, members, logger } = this.#options;
     const words = await readWords(database);
     const tables = [...Map.groupBy(words, relOf).values()];
-    this.#progress = tables.flatMap((said) => progressOf(said));
+    this.#progress = tables.flatMap((said) => progressOf(said, members));
     const deaf = members.filter((member) => !this.#knowing.has(member));
     if (words.length === 0 || deaf.length > 0) return PERIOD_MS;
     if (!this.#hasSaidAgain) await sendAgain(database, region);
@@ -137,21 +146,43 @@ export class TransferKeeper {
     let isUnderWay = false;
     for (const said of tables) {
       if (signal.aborted) return 0;
-      const step = nextStep(region, members, said);
-      const [first] = said;
-      const own = said.find((word) => word.region === region);
-      if (own?.is_former === true && own.state === 'absent' && (await this.#isPublished(own)))
-        problems.push(returned(own));
-      if (first === undefined || (step.kind === 'finish' && !holds.has(relOf(first)))) continue;
-      if (step.kind === 'stop') {
-        problems.push(stopped(said));
-        if (!holds.has(relOf(first))) continue;
-      } else isUnderWay = true;
-      await this.#carryOut(step, said, holds.get(relOf(first))?.generation ?? null, signal);
+      const table = nameOf(said);
+      if (this.#failed.isResting(table, performance.now())) continue;
+      try {
+        isUnderWay = (await this.#turn(said, holds, problems, signal)) || isUnderWay;
+        this.#failed.passed(table);
+      } catch (error) {
+        await this.#close();
+        if (this.#failed.failed(table, error, performance.now()))
+          logger.warn({ err: error, table }, 'rows of the table cannot be told for now');
+        if (isOfAll(error)) throw error;
+      }
     }
     this.#problems = problems;
     if (!isUnderWay) await this.#close();
     return isUnderWay ? UNDER_WAY_MS : PERIOD_MS;
+  }
+
+  /** Whether there is more to be done for the table. */
+  async #turn(
+    said: readonly TableWord[],
+    holds: ReadonlyMap<string, TransferHold>,
+    problems: Problem[],
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { region, members } = this.#options;
+    const step = nextStep(region, members, said);
+    const [first] = said;
+    const own = said.find((word) => word.region === region);
+    if (own?.is_former === true && own.state === 'absent' && (await this.#isPublished(own)))
+      problems.push(returned(own));
+    if (first === undefined || (step.kind === 'finish' && !holds.has(relOf(first)))) return false;
+    if (step.kind === 'stop') {
+      problems.push(stopped(said, members));
+      if (!holds.has(relOf(first))) return false;
+    }
+    await this.#carryOut(step, said, holds.get(relOf(first))?.generation ?? null, signal);
+    return step.kind !== 'stop';
   }
 
   async #carryOut(
@@ -225,22 +256,48 @@ export class TransferKeeper {
 
   /** Tells rows for a while, then other tables have their turn; rests as long as it worked, for the sake of users. */
   async #tell(own: TableWord, since: Hlc, signal: AbortSignal): Promise<void> {
-    const { database, isCaptured } = this.#options;
-    if (own.rows_total === null) await countRows(database, own);
+    const { isCaptured } = this.#options;
+    if (own.rows_total === null) await this.#estimate(own);
     const untilMs = performance.now() + TURN_MS;
+    let hasTold = false;
+    let yielded: unknown = null;
     while (!signal.aborted && isCaptured() && performance.now() < untilMs) {
       const startedMs = performance.now();
       try {
-        const told = await tellRows(await this.#connection(), own, since, this.#chunkRows);
-        if (told === null || told.isEnd) return;
-        const fits = told.bytes === 0 ? CHUNK_ROWS_MAX : Math.floor((told.rows * CHUNK_BYTES) / told.bytes);
-        this.#chunkRows = Math.max(1, Math.min(CHUNK_ROWS_MAX, 2 * this.#chunkRows, fits));
+        if (!(await this.#tellChunk(own, since))) return;
+        hasTold = true;
       } catch (error) {
         if (!YIELDING_STATES.has(sqlStateOf(error) ?? '')) throw error;
-        this.#chunkRows = Math.max(1, this.#chunkRows >> 1);
+        yielded = error;
       }
       await delay(performance.now() - startedMs, undefined, { signal }).catch(() => undefined);
     }
+    if (!hasTold && yielded !== null) throw yielded;
+  }
+
+  /** Whether there may be more. */
+  async #tellChunk(own: TableWord, since: Hlc): Promise<boolean> {
+    const table = relOf(own);
+    const rowsMax = this.#chunkRows.get(table) ?? CHUNK_ROWS_FIRST;
+    try {
+      const told = await tellRows(await this.#connection(), own, since, rowsMax);
+      if (told === null || told.isEnd) this.#chunkRows.delete(table);
+      else this.#chunkRows.set(table, Math.min(CHUNK_ROWS_MAX, 2 * told.rows));
+      return told !== null && !told.isEnd;
+    } catch (error) {
+      this.#chunkRows.set(table, Math.max(1, rowsMax >> 1));
+      if (!(error instanceof SynclineError) || error.code !== 'SYN-K031') throw error;
+      await refuse(this.#options.database, own, error.message);
+      return false;
+    }
+  }
+
+  async #estimate(own: TableWord): Promise<void> {
+    const client = await this.#connection();
+    await client.transaction(async () => {
+      await client.query(`set local lock_timeout = ${ESTIMATE_LOCK_MS}`);
+      await estimateRows(client, own);
+    });
   }
 
   async #connection(): Promise<PostgresClient> {
@@ -256,11 +313,25 @@ export class TransferKeeper {
   }
 }
 
-function stopped(said: readonly TableWord[]): Problem {
-  const generation = Math.max(...said.map((word) => word.generation));
-  const refused = said.filter((word) => word.generation === generation && word.state === 'refused');
-  const [first] = refused;
-  const table = `${first?.schema}.${first?.table}`;
+/** A database that is away is so for all tables. */
+function isOfAll(error: unknown): boolean {
+  return error instanceof SynclineError && error.class === 'infrastructure';
+}
+
+function nameOf([first]: readonly TableWord[]): string {
+  return `${first?.schema}.${first?.table}`;
+}
+
+/** What members say in the newest generation; others have no say any more. */
+function newestOf(said: readonly TableWord[], members: readonly string[]): TableWord[] {
+  const words = said.filter(({ region }) => members.includes(region));
+  const generation = Math.max(...words.map((word) => word.generation));
+  return words.filter((word) => word.generation === generation);
+}
+
+function stopped(said: readonly TableWord[], members: readonly string[]): Problem {
+  const table = nameOf(said);
+  const refused = newestOf(said, members).filter(({ state }) => state === 'refused');
   const why = refused.map(({ region, reason }) => `${region}: ${reason}`).join('; ');
   return { code: 'SYN-K031', detail: `rows of ${table} from before it was published are not sent: ${why}`, table };
 }
@@ -273,9 +344,8 @@ function returned({ schema, table, region }: TableWord): Problem {
 }
 
 /** Of one table; nothing where all are done. */
-function progressOf(said: readonly TableWord[]): TransferProgress[] {
-  const generation = Math.max(...said.map((word) => word.generation));
-  const taking = said.filter((word) => word.generation === generation && word.state !== 'absent');
+function progressOf(said: readonly TableWord[], members: readonly string[]): TransferProgress[] {
+  const taking = newestOf(said, members).filter(({ state }) => state !== 'absent');
   if (taking.every(({ state }) => state === 'done')) return [];
   return taking.map(({ schema, table, region, state, rows_told, rows_total }) => ({
     table: `${schema}.${table}`,

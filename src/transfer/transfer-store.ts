@@ -142,11 +142,22 @@ export async function isForgotten(database: Queryable, own: TableWord, since: Hl
   return rows[0]?.left === 'f';
 }
 
-export async function countRows(database: Queryable, own: TableWord): Promise<void> {
+/** Says how many rows the planner takes the table for, for who follows the progress: to count them takes a scan. */
+export async function estimateRows(client: PostgresClient, own: TableWord): Promise<void> {
+  const { rows } = await client.query(`explain (format json) select from ${relOf(own)}`);
+  const [explained] = JSON.parse(rows[0]?.['QUERY PLAN'] ?? '[]') as { Plan: { 'Plan Rows': number } }[];
+  await client.query(
+    `update syncline.transfer set rows_total = greatest(rows_told, $5::bigint) where ${IS_OWN} and rows_total is null`,
+    [...ownValues(own), String(explained?.Plan['Plan Rows'] ?? 0)],
+  );
+}
+
+/** Rows of the table cannot be told, which ends it for all regions. */
+export async function refuse(database: Queryable, own: TableWord, reason: string): Promise<void> {
   await database.query(
-    `update syncline.transfer set rows_total = (select count(*) from ${relOf(own)})
-      where ${IS_OWN} and rows_total is null`,
-    ownValues(own),
+    `update syncline.transfer set state = 'refused', reason = $6, updated_at = clock_timestamp()
+      where ${IS_OWN} and state = $5`,
+    [...ownValues(own), own.state, reason],
   );
 }
 

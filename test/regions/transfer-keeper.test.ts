@@ -1,0 +1,223 @@
+/**
+ * One region's part for tables that are published late, on a real server: the other regions are the words that they have said.
+ */
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { createLogger } from '../../src/platform/logger.ts';
+import { migrate } from '../../src/platform/migrations.ts';
+import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
+import { StandingConnection } from '../../src/platform/standing-connection.ts';
+import { tellRows } from '../../src/transfer/row-teller.ts';
+import { TransferKeeper } from '../../src/transfer/transfer-keeper.ts';
+import { readWords, type TableWord } from '../../src/transfer/transfer-store.ts';
+import { PostgresServer } from '../support/postgres-server.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const NAME = { applicationName: 'syncline test' };
+const PUBLICATION = 'syncline_eu';
+const SEALED_AT = '4000000000000000000';
+const SINCE = BigInt(SEALED_AT);
+const limitMs = 60_000;
+
+let server: PostgresServer;
+before(async () => {
+  server = await PostgresServer.start({ settings: { fsync: 'off' } });
+});
+after(async () => await server[Symbol.asyncDispose]());
+
+/** A database of eu, which has begun to replicate. */
+async function made(sql: string): Promise<{ url: string; client: PostgresClient }> {
+  const url = server.url(await server.createDatabase());
+  const client = await connect(url, NAME);
+  await migrate(client);
+  await client.query(`create publication ${PUBLICATION}`);
+  await client.query(`
+    insert into syncline.meta (key, value)
+    values ('began', '1'), ('slot_start_lsn', '0/0'), ('began_tables', '[]'), ('decision_secret', 's'),
+           ('began_snapshot', pg_current_snapshot()::text)
+        on conflict (key) do update set value = excluded.value`);
+  await client.query(sql);
+  return { url, client };
+}
+
+/** Both regions have sealed the table and are ready, so eu has its rows to tell. */
+async function ready(client: PostgresClient, table: string): Promise<void> {
+  await client.query(`alter publication ${PUBLICATION} add table public.${table}`);
+  await client.query(
+    `insert into syncline.transfer (schema_name, table_name, region, generation, state, sealed_at)
+     select 'public', '${table}', region, 1, 'ready', ${SEALED_AT} from unnest('{eu,us}'::text[]) as region`,
+  );
+  await client.query(
+    `insert into syncline.transfer_hold (rel, generation, sealed, above)
+     values ('"public"."${table}"', 1, pg_current_snapshot()::text, 1)`,
+  );
+}
+
+/** Runs eu's keeper until the work is done. */
+async function kept(url: string, work: (keeper: TransferKeeper) => Promise<void>): Promise<void> {
+  await using database = new StandingConnection(url, NAME);
+  const keeper = new TransferKeeper({
+    ...NAME,
+    region: 'eu',
+    members: ['eu', 'us'],
+    url,
+    database,
+    publication: PUBLICATION,
+    isIncluded: () => true,
+    isCaptured: () => true,
+    stable: () => 2n * SINCE,
+    highest: () => 0n,
+    echoedLsn: () => 0n,
+    logger: createLogger({ level: 'silent' }),
+  });
+  keeper.heard('us');
+  const stop = new AbortController();
+  const running = keeper.run(stop.signal);
+  try {
+    await work(keeper);
+  } finally {
+    stop.abort();
+    await running;
+  }
+}
+
+async function wordOf(client: PostgresClient, table: string): Promise<TableWord | undefined> {
+  return (await readWords(client)).find((word) => word.table === table && word.region === 'eu');
+}
+
+test('a table whose rows cannot be told for now is told with a code, and holds up no other', async () => {
+  const { url, client } = await made(`
+    create table public.a_locked (id int primary key);
+    create table public.b_broken (id int primary key);
+    create table public.c_sound (id int primary key);
+    insert into public.a_locked select generate_series(1, 10);
+    insert into public.b_broken select generate_series(1, 10);
+    insert into public.c_sound select generate_series(1, 10)`);
+  await using _ = client;
+  for (const table of ['a_locked', 'b_broken', 'c_sound']) await ready(client, table);
+  await client.query(`update syncline.transfer_hold set sealed = 'none' where rel like '%broken%'`);
+  await using user = await connect(url, NAME);
+  await user.query('begin');
+  await user.query('lock table public.a_locked in access exclusive mode');
+  await kept(url, async (keeper) => {
+    const told = (): string[] =>
+      keeper.problems.filter(({ code }) => code === 'SYN-K034').map(({ table }) => table ?? '');
+    await waitFor(async () => (await wordOf(client, 'c_sound'))?.state === 'done', {
+      what: 'the table behind them to be told',
+      limitMs,
+    });
+    await waitFor(() => told().sort().join() === 'public.a_locked,public.b_broken', {
+      what: () => `the two to be told of: ${JSON.stringify(keeper.problems)}`,
+      limitMs,
+    });
+    await user.query('commit');
+    await waitFor(async () => (await wordOf(client, 'a_locked'))?.state === 'done', {
+      what: 'the table to be told that is not locked any more',
+      limitMs,
+    });
+    await waitFor(() => told().join() === 'public.b_broken', { what: 'only the other one to be told of', limitMs });
+  });
+});
+
+describe('a chunk', () => {
+  const LARGE = 'x'.repeat(300_000);
+  const TABLE = 'create table public.t (id int primary key, v text)';
+
+  test('of rows of 300 kB stays within a bound in bytes, however many rows are asked for', async () => {
+    const { client } = await made(TABLE);
+    await using _ = client;
+    await client.query(`insert into public.t select g, $1 from generate_series(1, 12) g`, [LARGE]);
+    await ready(client, 't');
+    const own = (await wordOf(client, 't')) as TableWord;
+    const chunks: number[] = [];
+    for (;;) {
+      const told = await tellRows(client, own, SINCE, 2_000);
+      assert.ok(told !== null);
+      if (told.isEnd) break;
+      assert.ok(told.rows === 1 || told.bytes < 2 * 1024 * 1024, `${told.rows} rows of ${told.bytes} bytes`);
+      chunks.push(told.rows);
+    }
+    assert.deepEqual(chunks, [3, 3, 3, 3]);
+    assert.equal((await wordOf(client, 't'))?.rows_told, 12);
+  });
+
+  test('takes more rows once the last ones were told, and large ones that follow small ones do no harm', async () => {
+    const { url, client } = await made(TABLE);
+    await using _ = client;
+    await client.query(`insert into public.t select g, 'small' from generate_series(1, 5000) g`);
+    await client.query(`insert into public.t select g, $1 from generate_series(5001, 5010) g`, [LARGE]);
+    await client.query(`insert into public.t select g, 'small' from generate_series(5011, 6000) g`);
+    await ready(client, 't');
+    await kept(url, async () => {
+      await waitFor(async () => (await wordOf(client, 't'))?.state === 'done', {
+        what: 'all rows to be told',
+        limitMs,
+      });
+    });
+    const { rows_told, rows_total } = (await wordOf(client, 't')) as TableWord;
+    assert.deepEqual({ rows_told, rows_total }, { rows_told: 6_000, rows_total: 6_000 });
+  });
+
+  test('with a row that no event can hold refuses the table, and names the row', async () => {
+    const { client } = await made(TABLE);
+    await using _ = client;
+    await client.query(`insert into public.t values (1, 'small'), (2, $1), (3, 'small')`, [LARGE]);
+    await ready(client, 't');
+    const own = (await wordOf(client, 't')) as TableWord;
+    const limits = { chunkBytes: 1_000, rowBytes: 100_000 };
+    assert.equal((await tellRows(client, own, SINCE, 2_000, limits))?.rows, 1);
+    await assert.rejects(tellRows(client, own, SINCE, 2_000, limits), {
+      code: 'SYN-K031',
+      message: /the row with id = 2 takes 300001 bytes/,
+    });
+  });
+});
+
+for (const [size, value] of Object.entries({
+  'as it is': `repeat('x', 140000000)`,
+  'once it is escaped': `repeat(chr(1), 50000000)`,
+})) {
+  test(`a table with a row that no event can hold ${size} is refused for all regions, and told with the reason`, async () => {
+    const { url, client } = await made('create table public.t (id int primary key, v text)');
+    await using _ = client;
+    await client.query(`insert into public.t values (1, 'small'), (2, ${value}), (3, 'small')`);
+    await ready(client, 't');
+    await kept(url, async (keeper) => {
+      await waitFor(() => keeper.problems.find(({ code }) => code === 'SYN-K031')?.detail.includes('id = 2'), {
+        what: () => `the row to be told of: ${JSON.stringify(keeper.problems)}`,
+        limitMs,
+      });
+    });
+    const { state, reason, rows_told } = (await wordOf(client, 't')) as TableWord;
+    assert.deepEqual({ state, rows_told }, { state: 'refused', rows_told: 1 });
+    assert.match(String(reason), /the row with id = 2 takes \d+ bytes/);
+  });
+}
+
+test('words of regions that are no members any more are neither progress nor a reason to stop', async () => {
+  const { url, client } = await made(
+    'create table public.t (id int primary key); create table public.u (id int primary key)',
+  );
+  await using _ = client;
+  await client.query(`
+    insert into syncline.transfer (schema_name, table_name, region, generation, state, sealed_at, reason)
+    values ('public', 't', 'eu', 1, 'done', 1, null), ('public', 't', 'us', 1, 'done', 1, null),
+           ('public', 't', 'gone', 2, 'published', null, null),
+           ('public', 'u', 'eu', 1, 'published', null, null), ('public', 'u', 'us', 1, 'refused', null, 'rows merge'),
+           ('public', 'u', 'gone', 2, 'refused', null, 'it left')`);
+  await client.query(`alter publication ${PUBLICATION} add table public.t, public.u`);
+  await kept(url, async (keeper) => {
+    await waitFor(() => keeper.problems.length > 0, { what: 'the table to be told that us refuses', limitMs });
+    assert.deepEqual(keeper.problems, [
+      {
+        code: 'SYN-K031',
+        detail: 'rows of public.u from before it was published are not sent: us: rows merge',
+        table: 'public.u',
+      },
+    ]);
+    assert.deepEqual(
+      keeper.progress.map(({ table, region }) => `${table} ${region}`),
+      ['public.u eu', 'public.u us'],
+    );
+  });
+});
