@@ -4,7 +4,11 @@
  *
  * A table that was published before and left, or was made anew under a name that was published, is told by nobody: rows that were
  * removed here meanwhile are in the other regions under this region's name, and none of them would send them back.
+ *
+ * Regions know a table by its name, the publication by its oid. So the name under which a table was published is noted by its
+ * oid: one that is renamed before all are done with it begins anew under the new name, as any other that comes later.
  */
+import { NAME_KEY, nameNote } from '../change/table-transfer.ts';
 import { type PostgresClient, quoteIdent } from '../platform/postgres.ts';
 import { readHistory } from './slot.ts';
 import type { CatalogTable } from './table-catalog.ts';
@@ -42,7 +46,52 @@ export async function sayPublished(
             rows_total = null, rows_told = 0, updated_at = excluded.updated_at`,
     [schema, name, region, row?.generation ?? '1'],
   );
+  await noteName(client, table);
   return true;
+}
+
+/** Says of tables that have another name by now that they left under the one and were published under the other. */
+export async function sayRenamed(
+  client: PostgresClient,
+  region: string,
+  members: readonly (Named & { readonly oid: number })[],
+): Promise<void> {
+  const { rows } = await client.query('select key, value from syncline.meta where starts_with(key, $1)', [NAME_KEY]);
+  for (const { key, value } of rows) {
+    const table = members.find(({ oid }) => key === `${NAME_KEY}${oid}`);
+    if (table !== undefined && value === nameNote(table)) continue;
+    const [schema, name] = JSON.parse(value ?? '[]') as [string, string];
+    await client.transaction(async () => {
+      if (table === undefined) await client.query('delete from syncline.meta where key = $1', [key ?? '']);
+      else await rename(client, region, { schema, table: name }, table);
+    });
+  }
+}
+
+async function rename(
+  client: PostgresClient,
+  region: string,
+  from: Named,
+  to: Named & { readonly oid: number },
+): Promise<void> {
+  await noteName(client, to);
+  const { rows } = await client.query(
+    `select bool_and(state = 'done' or state = 'absent' and not is_former) or bool_or(state = 'refused') as is_over
+       from syncline.transfer
+      where schema_name = $1 and table_name = $2 and generation =
+        (select max(generation) from syncline.transfer where schema_name = $1 and table_name = $2)`,
+    [from.schema, from.table],
+  );
+  if (rows[0]?.is_over !== 'f') return;
+  await sayLeft(client, region, from);
+  if (!(await sayPublished(client, region, to))) await sayLeft(client, region, to);
+}
+
+async function noteName(client: PostgresClient, table: Named & { readonly oid: number }): Promise<void> {
+  await client.query(
+    'insert into syncline.meta (key, value) values ($1, $2) on conflict (key) do update set value = excluded.value',
+    [`${NAME_KEY}${table.oid}`, nameNote(table)],
+  );
 }
 
 export async function sayLeft(client: PostgresClient, region: string, { schema, table }: Named): Promise<void> {

@@ -16,7 +16,7 @@ import { isRegistryTable } from '../change/merge-registry.ts';
 import { fail, sqlStateOf } from '../platform/errors.ts';
 import { type PostgresClient, quoteIdent } from '../platform/postgres.ts';
 import { type HeldRows, resendLateRows } from './late-rows.ts';
-import { sayLeft, sayPublished } from './late-tables.ts';
+import { sayLeft, sayPublished, sayRenamed } from './late-tables.ts';
 import { findNewPartitions, type NewPartition, notePartitions } from './new-partitions.ts';
 import {
   lackingIdentity,
@@ -127,6 +127,12 @@ async function look(
   if (plan.fault !== null) throw plan.fault;
   const history = isBaseline ? null : await readHistory(client);
   const began = history === null ? null : hlcFromText(history.began);
+  if (mayChange && spec.transfers !== undefined)
+    await sayRenamed(
+      client,
+      spec.transfers,
+      tables.filter(({ oid }) => state.members.includes(oid)),
+    );
   const done = await carryOut(client, spec, plan, { waited: new Set(waited.map(nameOf)), began, mayChange });
   const attached = mayChange ? await findNewPartitions(client, spec.name) : [];
   const members = new Set([...state.members, ...done.added.map(({ oid }) => oid)]);

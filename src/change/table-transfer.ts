@@ -12,6 +12,13 @@ export const CLAIM_PREFIX = 'syncline.claim';
 /** Under this key, the secret stands in `syncline.meta`. */
 export const SECRET_KEY = 'decision_secret';
 
+/** Under this key and the oid of a table that was published late, `syncline.meta` holds the name under which it was. */
+export const NAME_KEY = 'transfer_name:';
+
+export function nameNote({ schema, table }: { readonly schema: string; readonly table: string }): string {
+  return JSON.stringify([schema, table]);
+}
+
 /** The row as it is, under its own version; both stamps are texts. */
 export type ClaimMessage = {
   readonly secret: string;

@@ -191,7 +191,7 @@ export class TransferKeeper {
     held: number | null,
     signal: AbortSignal,
   ): Promise<void> {
-    const { database, region, stable, logger } = this.#options;
+    const { database, region, members, stable, logger } = this.#options;
     const own = said.find((word) => word.region === region);
     const [first] = said;
     if (first === undefined) return;
@@ -219,7 +219,8 @@ export class TransferKeeper {
       case 'finish':
       case 'stop':
         await letGo(database, own);
-        if (step.kind === 'finish') logger.info({ table: relOf(own) }, 'all regions hold the rows of the table');
+        if (step.kind === 'finish' && newestOf(said, members).every(({ state }) => state === 'done'))
+          logger.info({ table: relOf(own) }, 'all regions hold the rows of the table');
         return;
       case 'wait':
     }
@@ -228,7 +229,9 @@ export class TransferKeeper {
   async #join(table: TableWord, generation: number, own: TableWord | undefined): Promise<void> {
     const { database, region, publication, isIncluded, logger } = this.#options;
     const named = { schema: table.schema, table: table.table, region };
-    const { isThere, isPublished, refusal } = await readTableState(database, publication, named);
+    const { isThere, isPublished, refusal, isRenamed } = await readTableState(database, publication, named);
+    // Capture says what becomes of the table, under both names.
+    if (isRenamed) return;
     if (isPublished) {
       const reason = own?.is_former === true ? 'it was published before, and left the publication' : refusal;
       await join(database, named, generation, reason === null ? 'published' : 'refused', reason);

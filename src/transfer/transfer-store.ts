@@ -1,6 +1,7 @@
 /** What regions say of tables that are published late, and what this region keeps for it, in the database. */
 import { type Hlc, hlcFromText } from '../change/hlc.ts';
 import { lsnFromText } from '../change/position.ts';
+import { NAME_KEY, nameNote } from '../change/table-transfer.ts';
 import { type PostgresClient, quoteIdent, type TextRow } from '../platform/postgres.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
 import type { TransferState, TransferWord } from './transfer-steps.ts';
@@ -54,7 +55,13 @@ export function relOf({ schema, table }: Pick<TableWord, 'schema' | 'table'>): s
 }
 
 /** Whether the table is published, is there at all, and why rows of it cannot be told. */
-export type TableState = { readonly isPublished: boolean; readonly isThere: boolean; readonly refusal: string | null };
+export type TableState = {
+  readonly isPublished: boolean;
+  readonly isThere: boolean;
+  readonly refusal: string | null;
+  /** It had another name when it was published, and capture has not seen the new one yet. */
+  readonly isRenamed: boolean;
+};
 
 export async function readTableState(
   database: Queryable,
@@ -65,12 +72,18 @@ export async function readTableState(
     `select c.oid is not null as is_there,
             exists (select from pg_publication_rel r join pg_publication p on p.oid = r.prpubid
                      where p.pubname = $2 and r.prrelid = c.oid) as is_published,
-            syncline.transfer_refusal(c.oid) as refusal
+            syncline.transfer_refusal(c.oid) as refusal,
+            exists (select from syncline.meta where key = $3::text || c.oid and value <> $4) as is_renamed
        from (select to_regclass($1)::oid as oid) as c`,
-    [relOf(table), publication],
+    [relOf(table), publication, NAME_KEY, nameNote(table)],
   );
   const [row] = rows;
-  return { isThere: row?.is_there === 't', isPublished: row?.is_published === 't', refusal: row?.refusal ?? null };
+  return {
+    isThere: row?.is_there === 't',
+    isPublished: row?.is_published === 't',
+    refusal: row?.refusal ?? null,
+    isRenamed: row?.is_renamed === 't',
+  };
 }
 
 /** Says something of a table in a generation of which this region has said nothing yet. */

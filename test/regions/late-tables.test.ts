@@ -100,6 +100,35 @@ test('that differ in three regions end equal, with writers in all and an agent t
   }
 });
 
+test('of a table that is renamed while they are told end equal under its new name', async () => {
+  await using cluster = await Cluster.start({ regions: ['eu', 'us'], schema: TABLE });
+  const [eu, us] = cluster.regions;
+  assert.ok(eu && us);
+  const rows = 10_000;
+  for (const [place, region] of cluster.regions.entries()) {
+    await region.sql(
+      `insert into big select g, '${region.name} ' || g, g from generate_series(1, ${rows}) g where g % 3 <> ${place}`,
+    );
+  }
+  for (const region of cluster.regions) await region.sql(PUBLISH);
+  for (const region of cluster.regions) await isPublished(region);
+  // So the last row is not told under the old name.
+  const user = await us.session();
+  await user.query('begin');
+  await user.query(`select from big where id >= ${rows - 1} for update`);
+  await waitFor(
+    async () => (await agentStatus(us)).transfers.some(({ region, percent }) => region === 'us' && percent > 0),
+    { what: `us to tell rows; it printed:\n${us.output.slice(-2_000)}`, limitMs },
+  );
+  await user.query('alter table big rename to great');
+  await user.query('commit');
+  await user.end();
+  await eu.sql('alter table big rename to great');
+  await transferred(cluster, 'great');
+  await cluster.settle();
+  assert.equal((await cluster.equal('select id, v, n from great order by id')).length, rows);
+});
+
 test('are compared by when they were really written, and what was removed since then stays away', async () => {
   await using cluster = await Cluster.start({ schema: TABLE });
   const [eu, us, ap] = cluster.regions;

@@ -3,6 +3,13 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import {
+  captureName,
+  ensurePublication,
+  type PublicationReport,
+  reconcilePublication,
+} from '../../src/capture/publication.ts';
+import type { PublicationSpec } from '../../src/capture/publication-plan.ts';
 import { createLogger } from '../../src/platform/logger.ts';
 import { migrate } from '../../src/platform/migrations.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
@@ -14,7 +21,14 @@ import { PostgresServer } from '../support/postgres-server.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const NAME = { applicationName: 'syncline test' };
-const PUBLICATION = 'syncline_eu';
+const PUBLICATION = captureName('eu');
+const SPEC: PublicationSpec = {
+  name: PUBLICATION,
+  include: ['public.*'],
+  exclude: [],
+  identity: 'full',
+  transfers: 'eu',
+};
 const SEALED_AT = '4000000000000000000';
 const SINCE = BigInt(SEALED_AT);
 const limitMs = 60_000;
@@ -26,18 +40,18 @@ before(async () => {
 after(async () => await server[Symbol.asyncDispose]());
 
 /** A database of eu, which has begun to replicate. */
-async function made(sql: string): Promise<{ url: string; client: PostgresClient }> {
+async function made(sql: string): Promise<{ url: string; client: PostgresClient; report: PublicationReport }> {
   const url = server.url(await server.createDatabase());
   const client = await connect(url, NAME);
   await migrate(client);
-  await client.query(`create publication ${PUBLICATION}`);
+  const report = await ensurePublication(client, SPEC, { mayCreate: true });
   await client.query(`
     insert into syncline.meta (key, value)
     values ('began', '1'), ('slot_start_lsn', '0/0'), ('began_tables', '[]'), ('decision_secret', 's'),
            ('began_snapshot', pg_current_snapshot()::text)
         on conflict (key) do update set value = excluded.value`);
   await client.query(sql);
-  return { url, client };
+  return { url, client, report };
 }
 
 /** Both regions have sealed the table and are ready, so eu has its rows to tell. */
@@ -54,7 +68,7 @@ async function ready(client: PostgresClient, table: string): Promise<void> {
 }
 
 /** Runs eu's keeper until the work is done. */
-async function kept(url: string, work: (keeper: TransferKeeper) => Promise<void>): Promise<void> {
+async function kept(url: string, work: (keeper: TransferKeeper) => Promise<void>, lines: string[] = []): Promise<void> {
   await using database = new StandingConnection(url, NAME);
   const keeper = new TransferKeeper({
     ...NAME,
@@ -67,8 +81,8 @@ async function kept(url: string, work: (keeper: TransferKeeper) => Promise<void>
     isCaptured: () => true,
     stable: () => 2n * SINCE,
     highest: () => 0n,
-    echoedLsn: () => 0n,
-    logger: createLogger({ level: 'silent' }),
+    echoedLsn: () => 2n ** 63n,
+    logger: createLogger({ destination: { write: (line) => void lines.push(line) } }),
   });
   keeper.heard('us');
   const stop = new AbortController();
@@ -193,6 +207,106 @@ for (const [size, value] of Object.entries({
     assert.match(String(reason), /the row with id = 2 takes \d+ bytes/);
   });
 }
+
+describe('a table that is renamed', () => {
+  /** What us says, which follows eu through all states; rows that it told in between do not matter here. */
+  const said = async (client: PostgresClient, table: string, state: string, isFormer = false): Promise<void> => {
+    await client.query(
+      `insert into syncline.transfer (schema_name, table_name, region, generation, state, sealed_at, is_former)
+       values ('public', $1, 'us', 1, $2, ${SEALED_AT}, $3::boolean)
+           on conflict (schema_name, table_name, region) do update set state = excluded.state, is_former = excluded.is_former`,
+      [table, state, String(isFormer)],
+    );
+  };
+  const states = async (client: PostgresClient): Promise<string[]> =>
+    (await readWords(client))
+      .filter(({ region }) => region === 'eu')
+      .map(({ table, state, is_former }) => `${table} ${state}${is_former ? ', former' : ''}`);
+
+  for (const agent of ['that sees it', 'that is started since']) {
+    test(`while its rows are told is told under its new name, by an agent ${agent}`, async () => {
+      const { url, client, report } = await made(`
+        create table public.t_new (id int primary key, v text);
+        insert into public.t_new select g, 'v' from generate_series(1, 10000) g`);
+      await using _ = client;
+      const published = await reconcilePublication(client, SPEC, report);
+      assert.deepEqual(await states(client), ['t_new published']);
+      await said(client, 't_new', 'ready');
+      const lines: string[] = [];
+      await kept(
+        url,
+        async () => {
+          await waitFor(async () => ((await wordOf(client, 't_new'))?.rows_told ?? 0) > 0, {
+            what: 'rows to be told',
+            limitMs,
+          });
+          await client.transaction(async () => {
+            await client.query('alter table public.t_new rename to t');
+            // Where it was renamed before; this region does not take part before it knows which table that is.
+            await said(client, 't', 'published');
+          });
+          await waitFor(async () => (await wordOf(client, 't_new'))?.state === 'absent', {
+            what: 'the keeper to have looked',
+            limitMs,
+          });
+          assert.deepEqual(await states(client), ['t_new absent, former']);
+          if (agent === 'that sees it') await reconcilePublication(client, SPEC, published);
+          else await ensurePublication(client, SPEC, { mayCreate: false });
+          assert.match((await states(client)).join(), /^t (published|sealed),t_new absent, former$/);
+          await said(client, 't_new', 'absent', true);
+          assert.deepEqual(lines, []);
+          await said(client, 't', 'ready');
+          await waitFor(async () => (await wordOf(client, 't'))?.state === 'done', {
+            what: 'all rows to be told',
+            limitMs,
+          });
+          assert.equal((await wordOf(client, 't'))?.rows_told, 10_000);
+          await said(client, 't', 'done');
+          await waitFor(() => lines.length > 0, { what: 'the end to be logged', limitMs });
+        },
+        lines,
+      );
+      assert.deepEqual(
+        lines.map((line) => (JSON.parse(line) as { table: string }).table),
+        ['"public"."t"'],
+      );
+    });
+  }
+
+  test('once all regions are done with it is told of no more', async () => {
+    const { client, report } = await made('create table public.t_new (id int primary key)');
+    await using _ = client;
+    const published = await reconcilePublication(client, SPEC, report);
+    await client.query(`update syncline.transfer set state = 'done'`);
+    await said(client, 't_new', 'done');
+    await client.query('alter table public.t_new rename to t');
+    const renamed = await reconcilePublication(client, SPEC, published);
+    assert.deepEqual(await states(client), ['t_new done']);
+    await client.query('alter table public.t rename to u');
+    await reconcilePublication(client, SPEC, renamed);
+    assert.deepEqual(await states(client), ['t_new done']);
+  });
+
+  test('into the place of one that was published is refused, which is told', async () => {
+    const { url, client, report } = await made('create table public.t (id int primary key)');
+    await using _ = client;
+    const first = await reconcilePublication(client, SPEC, report);
+    await client.query(`update syncline.transfer set state = 'done'`);
+    await said(client, 't', 'done');
+    await client.query('create table public.t_new (id int primary key)');
+    const published = await reconcilePublication(client, SPEC, first);
+    await said(client, 't_new', 'published');
+    await client.query('alter table public.t rename to t_old; alter table public.t_new rename to t');
+    await reconcilePublication(client, SPEC, published);
+    assert.deepEqual(await states(client), ['t absent, former', 't_new absent, former']);
+    await kept(url, async (keeper) => {
+      await waitFor(() => keeper.problems.some(({ code, table }) => code === 'SYN-K031' && table === 'public.t'), {
+        what: 'the table to be told of that is another',
+        limitMs,
+      });
+    });
+  });
+});
 
 test('words of regions that are no members any more are neither progress nor a reason to stop', async () => {
   const { url, client } = await made(
