@@ -840,6 +840,13 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'return claim.hlc > version.hlc;',
   },
   {
+    name: 'older-copies-go-on-telling',
+    rule: 'a region that comes back as an older copy does not tell rows before what it lost is back',
+    file: 'src/transfer/transfer-steps.ts',
+    find: 'hold?.generation !== own.generation || hold.epoch !== epoch',
+    replace: 'hold?.generation !== own.generation || epoch === null',
+  },
+  {
     name: 'claims-are-new-writes',
     rule: 'a row that is told keeps its version, and does not beat what was written since',
     file: 'src/apply/net-change.ts',

@@ -21,7 +21,7 @@ import { ownOriginPrefix } from '../platform/own-origins.ts';
 import { arrayText, type PostgresClient, quoteIdent, type TextValue } from '../platform/postgres.ts';
 import { writeAsReplica } from '../platform/replica-role.ts';
 import { claimOf } from './row-claim.ts';
-import { IS_OWN, ownValues, type TableWord } from './transfer-store.ts';
+import { IS_OF_EPOCH, IS_OWN, ownValues, type TableWord } from './transfer-store.ts';
 
 /** Below the time after which a server looks for deadlocks, so that the user is never the victim. */
 const LOCK_TIMEOUT_MS = 100;
@@ -71,7 +71,7 @@ async function place(client: PostgresClient, own: TableWord, shape: SqlTableShap
             (select value from syncline.meta where key = $6) as secret,
             (select value from syncline.meta where key = 'began_snapshot') as began
        from syncline.transfer_hold h
-      where h.rel = $5 and h.generation = $4::bigint
+      where h.rel = $5 and h.generation = $4::bigint and ${IS_OF_EPOCH}
         and exists (select from syncline.transfer where ${IS_OWN} and state = 'ready') for update of h`,
     [...ownValues(own), shape.id, SECRET_KEY],
   );

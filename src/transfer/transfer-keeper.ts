@@ -6,7 +6,8 @@
  * the WAL ended when all were heard, so an agent that is killed anywhere goes on where the rows stand. Nothing is said before
  * every member's agent is known to understand it: an older one would take a row that is told for a new write.
  *
- * A region that came back as an older copy of itself lacks what it had kept for what it had said: it begins a new generation.
+ * A region that came back as an older copy of itself lacks what it had kept for what it had said, or what was written since: it
+ * begins a new generation.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Hlc } from '../change/hlc.ts';
@@ -16,13 +17,14 @@ import type { Logger } from '../platform/logger.ts';
 import { connect, type PostgresClient } from '../platform/postgres.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
 import { tellRows } from './row-teller.ts';
-import { nextStep, type TransferStep } from './transfer-steps.ts';
+import { isVoid, nextStep, type TransferHold, type TransferStep } from './transfer-steps.ts';
 import {
   countRows,
   isForgotten,
   join,
   letGo,
   moveOn,
+  readEpoch,
   readHolds,
   readTableState,
   readWords,
@@ -58,7 +60,7 @@ export type TransferKeeperOptions = {
   readonly stable: () => Hlc;
   /** The highest stamp that is known here. */
   readonly highest: () => Hlc;
-  /** How far the own stream has come back, by its position in the WAL; null while nobody knows. */
+  /** How far in this database's WAL its own stream has come back; null while nobody knows. */
   readonly echoedLsn: () => bigint | null;
   readonly logger: Logger;
 };
@@ -81,8 +83,8 @@ export class TransferKeeper {
   #hasSaidAgain = false;
   #client: PostgresClient | null = null;
   #chunkRows = CHUNK_ROWS_MAX;
-  /** By table, where the WAL ended when all were heard to have published it, and in which generation. */
-  readonly #learnt = new Map<string, { readonly generation: number; readonly lsn: bigint }>();
+  /** By table, where the WAL ended when all were heard to have published it, and of which generation and epoch that was. */
+  readonly #learnt = new Map<string, TransferHold & { readonly lsn: bigint }>();
   #problems: readonly Problem[] = [];
   #progress: readonly TransferProgress[] = [];
 
@@ -133,6 +135,7 @@ export class TransferKeeper {
     if (!this.#hasSaidAgain) await sendAgain(database, region);
     this.#hasSaidAgain = true;
     const holds = await readHolds(database);
+    const epoch = await readEpoch(database);
     const problems: Problem[] = [];
     let isUnderWay = false;
     for (const said of tables) {
@@ -147,7 +150,7 @@ export class TransferKeeper {
         problems.push(stopped(said));
         if (!holds.has(relOf(first))) continue;
       } else isUnderWay = true;
-      await this.#carryOut(step, said, holds.get(relOf(first))?.generation ?? null, signal);
+      await this.#carryOut(step, said, { epoch, hold: holds.get(relOf(first)) ?? null }, signal);
     }
     this.#problems = problems;
     if (!isUnderWay) await this.#close();
@@ -157,7 +160,7 @@ export class TransferKeeper {
   async #carryOut(
     step: TransferStep,
     said: readonly TableWord[],
-    held: number | null,
+    { epoch, hold }: { readonly epoch: string | null; readonly hold: TransferHold | null },
     signal: AbortSignal,
   ): Promise<void> {
     const { database, region, stable, logger } = this.#options;
@@ -169,13 +172,11 @@ export class TransferKeeper {
     if (own.state !== 'absent' && own.state !== 'refused' && !(await this.#isPublished(own))) {
       return await moveOn(database, own, 'absent', true);
     }
-    // What it had kept is not here: this database is an older copy.
-    if ((own.state === 'sealed' || own.state === 'ready') && held !== own.generation) {
-      return await join(database, own, own.generation + 1, 'published', null);
-    }
+    if (isVoid(own, hold, epoch)) return await join(database, own, own.generation + 1, 'published', null);
     switch (step.kind) {
       case 'seal':
-        if (await this.#isEchoed(own)) await seal(await this.#connection(), own, this.#options.highest(), WINDOW);
+        if (await this.#isEchoed(own, epoch))
+          await seal(await this.#connection(), own, this.#options.highest(), WINDOW);
         return;
       case 'get-ready':
         if (stable() >= step.since && (await isForgotten(database, own, step.since)))
@@ -213,11 +214,12 @@ export class TransferKeeper {
   }
 
   /** Whether all that was captured when the table was published everywhere has come back, pushed stamps put right. */
-  async #isEchoed(own: TableWord): Promise<boolean> {
+  async #isEchoed(own: TableWord, epoch: string | null): Promise<boolean> {
     const { database, echoedLsn } = this.#options;
+    const { generation } = own;
     const known = this.#learnt.get(relOf(own));
-    const learnt =
-      known?.generation === own.generation ? known : { generation: own.generation, lsn: await walPosition(database) };
+    const isKnown = known?.generation === generation && known.epoch === epoch;
+    const learnt = isKnown ? known : { generation, epoch, lsn: await walPosition(database) };
     this.#learnt.set(relOf(own), learnt);
     const echoed = echoedLsn();
     return echoed !== null && echoed >= learnt.lsn;

@@ -3,7 +3,7 @@ import { type Hlc, hlcFromText } from '../change/hlc.ts';
 import { lsnFromText } from '../change/position.ts';
 import { type PostgresClient, quoteIdent, type TextRow } from '../platform/postgres.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
-import type { TransferState, TransferWord } from './transfer-steps.ts';
+import type { TransferHold, TransferState, TransferWord } from './transfer-steps.ts';
 
 export type TableWord = TransferWord & {
   readonly schema: string;
@@ -20,9 +20,6 @@ export const IS_OWN = 'schema_name = $1 and table_name = $2 and region = $3 and 
 export function ownValues({ schema, table, region, generation }: TableWord): string[] {
   return [schema, table, region, String(generation)];
 }
-
-/** What of a table is kept here; null where nothing is. */
-export type TransferHold = { readonly generation: number };
 
 export async function readWords(database: Queryable): Promise<TableWord[]> {
   const { rows } = await database.query('select * from syncline.transfer order by schema_name, table_name, region');
@@ -44,9 +41,30 @@ function toWord(row: TextRow): TableWord {
   };
 }
 
+/** In `syncline.meta`, the epoch in which a table was sealed stands under this and its name. */
+const EPOCH_KEY = "'transfer_epoch:'";
+const OWN_EPOCH = "(select value from syncline.meta where key = 'epoch')";
+const EPOCH_OF_HOLD = `(select value from syncline.meta where key = ${EPOCH_KEY} || h.rel)`;
+
+/** Whether the hold `h` is of this database's present epoch. */
+export const IS_OF_EPOCH = `${EPOCH_OF_HOLD} = ${OWN_EPOCH}`;
+
+/** What is kept of tables, by their names. */
 export async function readHolds(database: Queryable): Promise<Map<string, TransferHold>> {
-  const { rows } = await database.query('select rel, generation from syncline.transfer_hold');
-  return new Map(rows.map(({ rel, generation }) => [String(rel), { generation: Number(generation) }]));
+  const { rows } = await database.query(
+    `select h.rel, h.generation, ${EPOCH_OF_HOLD} as epoch from syncline.transfer_hold as h`,
+  );
+  return new Map(rows.map(({ rel, ...hold }) => [String(rel), toHold(hold)]));
+}
+
+function toHold({ generation, epoch }: TextRow): TransferHold {
+  return { generation: Number(generation), epoch: epoch ?? null };
+}
+
+/** The epoch of the region's own stream; null where it has none yet. */
+export async function readEpoch(database: Queryable): Promise<string | null> {
+  const { rows } = await database.query(`select ${OWN_EPOCH} as epoch`);
+  return rows[0]?.epoch ?? null;
 }
 
 export function relOf({ schema, table }: Pick<TableWord, 'schema' | 'table'>): string {
@@ -117,6 +135,11 @@ export async function seal(client: PostgresClient, own: TableWord, least: Hlc, w
       [relOf(own), String(own.generation)],
     );
     await client.query(
+      `insert into syncline.meta (key, value) values (${EPOCH_KEY} || $1::text, ${OWN_EPOCH})
+           on conflict (key) do update set value = excluded.value`,
+      [relOf(own)],
+    );
+    await client.query(
       `update syncline.transfer
           set state = 'sealed', updated_at = clock_timestamp(), sealed_at = $5::bigint
               + greatest($6::bigint, (extract(epoch from clock_timestamp()) * 1000000)::bigint << 10)
@@ -151,7 +174,11 @@ export async function countRows(database: Queryable, own: TableWord): Promise<vo
 }
 
 export async function letGo(database: Queryable, own: TableWord): Promise<void> {
-  await database.query('delete from syncline.transfer_hold where rel = $1', [relOf(own)]);
+  await database.query(
+    `with kept as (delete from syncline.transfer_hold where rel = $1)
+     delete from syncline.meta where key = ${EPOCH_KEY} || $1::text`,
+    [relOf(own)],
+  );
 }
 
 /** Writes the region's own rows once more: for who has passed over them, or lost them. */
