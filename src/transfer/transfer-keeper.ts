@@ -2,8 +2,8 @@
  * Does this region's part for tables that are published after replication has begun: says how far it is, and tells the rows
  * that it holds, in chunks, while everybody goes on writing.
  *
- * What is next follows from what all regions have said (`transfer-steps.ts`); nothing is remembered between two looks but where
- * the WAL ended when all were heard, so an agent that is killed anywhere goes on where the rows stand. Nothing is said before
+ * What is next follows from what all regions have said (`transfer-steps.ts`); nothing is remembered between two looks but the
+ * moment when all were heard, so an agent that is killed anywhere goes on where the rows stand. Nothing is said before
  * every member's agent is known to understand it: an older one would take a row that is told for a new write.
  *
  * A region that came back as an older copy of itself lacks what it had kept for what it had said, or what was written since: it
@@ -23,16 +23,17 @@ import {
   isForgotten,
   join,
   letGo,
+  type Moment,
   moveOn,
   readEpoch,
   readHolds,
+  readMoment,
   readTableState,
   readWords,
   relOf,
   seal,
   sendAgain,
   type TableWord,
-  walPosition,
 } from './transfer-store.ts';
 
 const PERIOD_MS = 1_000;
@@ -83,8 +84,8 @@ export class TransferKeeper {
   #hasSaidAgain = false;
   #client: PostgresClient | null = null;
   #chunkRows = CHUNK_ROWS_MAX;
-  /** By table, where the WAL ended when all were heard to have published it, and of which generation and epoch that was. */
-  readonly #learnt = new Map<string, TransferHold & { readonly lsn: bigint }>();
+  /** By table, when all were heard to have published it, and of which generation and epoch that was. */
+  readonly #learnt = new Map<string, TransferHold & Moment>();
   #problems: readonly Problem[] = [];
   #progress: readonly TransferProgress[] = [];
 
@@ -175,9 +176,7 @@ export class TransferKeeper {
     if (isVoid(own, hold, epoch)) return await join(database, own, own.generation + 1, 'published', null);
     switch (step.kind) {
       case 'seal':
-        if (await this.#isEchoed(own, epoch))
-          await seal(await this.#connection(), own, this.#options.highest(), WINDOW);
-        return;
+        return await this.#seal(own, epoch);
       case 'get-ready':
         if (stable() >= step.since && (await isForgotten(database, own, step.since)))
           await moveOn(database, own, 'ready');
@@ -213,16 +212,17 @@ export class TransferKeeper {
     return (await readTableState(database, publication, own)).isPublished;
   }
 
-  /** Whether all that was captured when the table was published everywhere has come back, pushed stamps put right. */
-  async #isEchoed(own: TableWord, epoch: string | null): Promise<boolean> {
-    const { database, echoedLsn } = this.#options;
+  /** Seals the table once all that was captured when it was published everywhere has come back, pushed stamps put right. */
+  async #seal(own: TableWord, epoch: string | null): Promise<void> {
+    const { database, echoedLsn, highest } = this.#options;
     const { generation } = own;
     const known = this.#learnt.get(relOf(own));
     const isKnown = known?.generation === generation && known.epoch === epoch;
-    const learnt = isKnown ? known : { generation, epoch, lsn: await walPosition(database) };
+    const learnt = isKnown ? known : { generation, epoch, ...(await readMoment(database)) };
     this.#learnt.set(relOf(own), learnt);
     const echoed = echoedLsn();
-    return echoed !== null && echoed >= learnt.lsn;
+    if (echoed === null || echoed < learnt.lsn) return;
+    await seal(await this.#connection(), own, learnt.xmax, highest(), WINDOW);
   }
 
   /** Tells rows for a while, then other tables have their turn; rests as long as it worked, for the sake of users. */

@@ -124,16 +124,31 @@ export async function moveOn(
   );
 }
 
-/** Seals the table: what is committed by now, and what is not. `least` is a stamp that the seal is not below. */
-export async function seal(client: PostgresClient, own: TableWord, least: Hlc, window: Hlc): Promise<void> {
+/**
+ * Seals the table, once all transactions below `below` have ended: what they wrote is from before the seal, and nothing else.
+ * `least` is a stamp that the seal is not below.
+ *
+ * A snapshot of now would be the obvious seal and is a wrong one: it lists no subtransactions, so a row that was written in a
+ * savepoint counts as committed while its transaction is open.
+ */
+export async function seal(
+  client: PostgresClient,
+  own: TableWord,
+  below: bigint,
+  least: Hlc,
+  window: Hlc,
+): Promise<void> {
   await client.transaction(async () => {
-    await client.query(
+    const { rows } = await client.query(
       `insert into syncline.transfer_hold as h (rel, generation, sealed)
-       values ($1, $2::bigint, pg_current_snapshot()::text)
+       select $1, $2::bigint, format('%s:%s:', $3::xid8, $3::xid8)
+        where pg_snapshot_xmin(pg_current_snapshot()) >= $3::xid8
            on conflict (rel) do update
-          set generation = excluded.generation, above = 0, sealed = excluded.sealed, told = null`,
-      [relOf(own), String(own.generation)],
+          set generation = excluded.generation, above = 0, sealed = excluded.sealed, told = null
+       returning rel`,
+      [relOf(own), String(own.generation), String(below)],
     );
+    if (rows.length === 0) return;
     await client.query(
       `insert into syncline.meta (key, value) values (${EPOCH_KEY} || $1::text, ${OWN_EPOCH})
            on conflict (key) do update set value = excluded.value`,
@@ -186,7 +201,12 @@ export async function sendAgain(database: Queryable, region: string): Promise<vo
   await database.query('update syncline.transfer set region = region where region = $1', [region]);
 }
 
-export async function walPosition(database: Queryable): Promise<bigint> {
-  const { rows } = await database.query('select pg_current_wal_insert_lsn() as lsn');
-  return lsnFromText(rows[0]?.lsn ?? '0/0');
+/** Where the WAL ends, and above the ids of all transactions that have ended by then. */
+export type Moment = { readonly lsn: bigint; readonly xmax: bigint };
+
+export async function readMoment(database: Queryable): Promise<Moment> {
+  const { rows } = await database.query(
+    'select pg_current_wal_insert_lsn() as lsn, pg_snapshot_xmax(pg_current_snapshot()) as xmax',
+  );
+  return { lsn: lsnFromText(rows[0]?.lsn ?? '0/0'), xmax: BigInt(rows[0]?.xmax ?? 0) };
 }

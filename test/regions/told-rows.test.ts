@@ -1,0 +1,143 @@
+/** Which rows of a late table a region tells, and when, without another region: what that one says is written by hand. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { HLC_MAX } from '../../src/change/hlc.ts';
+import { CLAIM_PREFIX, type ClaimMessage } from '../../src/change/table-transfer.ts';
+import { createLogger } from '../../src/platform/logger.ts';
+import { migrate } from '../../src/platform/migrations.ts';
+import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
+import { TransferKeeper } from '../../src/transfer/transfer-keeper.ts';
+import { PostgresServer } from '../support/postgres-server.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const LSN_MAX = 2n ** 64n - 1n;
+
+let server: PostgresServer;
+before(async () => {
+  server = await PostgresServer.start({});
+});
+after(() => server[Symbol.asyncDispose]());
+
+/** The table `t`, published in the regions `a`, which is at work here, and `b`, which is a row. */
+class LateTable implements AsyncDisposable {
+  readonly url: string;
+  readonly client: PostgresClient;
+  /** How often the keeper has asked whether it may seal the table. */
+  looks = 0;
+  readonly #stopping = new AbortController();
+  #running: Promise<void> = Promise.resolve();
+
+  private constructor(url: string, client: PostgresClient) {
+    this.url = url;
+    this.client = client;
+  }
+
+  static async make(): Promise<LateTable> {
+    const url = server.url(await server.createDatabase());
+    const client = await connect(url, { applicationName: 'test' });
+    await migrate(client);
+    await client.query(`insert into syncline.meta (key, value)
+      values ('epoch', '1'), ('decision_secret', 's'), ('began_snapshot', pg_current_snapshot()::text)
+      on conflict (key) do update set value = excluded.value`);
+    await client.query('create table public.t (id int primary key, v text)');
+    await client.query('create publication p for table public.t');
+    await client.query(`insert into syncline.transfer (schema_name, table_name, region, generation, state)
+      values ('public', 't', 'a', 1, 'published'), ('public', 't', 'b', 1, 'published')`);
+    const slot = 'select pg_create_logical_replication_slot(current_database()::text, $1)';
+    await client.query(slot, ['pgoutput']);
+    return new LateTable(url, client);
+  }
+
+  start(): void {
+    const keeper = new TransferKeeper({
+      region: 'a',
+      members: ['a', 'b'],
+      url: this.url,
+      applicationName: 'transfer',
+      database: this.client,
+      publication: 'p',
+      isIncluded: () => true,
+      isCaptured: () => true,
+      stable: () => HLC_MAX,
+      highest: () => 0n,
+      echoedLsn: () => {
+        this.looks += 1;
+        return LSN_MAX;
+      },
+      logger: createLogger({ level: 'silent' }),
+    });
+    keeper.heard('b');
+    this.#running = keeper.run(this.#stopping.signal);
+  }
+
+  async word(): Promise<{ readonly state: string; readonly isSealBefore: boolean }> {
+    const { rows } = await this.client.query(
+      `select state, sealed_at >> 10 < (extract(epoch from clock_timestamp()) * 1000000)::bigint as is_before
+         from syncline.transfer where region = 'a'`,
+    );
+    return { state: String(rows[0]?.state), isSealBefore: rows[0]?.is_before === 't' };
+  }
+
+  /** The other region says what this one says, until that is so. */
+  async until(state: string): Promise<void> {
+    await waitFor(
+      async () => {
+        const word = await this.word();
+        await this.client.query("update syncline.transfer set state = $1 where region = 'b' and state <> $1", [
+          word.state,
+        ]);
+        return word.state === state;
+      },
+      { what: `the region to be ${state}` },
+    );
+  }
+
+  async told(): Promise<ClaimMessage[]> {
+    const { rows } = await this.client.query(
+      `select encode(data, 'escape') as text from pg_logical_slot_peek_binary_changes(current_database(), null, null,
+         'proto_version', '1', 'publication_names', 'p', 'messages', 'true') where position($1::bytea in data) > 0`,
+      [CLAIM_PREFIX],
+    );
+    return rows.map(({ text }) => JSON.parse(String(text).slice(String(text).indexOf('{'))) as ClaimMessage);
+  }
+
+  async xmins(): Promise<string> {
+    const { rows } = await this.client.query(
+      "select string_agg(id || ' ' || xmin, ', ' order by id) as xmins from public.t",
+    );
+    return String(rows[0]?.xmins);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+    await this.client.query('select pg_drop_replication_slot(current_database())');
+    await this.client.end();
+  }
+}
+
+test('what a transaction wrote in a savepoint that ends behind the seal, or before it, is not written anew', async () => {
+  await using late = await LateTable.make();
+  await late.client.query("insert into public.t values (1, 'old')");
+  await using user = await connect(late.url, { applicationName: 'user' });
+  for (const statement of ['begin', 'savepoint s', "insert into public.t values (2, 'young')", 'release savepoint s'])
+    await user.query(statement);
+  // So that the savepoint's transaction is below the newest one.
+  await late.client.query("insert into public.t values (3, 'old')");
+  late.start();
+  await waitFor(
+    async () => {
+      const { state, isSealBefore } = await late.word();
+      return state === 'published' ? late.looks > 3 : isSealBefore;
+    },
+    { what: 'the region to wait, or to be sealed' },
+  );
+  await user.query('commit');
+  const xmins = await late.xmins();
+  await late.until('done');
+  assert.equal(await late.xmins(), xmins);
+  assert.deepEqual(
+    (await late.told()).map(({ after }) => after.id),
+    ['1', '2', '3'],
+  );
+});
