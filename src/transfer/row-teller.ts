@@ -6,6 +6,8 @@
  * agent that is killed goes on where the last chunk ended. Which rows are read next is asked without a lock; one that goes, or
  * comes, in between is in the stream by itself.
  *
+ * Nothing is told while an event of the table is set aside: others have applied the removal that it may be, and keep nothing of it.
+ *
  * It gives way to users: a lock that is not to be had soon ends the chunk, before the server looks for deadlocks.
  */
 
@@ -21,7 +23,7 @@ import { ownOriginPrefix } from '../platform/own-origins.ts';
 import { arrayText, type PostgresClient, quoteIdent, type TextValue } from '../platform/postgres.ts';
 import { writeAsReplica } from '../platform/replica-role.ts';
 import { claimOf } from './row-claim.ts';
-import { IS_OF_EPOCH, IS_OWN, ownValues, type TableWord } from './transfer-store.ts';
+import { hasSetAside, IS_OF_EPOCH, IS_OWN, ownValues, type TableWord } from './transfer-store.ts';
 
 /** Below the time after which a server looks for deadlocks, so that the user is never the victim. */
 const LOCK_TIMEOUT_MS = 100;
@@ -30,7 +32,7 @@ export type Told = { readonly rows: number; readonly bytes: number; readonly isE
 
 type Held = { readonly pk: Image; readonly key: string; readonly image: Image; readonly values: readonly TextValue[] };
 
-/** Tells up to so many rows behind the last one; null where the word or the table is another by now. */
+/** Tells up to so many rows behind the last one; null where nothing is to be told now. */
 export async function tellRows(
   client: PostgresClient,
   own: TableWord,
@@ -41,6 +43,8 @@ export async function tellRows(
   if (shape === null) return null;
   return await client.transaction(async () => {
     await client.query(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
+    // Of what is set aside from here on, the rows that are told come before that in the stream.
+    await client.query('lock table syncline.quarantine in share mode');
     const from = await place(client, own, shape);
     if (from === undefined) return null;
     const page = await nextKeys(client, shape, from.told, rowsMax);
@@ -64,14 +68,14 @@ const SAY_TOLD = `update syncline.transfer set rows_told = rows_told + $5::bigin
 
 type Place = { readonly told: Image | null; readonly sealed: string; readonly secret: string; readonly began: string };
 
-/** Where the table is told up to; undefined where it is not to be told any more. */
+/** Where the table is told up to; undefined where it is not to be told now. */
 async function place(client: PostgresClient, own: TableWord, shape: SqlTableShape): Promise<Place | undefined> {
   const { rows } = await client.query(
     `select h.told::text as told, h.sealed,
             (select value from syncline.meta where key = $6) as secret,
             (select value from syncline.meta where key = 'began_snapshot') as began
        from syncline.transfer_hold h
-      where h.rel = $5 and h.generation = $4::bigint and ${IS_OF_EPOCH}
+      where h.rel = $5 and h.generation = $4::bigint and ${IS_OF_EPOCH} and not ${hasSetAside('h.rel')}
         and exists (select from syncline.transfer where ${IS_OWN} and state = 'ready') for update of h`,
     [...ownValues(own), shape.id, SECRET_KEY],
   );

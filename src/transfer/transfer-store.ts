@@ -164,7 +164,10 @@ export async function seal(
   });
 }
 
-/** Lets go what was kept from before, and tells whether nothing of it is left. */
+/** Whether events of a table are set aside: what they make of its rows is not known yet. */
+export const hasSetAside = (name: string): string => `exists (select from syncline.quarantine where rel = ${name})`;
+
+/** Lets go what was kept from before, and tells whether nothing of it is left, nor set aside. */
 export async function isForgotten(database: Queryable, own: TableWord, since: Hlc): Promise<boolean> {
   const rel = relOf(own);
   await database.query('update syncline.transfer_hold set above = $2::bigint where rel = $1 and above <> $2::bigint', [
@@ -174,7 +177,8 @@ export async function isForgotten(database: Queryable, own: TableWord, since: Hl
   const { rows } = await database.query(
     `select exists (select from syncline.row_version where rel = $1 and stamp <= $2::bigint >> 10)
          or exists (select from syncline.tombstone where rel = $1 and hlc <= $2::bigint)
-         or exists (select from syncline.look_again where rel = $1) as left`,
+         or exists (select from syncline.look_again where rel = $1)
+         or ${hasSetAside('$1')} as left`,
     [rel, String(since)],
   );
   return rows[0]?.left === 'f';
