@@ -6,12 +6,15 @@
  * is absent here is inserted by one statement for many, held off by a tombstone as any older write is; every other row is locked
  * and looked at. Its exact version is kept, and not pruned before every region has told of all of its rows: the tuple's commit
  * timestamp is that of now.
+ *
+ * No table with a unique index beside its key is told of, but one may be made meanwhile. Then a row may have to be parked, so all
+ * are looked at, each in its turn.
  */
 import { hlcFromText } from '../change/hlc.ts';
 import { fail } from '../platform/errors.ts';
 import type { Guard, TableShape } from './apply-port.ts';
 import type { BatchWriter } from './batch-writer.ts';
-import { claimTakes } from './decide.ts';
+import { claimTakes, isParkedAbove } from './decide.ts';
 import type { RowOp } from './net-change.ts';
 import { RACES_MAX } from './row-placer.ts';
 
@@ -28,17 +31,40 @@ export async function writeClaims(
   shape: TableShape,
   ops: readonly RowOp[],
 ): Promise<void> {
-  const none: Guard = Object.fromEntries(members.map((member) => [member, 'never']));
   const sorted = [...ops].sort((a, b) => (a.key < b.key ? -1 : 1));
+  if (writer.rows.asks(shape)) for (const op of sorted) await decideTogether(writer, { self, origin }, shape, [op]);
+  else {
+    const left = await insertAbsent(writer, { origin, members }, shape, sorted);
+    await decideTogether(writer, { self, origin }, shape, left);
+  }
+}
+
+/** Returns the rows that are there, or have been removed. */
+async function insertAbsent(
+  writer: BatchWriter,
+  { origin, members }: Pick<ClaimWriters, 'origin' | 'members'>,
+  shape: TableShape,
+  sorted: readonly RowOp[],
+): Promise<RowOp[]> {
+  const none: Guard = Object.fromEntries(members.map((member) => [member, 'never']));
   const rows = sorted.map(({ key, pk, image, last }) => ({ key, pk, image: image ?? {}, hlc: last.source.hlc }));
   const left = new Set(await writer.transaction.upsert(shape, rows, origin, none));
   for (const [place, op] of sorted.entries()) if (!left.has(place)) writer.kept.wrote(shape, op.key, op.last);
-  let open = sorted.filter((_, place) => left.has(place));
+  return sorted.filter((_, place) => left.has(place));
+}
+
+async function decideTogether(
+  writer: BatchWriter,
+  writers: Pick<ClaimWriters, 'self' | 'origin'>,
+  shape: TableShape,
+  ops: readonly RowOp[],
+): Promise<void> {
+  let open = ops;
   for (let races = 0; open.length > 0; races += 1) {
     if (races === RACES_MAX) {
       throw fail('SYN-A008', `rows of ${shape.id} changed ${RACES_MAX} times while they were looked at`);
     }
-    open = await settle(writer, { self, origin }, shape, open);
+    open = await settle(writer, writers, shape, open);
   }
 }
 
@@ -57,7 +83,7 @@ async function settle(
       const { claim } = op.last.event;
       if (row === undefined || claim === undefined) return;
       const version = { hlc: op.last.source.hlc, origin };
-      if (row.parked !== undefined || !claimTakes(self, row, version, hlcFromText(claim.since))) return;
+      if (isParkedAbove(row.parked, version) || !claimTakes(self, row, version, hlcFromText(claim.since))) return;
       if ((await writer.rows.place(shape, op, row)) === 'raced') raced.push(op);
     }),
   );

@@ -1,4 +1,7 @@
-/** Which rows of a late table a region tells, and when, without another region: what that one says is written by hand. */
+/**
+ * Which rows of a late table a region tells, and when, without another region: what that one says is written by hand. And what becomes of
+ * rows that it is told.
+ */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { HLC_MAX } from '../../src/change/hlc.ts';
@@ -7,6 +10,8 @@ import { createLogger } from '../../src/platform/logger.ts';
 import { migrate } from '../../src/platform/migrations.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
 import { TransferKeeper } from '../../src/transfer/transfer-keeper.ts';
+import { LaneTarget } from '../support/lane-target.ts';
+import { ORIGINS_MAX } from '../support/postgres-majors.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -14,7 +19,7 @@ const LSN_MAX = 2n ** 64n - 1n;
 
 let server: PostgresServer;
 before(async () => {
-  server = await PostgresServer.start({});
+  server = await PostgresServer.start({ settings: { [ORIGINS_MAX]: '60' } });
 });
 after(() => server[Symbol.asyncDispose]());
 
@@ -177,3 +182,18 @@ test('no row is told while an event of the table is set aside, and what that mak
     );
   }
 });
+
+for (const isFirst of [true, false])
+  test(`of two rows that are told with one unique value the ${isFirst ? 'first' : 'second'} has it by its version, and the other is parked`, async () => {
+    await using home = await LaneTarget.start(server, 'create table public.t (id int primary key, u text unique)');
+    const [one, two] = [
+      { id: '1', u: 'x' },
+      { id: '2', u: 'x' },
+    ];
+    await home.apply('eu', 2_000, 't', [{ tell: one, n: isFirst ? 20 : 10 }]);
+    await home.apply('ap', 2_001, 't', [{ tell: two, n: isFirst ? 10 : 20 }]);
+    assert.deepEqual(await home.setAside(), []);
+    const [kept, parked] = isFirst ? ['1', '2'] : ['2', '1'];
+    assert.deepEqual(await home.rows('select id, u from public.t'), [[kept, 'x']]);
+    assert.deepEqual(await home.rows('select key from syncline.parked'), [[`["${parked}"]`]]);
+  });
