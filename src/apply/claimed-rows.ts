@@ -27,15 +27,15 @@ export type ClaimWriters = {
 /** `ops` have the versions of their rows for stamps. */
 export async function writeClaims(
   writer: BatchWriter,
-  { self, origin, members }: ClaimWriters,
+  writers: ClaimWriters,
   shape: TableShape,
   ops: readonly RowOp[],
 ): Promise<void> {
   const sorted = [...ops].sort((a, b) => (a.key < b.key ? -1 : 1));
-  if (writer.rows.asks(shape)) for (const op of sorted) await decideTogether(writer, { self, origin }, shape, [op]);
+  if (writer.rows.asks(shape)) for (const op of sorted) await decideTogether(writer, writers, shape, [op]);
   else {
-    const left = await insertAbsent(writer, { origin, members }, shape, sorted);
-    await decideTogether(writer, { self, origin }, shape, left);
+    const left = await insertAbsent(writer, writers, shape, sorted);
+    await decideTogether(writer, writers, shape, left);
   }
 }
 
@@ -55,7 +55,7 @@ async function insertAbsent(
 
 async function decideTogether(
   writer: BatchWriter,
-  writers: Pick<ClaimWriters, 'self' | 'origin'>,
+  writers: ClaimWriters,
   shape: TableShape,
   ops: readonly RowOp[],
 ): Promise<void> {
@@ -71,7 +71,7 @@ async function decideTogether(
 /** Decides about rows that are locked; returns those that a user has inserted meanwhile. */
 async function settle(
   writer: BatchWriter,
-  { self, origin }: Pick<ClaimWriters, 'self' | 'origin'>,
+  { self, origin, members }: ClaimWriters,
   shape: TableShape,
   ops: readonly RowOp[],
 ): Promise<RowOp[]> {
@@ -83,7 +83,8 @@ async function settle(
       const { claim } = op.last.event;
       if (row === undefined || claim === undefined) return;
       const version = { hlc: op.last.source.hlc, origin };
-      if (isParkedAbove(row.parked, version) || !claimTakes(self, row, version, hlcFromText(claim.since))) return;
+      if (isParkedAbove(row.parked, version) || !claimTakes({ self, members }, row, version, hlcFromText(claim.since)))
+        return;
       if ((await writer.rows.place(shape, op, row)) === 'raced') raced.push(op);
     }),
   );

@@ -36,6 +36,7 @@ type Held = { readonly pk: Image; readonly key: string; readonly image: Image; r
 export async function tellRows(
   client: PostgresClient,
   own: TableWord,
+  members: readonly string[],
   since: Hlc,
   rowsMax: number,
 ): Promise<Told | null> {
@@ -53,7 +54,7 @@ export async function tellRows(
       await client.query(`${SAY_DONE}`, ownValues(own));
       return { rows: 0, bytes: 0, isEnd: true };
     }
-    const bytes = await emit(client, own, shape, await lockRows(client, shape, page), { since, ...from });
+    const bytes = await emit(client, own, shape, await lockRows(client, shape, page), { since, members, ...from });
     await client.query('update syncline.transfer_hold set told = $2::json where rel = $1', [
       shape.id,
       JSON.stringify(last),
@@ -132,7 +133,7 @@ select coalesce(pg_visible_in_snapshot(x.id, $5::pg_snapshot), false) as is_seal
  cross join lateral (select (s.newest - ((s.newest - i.xmin) & 4294967295))::text::xid8 as id) as x
  order by i.n`;
 
-type Telling = Place & { readonly since: Hlc };
+type Telling = Place & { readonly since: Hlc; readonly members: readonly string[] };
 
 /** Emits what is this region's to tell; returns how much that was. */
 async function emit(
@@ -140,7 +141,7 @@ async function emit(
   own: TableWord,
   shape: SqlTableShape,
   held: readonly Held[],
-  { since, sealed, began, secret }: Telling,
+  { since, members, sealed, began, secret }: Telling,
 ): Promise<number> {
   const prefix = await ownOriginPrefix(client);
   const column = (of: (row: Held) => TextValue | undefined): string => arrayText(held.map((row) => of(row) ?? null));
@@ -160,7 +161,7 @@ async function emit(
     const stamp = typeof row.values[2] === 'string' ? hlcFromMicros(BigInt(row.values[2])) : null;
     const isBefore = writer === null && fact.is_before === 't';
     const claim = claimOf(
-      own.region,
+      { self: own.region, members },
       {
         local: writer === null,
         writer: writer ?? own.region,

@@ -227,13 +227,13 @@ export class TransferKeeper {
 
   /** Tells rows for a while, then other tables have their turn; rests as long as it worked, for the sake of users. */
   async #tell(own: TableWord, since: Hlc, signal: AbortSignal): Promise<void> {
-    const { database, isCaptured } = this.#options;
+    const { database, members, isCaptured } = this.#options;
     if (own.rows_total === null) await countRows(database, own);
     const untilMs = performance.now() + TURN_MS;
     while (!signal.aborted && isCaptured() && performance.now() < untilMs) {
       const startedMs = performance.now();
       try {
-        const told = await tellRows(await this.#connection(), own, since, this.#chunkRows);
+        const told = await tellRows(await this.#connection(), own, members, since, this.#chunkRows);
         if (told === null || told.isEnd) return;
         const fits = told.bytes === 0 ? CHUNK_ROWS_MAX : Math.floor((told.rows * CHUNK_BYTES) / told.bytes);
         this.#chunkRows = Math.max(1, Math.min(CHUNK_ROWS_MAX, 2 * this.#chunkRows, fits));

@@ -4,10 +4,11 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { HLC_MAX } from '../../src/change/hlc.ts';
+import { HLC_MAX, hlcFromMicros, hlcToText } from '../../src/change/hlc.ts';
 import { CLAIM_PREFIX, type ClaimMessage } from '../../src/change/table-transfer.ts';
 import { createLogger } from '../../src/platform/logger.ts';
 import { migrate } from '../../src/platform/migrations.ts';
+import { ownOriginPrefix } from '../../src/platform/own-origins.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
 import { TransferKeeper } from '../../src/transfer/transfer-keeper.ts';
 import { LaneTarget } from '../support/lane-target.ts';
@@ -85,6 +86,21 @@ class LateTable implements AsyncDisposable {
          from syncline.transfer where region = 'a'`,
     );
     return { state: String(rows[0]?.state), isSealBefore: rows[0]?.is_before === 't' };
+  }
+
+  /** Rows 1, 2 and so on, applied as writes of these regions; the versions that they show. */
+  async write(regions: readonly string[]): Promise<string[]> {
+    const prefix = await ownOriginPrefix(this.client);
+    for (const [place, region] of regions.entries()) {
+      await this.client.query('select pg_replication_origin_create($1)', [prefix + region]);
+      await this.client.query('select pg_replication_origin_session_setup($1)', [prefix + region]);
+      await this.client.query('insert into public.t values ($1, $2)', [String(place + 1), region]);
+      await this.client.query('select pg_replication_origin_session_reset()');
+    }
+    const { rows } = await this.client.query(
+      'select (extract(epoch from pg_xact_commit_timestamp(xmin)) * 1000000)::bigint as micros from public.t order by id',
+    );
+    return rows.map(({ micros }) => hlcToText(hlcFromMicros(BigInt(micros ?? 0))));
   }
 
   /** The other region says what this one says. */
@@ -181,6 +197,18 @@ test('no row is told while an event of the table is set aside, and what that mak
       ['2'],
     );
   }
+});
+
+test('a row that a region wrote last which was taken out is told, and one of the other region is not', async () => {
+  await using late = await LateTable.make();
+  const [, gone] = await late.write(['b', 'd']);
+  late.start();
+  await late.until('done');
+  const told = await late.told();
+  assert.deepEqual(
+    told.map(({ after, version }) => [after.id, version]),
+    [['2', gone]],
+  );
 });
 
 for (const isFirst of [true, false])

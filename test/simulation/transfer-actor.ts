@@ -261,7 +261,7 @@ export class TransferActor {
     const { stampMicros, ...written } = store.written(transaction, self);
     const exact = store.versions.get(xid)?.byRow.get(rowName({ id: LATE_ID }, JSON.stringify([key])));
     return claimOf(
-      self,
+      { self, members: this.#world.regions },
       {
         ...written,
         stamp: stampMicros === null ? null : hlcFromMicros(stampMicros),
