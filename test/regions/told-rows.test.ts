@@ -105,8 +105,8 @@ class LateTable implements AsyncDisposable {
 
   /** The other region says what this one says. */
   async follow(): Promise<void> {
-    await this.client.query(`update syncline.transfer b set state = a.state from syncline.transfer a
-                              where b.region = 'b' and a.region = 'a' and b.state <> a.state`);
+    await this.client.query(`update syncline.transfer b set state = a.state, generation = a.generation
+                               from syncline.transfer a where b.region = 'b' and a.region = 'a'`);
   }
 
   /** The other region follows until this one has come so far. */
@@ -209,6 +209,29 @@ test('a row that a region wrote last which was taken out is told, and one of the
     told.map(({ after, version }) => [after.id, version]),
     [['2', gone]],
   );
+});
+
+test('a region whose stream is in another epoch since it sealed the table begins a new generation before it tells a row', async () => {
+  await using late = await LateTable.make();
+  await late.client.query("insert into public.t values (1, 'removed before the copy came back'), (2, 'stays')");
+  late.start();
+  await late.until('ready');
+  await late.client.query("update syncline.meta set value = '2' where key = 'epoch'");
+  await late.until('published');
+  assert.deepEqual(await late.told(), []);
+  // What was lost of the stream comes back.
+  await late.client.query('delete from public.t where id = 1');
+  await late.until('done');
+  assert.deepEqual(
+    (await late.told()).map(({ after }) => after.id),
+    ['2'],
+  );
+  const { rows } = await late.client.query("select generation from syncline.transfer where region = 'a'");
+  assert.equal(rows[0]?.generation, '2');
+  const kept = "select key from syncline.meta where starts_with(key, 'transfer_epoch:')";
+  const isLetGo = async (): Promise<boolean> => (await late.client.query(kept)).rows.length === 0;
+  await late.follow();
+  await waitFor(isLetGo, { what: 'what is kept of the table to be let go' });
 });
 
 for (const isFirst of [true, false])
