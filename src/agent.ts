@@ -117,6 +117,7 @@ export class Agent implements AgentControl, AsyncDisposable {
       stability: this.#stability,
       isCaptured: () => this.#capture.isStreaming,
       ownMark: () => this.#apply.applier.mark(region),
+      echoedLsn: () => this.#apply.applier.echoedLsn,
     });
     this.#apply = new ApplyKeeper({
       config,

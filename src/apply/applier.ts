@@ -120,6 +120,11 @@ export class Applier {
     return this.#lane?.mark(origin);
   }
 
+  /** As in `Lane`; null while there is none. */
+  get echoedLsn(): bigint | null {
+    return this.#lane?.echoedLsn ?? null;
+  }
+
   /** The mark as it is durable; undefined where that is not known yet. */
   durableMark(origin: string): Mark | undefined {
     return this.#durable.get(origin);

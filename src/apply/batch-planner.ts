@@ -86,9 +86,11 @@ export class BatchPlanner {
     const shapes = await this.#shapes(sources);
     for (const source of sources) {
       for (const event of source.events) {
-        if (shapes.of(event) !== null || isToldAgain(event) || !this.#isReplicated(event)) continue;
+        if (shapes.of(event) !== null || !this.#isReplicated(event)) continue;
         const missing = fail('SYN-A003', `this region has no table ${tableName(event)}`);
+        // The table may have been made since it was missed: then it is found behind this.
         if (!exact) throw missing;
+        if (isToldAgain(event)) continue;
         if (this.#options.onError === 'stop') throw new EventFailure(event, missing);
       }
     }

@@ -6,12 +6,15 @@
  * is absent here is inserted by one statement for many, held off by a tombstone as any older write is; every other row is locked
  * and looked at. Its exact version is kept, and not pruned before every region has told of all of its rows: the tuple's commit
  * timestamp is that of now.
+ *
+ * No table with a unique index beside its key is told of, but one may be made meanwhile. Then a row may have to be parked, so all
+ * are looked at, each in its turn.
  */
 import { hlcFromText } from '../change/hlc.ts';
 import { fail } from '../platform/errors.ts';
 import type { Guard, TableShape } from './apply-port.ts';
 import type { BatchWriter } from './batch-writer.ts';
-import { claimTakes } from './decide.ts';
+import { claimTakes, isParkedAbove } from './decide.ts';
 import type { RowOp } from './net-change.ts';
 import { RACES_MAX } from './row-placer.ts';
 
@@ -24,28 +27,51 @@ export type ClaimWriters = {
 /** `ops` have the versions of their rows for stamps. */
 export async function writeClaims(
   writer: BatchWriter,
-  { self, origin, members }: ClaimWriters,
+  writers: ClaimWriters,
   shape: TableShape,
   ops: readonly RowOp[],
 ): Promise<void> {
-  const none: Guard = Object.fromEntries(members.map((member) => [member, 'never']));
   const sorted = [...ops].sort((a, b) => (a.key < b.key ? -1 : 1));
+  if (writer.rows.asks(shape)) for (const op of sorted) await decideTogether(writer, writers, shape, [op]);
+  else {
+    const left = await insertAbsent(writer, writers, shape, sorted);
+    await decideTogether(writer, writers, shape, left);
+  }
+}
+
+/** Returns the rows that are there, or have been removed. */
+async function insertAbsent(
+  writer: BatchWriter,
+  { origin, members }: Pick<ClaimWriters, 'origin' | 'members'>,
+  shape: TableShape,
+  sorted: readonly RowOp[],
+): Promise<RowOp[]> {
+  const none: Guard = Object.fromEntries(members.map((member) => [member, 'never']));
   const rows = sorted.map(({ key, pk, image, last }) => ({ key, pk, image: image ?? {}, hlc: last.source.hlc }));
   const left = new Set(await writer.transaction.upsert(shape, rows, origin, none));
   for (const [place, op] of sorted.entries()) if (!left.has(place)) writer.kept.wrote(shape, op.key, op.last);
-  let open = sorted.filter((_, place) => left.has(place));
+  return sorted.filter((_, place) => left.has(place));
+}
+
+async function decideTogether(
+  writer: BatchWriter,
+  writers: ClaimWriters,
+  shape: TableShape,
+  ops: readonly RowOp[],
+): Promise<void> {
+  let open = ops;
   for (let races = 0; open.length > 0; races += 1) {
     if (races === RACES_MAX) {
       throw fail('SYN-A008', `rows of ${shape.id} changed ${RACES_MAX} times while they were looked at`);
     }
-    open = await settle(writer, { self, origin }, shape, open);
+    open = await settle(writer, writers, shape, open);
   }
 }
 
 /** Decides about rows that are locked; returns those that a user has inserted meanwhile. */
 async function settle(
   writer: BatchWriter,
-  { self, origin }: Pick<ClaimWriters, 'self' | 'origin'>,
+  { self, origin, members }: ClaimWriters,
   shape: TableShape,
   ops: readonly RowOp[],
 ): Promise<RowOp[]> {
@@ -57,7 +83,8 @@ async function settle(
       const { claim } = op.last.event;
       if (row === undefined || claim === undefined) return;
       const version = { hlc: op.last.source.hlc, origin };
-      if (row.parked !== undefined || !claimTakes(self, row, version, hlcFromText(claim.since))) return;
+      if (isParkedAbove(row.parked, version) || !claimTakes({ self, members }, row, version, hlcFromText(claim.since)))
+        return;
       if ((await writer.rows.place(shape, op, row)) === 'raced') raced.push(op);
     }),
   );

@@ -4,7 +4,7 @@ import { hlcFromMicros } from '../change/hlc.ts';
 import { makePosition } from '../change/position.ts';
 import type { Version } from '../change/version.ts';
 import type { Tuple } from './apply-port.ts';
-import { type Current, echoRewrites, type IsBehind, lateEventWins, tupleVersion } from './decide.ts';
+import { type Current, claimTakes, echoRewrites, type IsBehind, lateEventWins, tupleVersion } from './decide.ts';
 
 const DECIDED = 1_000n;
 const NOWHERE = makePosition('0'.repeat(19), 0n);
@@ -81,5 +81,33 @@ describe('an event that comes behind later ones of its stream', () => {
   test('goes by their order where its own transaction wrote or removed it', () => {
     assert.deepEqual(wins(against(MIDDLE, 'earlier')), [true, true, true]);
     assert.deepEqual(wins(against(MIDDLE, 'later')), [false, false, false]);
+  });
+});
+
+describe('a row that a region tells of', () => {
+  const SINCE = hlcFromMicros(DECIDED + 100n);
+  const members = ['a', 'b', 'c'];
+  /** Whether it takes the place of what the region `b` shows. */
+  const takes = (claim: Version, shown: Partial<Tuple>): boolean => {
+    const standing = tuple(shown);
+    const current = { tuple: standing, version: tupleVersion(standing, undefined) };
+    return claimTakes({ self: 'b', members }, { current, exact: undefined, tombstone: undefined }, claim, SINCE);
+  };
+  const older: Version = { hlc: hlcFromMicros(DECIDED - 1n), origin: 'c' };
+
+  test('takes the place of what another region wrote, which tells of that as well', () => {
+    assert.equal(takes(older, { local: false, writer: 'a' }), true);
+    assert.equal(takes(older, { local: true, writer: 'b' }), false);
+  });
+
+  test('leaves what is newer of a region that was taken out, as all who hold that tell of it', () => {
+    assert.equal(takes(older, { local: false, writer: 'd' }), false);
+    assert.equal(takes({ ...older, hlc: hlcFromMicros(DECIDED + 1n) }, { local: false, writer: 'd' }), true);
+  });
+
+  test('of two of one time that such a region wrote, those are compared that tell of them', () => {
+    const claim = { hlc: hlcFromMicros(DECIDED), origin: 'c' };
+    assert.equal(takes(claim, { local: false, writer: 'd' }), true);
+    assert.equal(takes({ ...claim, origin: 'a' }, { local: false, writer: 'd' }), false);
   });
 });

@@ -99,14 +99,21 @@ export function lateEventWins(
  *
  * A row of this region is told to the others under the version that it shows, so that counts here too. What was applied here
  * from another region by then may show a stamp that is too high, if its exact version is forgotten; but the region that wrote
- * it tells of it as well. So the first that is told takes its place, and from then on exact versions are compared.
+ * it tells of it as well. So the first that is told takes its place, and from then on exact versions are compared. What was written by a
+ * region that has been taken out, this one tells as it shows it, and for its own.
  */
-export function claimTakes(self: string, { current, exact, tombstone }: Standing, claim: Version, since: Hlc): boolean {
+export function claimTakes(
+  { self, members }: { readonly self: string; readonly members: readonly string[] },
+  { current, exact, tombstone }: Standing,
+  claim: Version,
+  since: Hlc,
+): boolean {
   if (tombstone !== undefined && compareVersions(tombstone, claim) > 0) return false;
   if (current === null) return true;
   const { tuple, version } = current;
-  if (!tuple.local && tuple.writer !== self && exact === undefined && version.hlc <= since) return true;
-  return compareVersions(claim, { hlc: version.hlc, origin: tuple.writer }) > 0;
+  const teller = members.includes(tuple.writer) ? tuple.writer : self;
+  if (!tuple.local && teller !== self && exact === undefined && version.hlc <= since) return true;
+  return compareVersions(claim, { hlc: version.hlc, origin: teller }) > 0;
 }
 
 type Standing = {

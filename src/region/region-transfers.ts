@@ -2,7 +2,6 @@
 import type { Mark } from '../apply/apply-port.ts';
 import { captureName } from '../capture/publication.ts';
 import type { Hlc } from '../change/hlc.ts';
-import { positionLsn } from '../change/position.ts';
 import type { NotesLedger } from '../clock/notes-ledger.ts';
 import type { Stability } from '../clock/stability.ts';
 import type { Config } from '../platform/config.ts';
@@ -20,10 +19,11 @@ export type RegionTransfersOptions = {
   readonly stability: Stability;
   readonly isCaptured: () => boolean;
   readonly ownMark: () => Mark | undefined;
+  readonly echoedLsn: () => bigint | null;
 };
 
 export function makeTransfers(options: RegionTransfersOptions): TransferKeeper {
-  const { config, logger, applicationName, database, ledger, stability, isCaptured, ownMark } = options;
+  const { config, logger, applicationName, database, ledger, stability, isCaptured, ownMark, echoedLsn } = options;
   const { region, peers, tables } = config;
   return new TransferKeeper({
     region,
@@ -36,10 +36,7 @@ export function makeTransfers(options: RegionTransfersOptions): TransferKeeper {
     isCaptured,
     stable: () => least(stability.watermark(), stability.promiseAt(region, ownMark()?.position)),
     highest: () => most(ledger.newest.max_hlc, stability.highestAt(region, ownMark()?.position)),
-    echoedLsn: () => {
-      const mark = ownMark();
-      return mark === undefined ? null : positionLsn(mark.position);
-    },
+    echoedLsn,
     logger,
   });
 }

@@ -6,6 +6,8 @@
  * agent that is killed goes on where the last chunk ended. Which rows are read next is asked without a lock; one that goes, or
  * comes, in between is in the stream by itself.
  *
+ * Nothing is told while an event of the table is set aside: others have applied the removal that it may be, and keep nothing of it.
+ *
  * It gives way to users: a lock that is not to be had soon ends the chunk, before the server looks for deadlocks.
  *
  * Rows may be of any size, and neighbours of very different ones. So the server weighs them before any is read, and a chunk ends
@@ -26,7 +28,7 @@ import { ownOriginPrefix } from '../platform/own-origins.ts';
 import { arrayText, type PostgresClient, quoteIdent, type TextValue } from '../platform/postgres.ts';
 import { writeAsReplica } from '../platform/replica-role.ts';
 import { claimOf } from './row-claim.ts';
-import { IS_OWN, ownValues, type TableWord } from './transfer-store.ts';
+import { hasSetAside, IS_OF_EPOCH, IS_OWN, ownValues, type TableWord } from './transfer-store.ts';
 
 /** Below the time after which a server looks for deadlocks, so that the user is never the victim. */
 const LOCK_TIMEOUT_MS = 100;
@@ -44,12 +46,13 @@ export type Told = { readonly rows: number; readonly bytes: number; readonly isE
 type Held = { readonly pk: Image; readonly key: string; readonly image: Image; readonly values: readonly TextValue[] };
 
 /**
- * Tells up to so many rows behind the last one; null where the word or the table is another by now. SYN-K031 where a row is
- * larger than any event.
+ * Tells up to so many rows behind the last one; null where nothing is to be told now. SYN-K031 where a row is larger than any
+ * event.
  */
 export async function tellRows(
   client: PostgresClient,
   own: TableWord,
+  members: readonly string[],
   since: Hlc,
   rowsMax: number,
   limits = LIMITS,
@@ -58,6 +61,8 @@ export async function tellRows(
   if (shape === null) return null;
   return await client.transaction(async () => {
     await client.query(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
+    // Of what is set aside from here on, the rows that are told come before that in the stream.
+    await client.query('lock table syncline.quarantine in share mode');
     const from = await place(client, own, shape);
     if (from === undefined) return null;
     const page = firstOf(shape, await nextKeys(client, shape, from.told, rowsMax), limits);
@@ -66,7 +71,7 @@ export async function tellRows(
       await client.query(`${SAY_DONE}`, ownValues(own));
       return { rows: 0, bytes: 0, isEnd: true };
     }
-    const bytes = await emit(client, own, shape, await lockRows(client, shape, page), { since, ...from });
+    const bytes = await emit(client, own, shape, await lockRows(client, shape, page), { since, members, ...from });
     await client.query('update syncline.transfer_hold set told = $2::json where rel = $1', [
       shape.id,
       JSON.stringify(last),
@@ -84,14 +89,14 @@ update syncline.transfer
 
 type Place = { readonly told: Image | null; readonly sealed: string; readonly secret: string; readonly began: string };
 
-/** Where the table is told up to; undefined where it is not to be told any more. */
+/** Where the table is told up to; undefined where it is not to be told now. */
 async function place(client: PostgresClient, own: TableWord, shape: SqlTableShape): Promise<Place | undefined> {
   const { rows } = await client.query(
     `select h.told::text as told, h.sealed,
             (select value from syncline.meta where key = $6) as secret,
             (select value from syncline.meta where key = 'began_snapshot') as began
        from syncline.transfer_hold h
-      where h.rel = $5 and h.generation = $4::bigint
+      where h.rel = $5 and h.generation = $4::bigint and ${IS_OF_EPOCH} and not ${hasSetAside('h.rel')}
         and exists (select from syncline.transfer where ${IS_OWN} and state = 'ready') for update of h`,
     [...ownValues(own), shape.id, SECRET_KEY],
   );
@@ -172,7 +177,7 @@ select coalesce(pg_visible_in_snapshot(x.id, $5::pg_snapshot), false) as is_seal
  cross join lateral (select (s.newest - ((s.newest - i.xmin) & 4294967295))::text::xid8 as id) as x
  order by i.n`;
 
-type Telling = Place & { readonly since: Hlc };
+type Telling = Place & { readonly since: Hlc; readonly members: readonly string[] };
 
 /** Emits what is this region's to tell; returns how much that was. */
 async function emit(
@@ -180,7 +185,7 @@ async function emit(
   own: TableWord,
   shape: SqlTableShape,
   held: readonly Held[],
-  { since, sealed, began, secret }: Telling,
+  { since, members, sealed, began, secret }: Telling,
 ): Promise<number> {
   const prefix = await ownOriginPrefix(client);
   const column = (of: (row: Held) => TextValue | undefined): string => arrayText(held.map((row) => of(row) ?? null));
@@ -200,7 +205,7 @@ async function emit(
     const stamp = typeof row.values[2] === 'string' ? hlcFromMicros(BigInt(row.values[2])) : null;
     const isBefore = writer === null && fact.is_before === 't';
     const claim = claimOf(
-      own.region,
+      { self: own.region, members },
       {
         local: writer === null,
         writer: writer ?? own.region,

@@ -2,11 +2,12 @@
  * Does this region's part for tables that are published after replication has begun: says how far it is, and tells the rows
  * that it holds, in chunks, while everybody goes on writing.
  *
- * What is next follows from what all regions have said (`transfer-steps.ts`); nothing is remembered between two looks but where
- * the WAL ended when all were heard, so an agent that is killed anywhere goes on where the rows stand. Nothing is said before
+ * What is next follows from what all regions have said (`transfer-steps.ts`); nothing is remembered between two looks but the
+ * moment when all were heard, so an agent that is killed anywhere goes on where the rows stand. Nothing is said before
  * every member's agent is known to understand it: an older one would take a row that is told for a new write.
  *
- * A region that came back as an older copy of itself lacks what it had kept for what it had said: it begins a new generation.
+ * A region that came back as an older copy of itself lacks what it had kept for what it had said, or what was written since: it
+ * begins a new generation.
  *
  * Each table has its turn whatever becomes of the others: one that fails rests, and is told if that lasts (`failed-turns.ts`).
  */
@@ -19,14 +20,17 @@ import { connect, type PostgresClient } from '../platform/postgres.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
 import { FailedTurns } from './failed-turns.ts';
 import { tellRows } from './row-teller.ts';
-import { nextStep, type TransferStep } from './transfer-steps.ts';
+import { isVoid, nextStep, type TransferHold, type TransferStep } from './transfer-steps.ts';
 import {
   estimateRows,
   isForgotten,
   join,
   letGo,
+  type Moment,
   moveOn,
+  readEpoch,
   readHolds,
+  readMoment,
   readTableState,
   readWords,
   refuse,
@@ -34,8 +38,6 @@ import {
   seal,
   sendAgain,
   type TableWord,
-  type TransferHold,
-  walPosition,
 } from './transfer-store.ts';
 
 const PERIOD_MS = 1_000;
@@ -65,7 +67,7 @@ export type TransferKeeperOptions = {
   readonly stable: () => Hlc;
   /** The highest stamp that is known here. */
   readonly highest: () => Hlc;
-  /** How far the own stream has come back, by its position in the WAL; null while nobody knows. */
+  /** How far in this database's WAL its own stream has come back; null while nobody knows. */
   readonly echoedLsn: () => bigint | null;
   readonly logger: Logger;
 };
@@ -90,8 +92,8 @@ export class TransferKeeper {
   readonly #failed = new FailedTurns();
   /** By table, how many rows the next chunk takes. */
   readonly #chunkRows = new Map<string, number>();
-  /** By table, where the WAL ended when all were heard to have published it, and in which generation. */
-  readonly #learnt = new Map<string, { readonly generation: number; readonly lsn: bigint }>();
+  /** By table, when all were heard to have published it, and of which generation and epoch that was. */
+  readonly #learnt = new Map<string, TransferHold & Moment>();
   #problems: readonly Problem[] = [];
   #progress: readonly TransferProgress[] = [];
 
@@ -142,6 +144,7 @@ export class TransferKeeper {
     if (!this.#hasSaidAgain) await sendAgain(database, region);
     this.#hasSaidAgain = true;
     const holds = await readHolds(database);
+    const epoch = await readEpoch(database);
     const problems: Problem[] = [];
     let isUnderWay = false;
     for (const said of tables) {
@@ -149,7 +152,7 @@ export class TransferKeeper {
       const table = nameOf(said);
       if (this.#failed.isResting(table, performance.now())) continue;
       try {
-        isUnderWay = (await this.#turn(said, holds, problems, signal)) || isUnderWay;
+        isUnderWay = (await this.#turn(said, { epoch, holds }, problems, signal)) || isUnderWay;
         this.#failed.passed(table);
       } catch (error) {
         await this.#close();
@@ -166,7 +169,7 @@ export class TransferKeeper {
   /** Whether there is more to be done for the table. */
   async #turn(
     said: readonly TableWord[],
-    holds: ReadonlyMap<string, TransferHold>,
+    { epoch, holds }: { readonly epoch: string | null; readonly holds: ReadonlyMap<string, TransferHold> },
     problems: Problem[],
     signal: AbortSignal,
   ): Promise<boolean> {
@@ -181,14 +184,14 @@ export class TransferKeeper {
       problems.push(stopped(said, members));
       if (!holds.has(relOf(first))) return false;
     }
-    await this.#carryOut(step, said, holds.get(relOf(first))?.generation ?? null, signal);
+    await this.#carryOut(step, said, { epoch, hold: holds.get(relOf(first)) ?? null }, signal);
     return step.kind !== 'stop';
   }
 
   async #carryOut(
     step: TransferStep,
     said: readonly TableWord[],
-    held: number | null,
+    { epoch, hold }: { readonly epoch: string | null; readonly hold: TransferHold | null },
     signal: AbortSignal,
   ): Promise<void> {
     const { database, region, members, stable, logger } = this.#options;
@@ -200,14 +203,10 @@ export class TransferKeeper {
     if (own.state !== 'absent' && own.state !== 'refused' && !(await this.#isPublished(own))) {
       return await moveOn(database, own, 'absent', true);
     }
-    // What it had kept is not here: this database is an older copy.
-    if ((own.state === 'sealed' || own.state === 'ready') && held !== own.generation) {
-      return await join(database, own, own.generation + 1, 'published', null);
-    }
+    if (isVoid(own, hold, epoch)) return await join(database, own, own.generation + 1, 'published', null);
     switch (step.kind) {
       case 'seal':
-        if (await this.#isEchoed(own)) await seal(await this.#connection(), own, this.#options.highest(), WINDOW);
-        return;
+        return await this.#seal(own, epoch);
       case 'get-ready':
         if (stable() >= step.since && (await isForgotten(database, own, step.since)))
           await moveOn(database, own, 'ready');
@@ -246,15 +245,17 @@ export class TransferKeeper {
     return (await readTableState(database, publication, own)).isPublished;
   }
 
-  /** Whether all that was captured when the table was published everywhere has come back, pushed stamps put right. */
-  async #isEchoed(own: TableWord): Promise<boolean> {
-    const { database, echoedLsn } = this.#options;
+  /** Seals the table once all that was captured when it was published everywhere has come back, pushed stamps put right. */
+  async #seal(own: TableWord, epoch: string | null): Promise<void> {
+    const { database, echoedLsn, highest } = this.#options;
+    const { generation } = own;
     const known = this.#learnt.get(relOf(own));
-    const learnt =
-      known?.generation === own.generation ? known : { generation: own.generation, lsn: await walPosition(database) };
+    const isKnown = known?.generation === generation && known.epoch === epoch;
+    const learnt = isKnown ? known : { generation, epoch, ...(await readMoment(database)) };
     this.#learnt.set(relOf(own), learnt);
     const echoed = echoedLsn();
-    return echoed !== null && echoed >= learnt.lsn;
+    if (echoed === null || echoed < learnt.lsn) return;
+    await seal(await this.#connection(), own, learnt.xmax, highest(), WINDOW);
   }
 
   /** Tells rows for a while, then other tables have their turn; rests as long as it worked, for the sake of users. */
@@ -283,7 +284,7 @@ export class TransferKeeper {
     const table = relOf(own);
     const rowsMax = this.#chunkRows.get(table) ?? CHUNK_ROWS_FIRST;
     try {
-      const told = await tellRows(await this.#connection(), own, since, rowsMax);
+      const told = await tellRows(await this.#connection(), own, this.#options.members, since, rowsMax);
       if (told === null || told.isEnd) this.#chunkRows.delete(table);
       else this.#chunkRows.set(table, Math.min(CHUNK_ROWS_MAX, 2 * told.rows));
       return told !== null && !told.isEnd;

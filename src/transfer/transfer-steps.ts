@@ -33,6 +33,9 @@ export type TransferWord = {
   readonly sealed_at: Hlc | null;
 };
 
+/** What a region keeps of a table since it sealed it: in which generation, and in which epoch of its own stream. */
+export type TransferHold = { readonly generation: number; readonly epoch: string | null };
+
 export type TransferStep =
   /** To take part, or to say why not. */
   | { readonly kind: 'join'; readonly generation: number }
@@ -77,6 +80,17 @@ export function nextStep(self: string, members: readonly string[], said: readonl
     case 'refused':
       return { kind: 'stop', because: self };
   }
+}
+
+/**
+ * Whether what a region has said of a table is of no worth, and it has to begin a new generation: this database is an older copy
+ * of the one that said it. Where it was made before the seal, what was kept since is not here. Where it was made after that, all
+ * is here, and the region would tell at once what it holds: also rows that were removed meanwhile, of which the others keep
+ * nothing any more, while the part of its own stream that it lost is still on its way back.
+ */
+export function isVoid(own: TransferWord, hold: TransferHold | null, epoch: string | null): boolean {
+  if (own.state !== 'sealed' && own.state !== 'ready') return false;
+  return hold?.generation !== own.generation || hold.epoch !== epoch;
 }
 
 function rank(state: TransferState): number {

@@ -4,7 +4,7 @@ import { lsnFromText } from '../change/position.ts';
 import { NAME_KEY, nameNote } from '../change/table-transfer.ts';
 import { type PostgresClient, quoteIdent, type TextRow } from '../platform/postgres.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
-import type { TransferState, TransferWord } from './transfer-steps.ts';
+import type { TransferHold, TransferState, TransferWord } from './transfer-steps.ts';
 
 export type TableWord = TransferWord & {
   readonly schema: string;
@@ -21,9 +21,6 @@ export const IS_OWN = 'schema_name = $1 and table_name = $2 and region = $3 and 
 export function ownValues({ schema, table, region, generation }: TableWord): string[] {
   return [schema, table, region, String(generation)];
 }
-
-/** What of a table is kept here; null where nothing is. */
-export type TransferHold = { readonly generation: number };
 
 export async function readWords(database: Queryable): Promise<TableWord[]> {
   const { rows } = await database.query('select * from syncline.transfer order by schema_name, table_name, region');
@@ -45,9 +42,30 @@ function toWord(row: TextRow): TableWord {
   };
 }
 
+/** In `syncline.meta`, the epoch in which a table was sealed stands under this and its name. */
+const EPOCH_KEY = "'transfer_epoch:'";
+const OWN_EPOCH = "(select value from syncline.meta where key = 'epoch')";
+const EPOCH_OF_HOLD = `(select value from syncline.meta where key = ${EPOCH_KEY} || h.rel)`;
+
+/** Whether the hold `h` is of this database's present epoch. */
+export const IS_OF_EPOCH = `${EPOCH_OF_HOLD} = ${OWN_EPOCH}`;
+
+/** What is kept of tables, by their names. */
 export async function readHolds(database: Queryable): Promise<Map<string, TransferHold>> {
-  const { rows } = await database.query('select rel, generation from syncline.transfer_hold');
-  return new Map(rows.map(({ rel, generation }) => [String(rel), { generation: Number(generation) }]));
+  const { rows } = await database.query(
+    `select h.rel, h.generation, ${EPOCH_OF_HOLD} as epoch from syncline.transfer_hold as h`,
+  );
+  return new Map(rows.map(({ rel, ...hold }) => [String(rel), toHold(hold)]));
+}
+
+function toHold({ generation, epoch }: TextRow): TransferHold {
+  return { generation: Number(generation), epoch: epoch ?? null };
+}
+
+/** The epoch of the region's own stream; null where it has none yet. */
+export async function readEpoch(database: Queryable): Promise<string | null> {
+  const { rows } = await database.query(`select ${OWN_EPOCH} as epoch`);
+  return rows[0]?.epoch ?? null;
 }
 
 export function relOf({ schema, table }: Pick<TableWord, 'schema' | 'table'>): string {
@@ -119,15 +137,35 @@ export async function moveOn(
   );
 }
 
-/** Seals the table: what is committed by now, and what is not. `least` is a stamp that the seal is not below. */
-export async function seal(client: PostgresClient, own: TableWord, least: Hlc, window: Hlc): Promise<void> {
+/**
+ * Seals the table, once all transactions below `below` have ended: what they wrote is from before the seal, and nothing else.
+ * `least` is a stamp that the seal is not below.
+ *
+ * A snapshot of now would be the obvious seal and is a wrong one: it lists no subtransactions, so a row that was written in a
+ * savepoint counts as committed while its transaction is open.
+ */
+export async function seal(
+  client: PostgresClient,
+  own: TableWord,
+  below: bigint,
+  least: Hlc,
+  window: Hlc,
+): Promise<void> {
   await client.transaction(async () => {
-    await client.query(
+    const { rows } = await client.query(
       `insert into syncline.transfer_hold as h (rel, generation, sealed)
-       values ($1, $2::bigint, pg_current_snapshot()::text)
+       select $1, $2::bigint, format('%s:%s:', $3::xid8, $3::xid8)
+        where pg_snapshot_xmin(pg_current_snapshot()) >= $3::xid8
            on conflict (rel) do update
-          set generation = excluded.generation, above = 0, sealed = excluded.sealed, told = null`,
-      [relOf(own), String(own.generation)],
+          set generation = excluded.generation, above = 0, sealed = excluded.sealed, told = null
+       returning rel`,
+      [relOf(own), String(own.generation), String(below)],
+    );
+    if (rows.length === 0) return;
+    await client.query(
+      `insert into syncline.meta (key, value) values (${EPOCH_KEY} || $1::text, ${OWN_EPOCH})
+           on conflict (key) do update set value = excluded.value`,
+      [relOf(own)],
     );
     await client.query(
       `update syncline.transfer
@@ -139,7 +177,10 @@ export async function seal(client: PostgresClient, own: TableWord, least: Hlc, w
   });
 }
 
-/** Lets go what was kept from before, and tells whether nothing of it is left. */
+/** Whether events of a table are set aside: what they make of its rows is not known yet. */
+export const hasSetAside = (name: string): string => `exists (select from syncline.quarantine where rel = ${name})`;
+
+/** Lets go what was kept from before, and tells whether nothing of it is left, nor set aside. */
 export async function isForgotten(database: Queryable, own: TableWord, since: Hlc): Promise<boolean> {
   const rel = relOf(own);
   await database.query('update syncline.transfer_hold set above = $2::bigint where rel = $1 and above <> $2::bigint', [
@@ -149,7 +190,8 @@ export async function isForgotten(database: Queryable, own: TableWord, since: Hl
   const { rows } = await database.query(
     `select exists (select from syncline.row_version where rel = $1 and stamp <= $2::bigint >> 10)
          or exists (select from syncline.tombstone where rel = $1 and hlc <= $2::bigint)
-         or exists (select from syncline.look_again where rel = $1) as left`,
+         or exists (select from syncline.look_again where rel = $1)
+         or ${hasSetAside('$1')} as left`,
     [rel, String(since)],
   );
   return rows[0]?.left === 'f';
@@ -175,7 +217,11 @@ export async function refuse(database: Queryable, own: TableWord, reason: string
 }
 
 export async function letGo(database: Queryable, own: TableWord): Promise<void> {
-  await database.query('delete from syncline.transfer_hold where rel = $1', [relOf(own)]);
+  await database.query(
+    `with kept as (delete from syncline.transfer_hold where rel = $1)
+     delete from syncline.meta where key = ${EPOCH_KEY} || $1::text`,
+    [relOf(own)],
+  );
 }
 
 /** Writes the region's own rows once more: for who has passed over them, or lost them. */
@@ -183,7 +229,12 @@ export async function sendAgain(database: Queryable, region: string): Promise<vo
   await database.query('update syncline.transfer set region = region where region = $1', [region]);
 }
 
-export async function walPosition(database: Queryable): Promise<bigint> {
-  const { rows } = await database.query('select pg_current_wal_insert_lsn() as lsn');
-  return lsnFromText(rows[0]?.lsn ?? '0/0');
+/** Where the WAL ends, and above the ids of all transactions that have ended by then. */
+export type Moment = { readonly lsn: bigint; readonly xmax: bigint };
+
+export async function readMoment(database: Queryable): Promise<Moment> {
+  const { rows } = await database.query(
+    'select pg_current_wal_insert_lsn() as lsn, pg_snapshot_xmax(pg_current_snapshot()) as xmax',
+  );
+  return { lsn: lsnFromText(rows[0]?.lsn ?? '0/0'), xmax: BigInt(rows[0]?.xmax ?? 0) };
 }

@@ -31,6 +31,7 @@ const SPEC: PublicationSpec = {
 };
 const SEALED_AT = '4000000000000000000';
 const SINCE = BigInt(SEALED_AT);
+const MEMBERS = ['eu', 'us'];
 const limitMs = 60_000;
 
 let server: PostgresServer;
@@ -47,7 +48,7 @@ async function made(sql: string): Promise<{ url: string; client: PostgresClient;
   const report = await ensurePublication(client, SPEC, { mayCreate: true });
   await client.query(`
     insert into syncline.meta (key, value)
-    values ('began', '1'), ('slot_start_lsn', '0/0'), ('began_tables', '[]'), ('decision_secret', 's'),
+    values ('epoch', '1'), ('began', '1'), ('slot_start_lsn', '0/0'), ('began_tables', '[]'), ('decision_secret', 's'),
            ('began_snapshot', pg_current_snapshot()::text)
         on conflict (key) do update set value = excluded.value`);
   await client.query(sql);
@@ -65,6 +66,7 @@ async function ready(client: PostgresClient, table: string): Promise<void> {
     `insert into syncline.transfer_hold (rel, generation, sealed, above)
      values ('"public"."${table}"', 1, pg_current_snapshot()::text, 1)`,
   );
+  await client.query(`insert into syncline.meta (key, value) values ('transfer_epoch:"public"."${table}"', '1')`);
 }
 
 /** Runs eu's keeper until the work is done. */
@@ -73,7 +75,7 @@ async function kept(url: string, work: (keeper: TransferKeeper) => Promise<void>
   const keeper = new TransferKeeper({
     ...NAME,
     region: 'eu',
-    members: ['eu', 'us'],
+    members: MEMBERS,
     url,
     database,
     publication: PUBLICATION,
@@ -145,7 +147,7 @@ describe('a chunk', () => {
     const own = (await wordOf(client, 't')) as TableWord;
     const chunks: number[] = [];
     for (;;) {
-      const told = await tellRows(client, own, SINCE, 2_000);
+      const told = await tellRows(client, own, MEMBERS, SINCE, 2_000);
       assert.ok(told !== null);
       if (told.isEnd) break;
       assert.ok(told.rows === 1 || told.bytes < 2 * 1024 * 1024, `${told.rows} rows of ${told.bytes} bytes`);
@@ -179,8 +181,8 @@ describe('a chunk', () => {
     await ready(client, 't');
     const own = (await wordOf(client, 't')) as TableWord;
     const limits = { chunkBytes: 1_000, rowBytes: 100_000 };
-    assert.equal((await tellRows(client, own, SINCE, 2_000, limits))?.rows, 1);
-    await assert.rejects(tellRows(client, own, SINCE, 2_000, limits), {
+    assert.equal((await tellRows(client, own, MEMBERS, SINCE, 2_000, limits))?.rows, 1);
+    await assert.rejects(tellRows(client, own, MEMBERS, SINCE, 2_000, limits), {
       code: 'SYN-K031',
       message: /the row with id = 2 takes 300001 bytes/,
     });

@@ -27,7 +27,8 @@ export function checkLateTable(regions: readonly Region[], published: Published)
       for (const event of events) {
         if (event.table_name !== LATE) continue;
         const { claim, before_image, after_image, row_pk, operation } = event;
-        if (claim === undefined && hlc <= since) continue;
+        // A later generation tells all rows anew that are left by then.
+        if (claim === undefined ? hlc <= since : hlcFromText(claim.since) < since) continue;
         const version = { hlc: claim === undefined ? hlc : hlcFromText(claim.version), origin };
         const { index } = event.transaction;
         if (operation === 'TRUNCATE') truncates.push({ version, image: null, index });

@@ -14,7 +14,7 @@ import {
 import { ModelApplyPort } from './model-apply-port.ts';
 import { ModelDatabase, type Slot } from './model-database.ts';
 import { ModelSession } from './model-foreground.ts';
-import { ModelStore, modelShape } from './model-store.ts';
+import { EPOCH, ModelStore, modelShape } from './model-store.ts';
 import { type Step, sqlError, type Transaction } from './model-transaction.ts';
 
 const REGION = 'home';
@@ -156,7 +156,7 @@ class ModelHarness implements ApplyPortHarness {
   async tellRows(above: Hlc | null): Promise<void> {
     const { id } = modelShape('public', TABLE);
     if (above === null) this.#store.holds.delete(id);
-    else this.#store.holds.set(id, { above });
+    else this.#store.holds.set(id, { above, generation: 1, epoch: EPOCH });
   }
 
   async blocked(who: 'port' | Foreground): Promise<void> {

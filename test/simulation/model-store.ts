@@ -25,6 +25,7 @@ import { higherTombstone } from '../../src/apply/decide.ts';
 import { type Hlc, hlcFromMicros } from '../../src/change/hlc.ts';
 import type { NoteRow } from '../../src/clock/note-store.ts';
 import type { OwnHistory } from '../../src/clock/own-history.ts';
+import type { TransferHold } from '../../src/transfer/transfer-steps.ts';
 import type { Transaction } from './model-transaction.ts';
 
 /** Exact versions of what one transaction wrote, by row. */
@@ -66,7 +67,7 @@ export class ModelStore {
   /** Conflicts that a version in shadow is to be asked about, by row and event. */
   readonly shadows = new Map<string, ShadowEntry>();
   /** By the id of a table that is being told of: exact versions of tuples stamped above it are kept. */
-  readonly holds = new Map<string, { readonly above: Hlc }>();
+  readonly holds = new Map<string, TransferHold & { readonly above: Hlc }>();
   /** Of the late table, which transactions had ended when it was sealed, and up to which key it is told. */
   transfer: { readonly sealed: ReadonlySet<number>; readonly told: string } = { sealed: new Set(), told: '' };
   #lookIds = 0;
@@ -137,6 +138,12 @@ export class ModelStore {
     return higherTombstone(this.tombstones.get(row), ofTable);
   }
 
+  /** Whether anything is kept of a table that is not merely what it holds. */
+  keepsTable(table: string): boolean {
+    const { id } = modelShape('public', table);
+    return this.holds.has(id) || [...this.tombstones.keys()].some((row) => row.startsWith(`${id} `));
+  }
+
   nextLookId(): string {
     this.#lookIds += 1;
     return String(this.#lookIds);
@@ -144,7 +151,7 @@ export class ModelStore {
 
   /** As it is now, to come back to; nothing in it may be uncommitted. */
   snapshot(): () => void {
-    const { conflictHorizon, ownHistory } = this;
+    const { conflictHorizon, ownHistory, transfer } = this;
     const maps = [
       this.marks,
       this.versions,
@@ -156,12 +163,14 @@ export class ModelStore {
       this.parked,
       this.merges,
       this.shadows,
+      this.holds,
     ];
     const copies = maps.map((map) => [...(map as Map<unknown, unknown>)]);
     const notes = [...this.notes];
     return () => {
       this.ownHistory = ownHistory;
       this.conflictHorizon = conflictHorizon;
+      this.transfer = transfer;
       for (const [place, map] of maps.entries()) {
         map.clear();
         for (const [key, value] of copies[place] ?? []) (map as Map<unknown, unknown>).set(key, value);

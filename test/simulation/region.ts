@@ -124,9 +124,13 @@ export class Region {
   #storeOfLane(): () => void {
     const takeBack = this.store.snapshot();
     return () => {
-      const { ownHistory } = this.store;
+      const { ownHistory, transfer } = this.store;
+      const holds = [...this.store.holds];
       takeBack();
       this.store.ownHistory = ownHistory;
+      this.store.transfer = transfer;
+      this.store.holds.clear();
+      for (const [id, hold] of holds) this.store.holds.set(id, hold);
     };
   }
 
@@ -150,6 +154,8 @@ export class Region {
    */
   snapshot(): ((how: Restoring) => void) | null {
     if (!this.database.isQuiet || this.#agent?.apply.isIdle === false) return null;
+    // Who publishes the late table does so once.
+    if (this.database.unpublished.size > 0) return null;
     const [truth, store, slot] = [this.truth.snapshot(), this.store.snapshot(), this.slot.snapshot()];
     const database = this.database.snapshot();
     const wal = [...this.database.wal];

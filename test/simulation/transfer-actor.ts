@@ -6,14 +6,14 @@
  * modelled database. What regions say of the table are rows that are replicated like any others.
  */
 import { hlcFromMicros, hlcFromText, hlcToText } from '../../src/change/hlc.ts';
-import { positionLsn } from '../../src/change/position.ts';
 import type { NotesLedger } from '../../src/clock/notes-ledger.ts';
+import { echoedLsn } from '../../src/clock/own-history.ts';
 import type { Stability } from '../../src/clock/stability.ts';
 import { WINDOW } from '../../src/clock/stamper.ts';
 import { sqlStateOf } from '../../src/platform/errors.ts';
 import type { Random } from '../../src/platform/random.ts';
 import { claimOf, type RowClaim } from '../../src/transfer/row-claim.ts';
-import { nextStep, type TransferStep, type TransferWord } from '../../src/transfer/transfer-steps.ts';
+import { isVoid, nextStep, type TransferStep, type TransferWord } from '../../src/transfer/transfer-steps.ts';
 import type { ApplyActor } from './apply-actor.ts';
 import type { ModelDatabase } from './model-database.ts';
 import { ModelSession } from './model-foreground.ts';
@@ -29,6 +29,13 @@ const EXPECTED_STATES = new Set(['23505', '40P01', '57P02']);
 /** What of the table was said, as this region has it. */
 export function wordsOn(database: ModelDatabase): TransferWord[] {
   return [...database.table(SAID).slots.values()].flatMap(({ tuple }) => (tuple === null ? [] : [parse(tuple)]));
+}
+
+/** Whether the region is telling its rows. */
+export function tellsLate({ name, database, store }: Region): boolean {
+  return (
+    store.holds.has(LATE_ID) && wordsOn(database).some(({ region, state }) => region === name && state === 'ready')
+  );
 }
 
 /** Rows that are there before replication begins, and differ from region to region. */
@@ -132,15 +139,15 @@ export class TransferActor {
 
   /** The next step, once it can be made. */
   get #due(): TransferStep | null {
-    const { name, database, store } = this.#region;
-    if (database.unpublished.has(LATE)) return null;
+    const { name, database, store, capture } = this.#region;
+    if (database.unpublished.has(LATE) || capture?.lastPosition === undefined) return null;
     const step = this.#nextStep;
+    if (this.#isVoid(step)) return step;
     switch (step.kind) {
       case 'seal': {
         const generation = this.#ownWord().generation;
         if (this.#learnt?.generation !== generation) this.#learnt = { generation, lsn: database.nextLsn() };
-        const mark = store.marks.get(name)?.position;
-        return mark !== undefined && positionLsn(mark) > this.#learnt.lsn ? step : null;
+        return echoedLsn(store.ownHistory, store.marks.get(name)?.position) > this.#learnt.lsn ? step : null;
       }
       case 'get-ready':
         return this.#isForgotten(step.since) ? step : null;
@@ -166,6 +173,13 @@ export class TransferActor {
     return this.#step;
   }
 
+  #isVoid(step: TransferStep): boolean {
+    const { database, store, name } = this.#region;
+    const own = wordsOn(database).find(({ region }) => region === name);
+    if (own === undefined || step.kind === 'join') return false;
+    return isVoid(own, store.holds.get(LATE_ID) ?? null, store.ownHistory.epoch);
+  }
+
   #ownWord(): TransferWord {
     const own = wordsOn(this.#region.database).find(({ region }) => region === this.#region.name);
     if (own === undefined) throw new Error('a region that goes on has said something');
@@ -174,6 +188,10 @@ export class TransferActor {
 
   async #carryOut(step: TransferStep, session: ModelSession): Promise<void> {
     const { name: region, database, store } = this.#region;
+    if (this.#isVoid(step)) {
+      await say(session, { region, generation: this.#ownWord().generation + 1, state: 'published', sealed_at: null });
+      return;
+    }
     switch (step.kind) {
       case 'join':
         await say(session, { region, generation: step.generation, state: 'published', sealed_at: null });
@@ -183,7 +201,7 @@ export class TransferActor {
         const highest = [database.now(), database.now()].map(hlcFromMicros);
         highest.push(this.#ledger.newest.max_hlc, this.#stability.highestAt(region, store.marks.get(region)?.position));
         const sealed_at = highest.reduce((a, b) => (a > b ? a : b)) + WINDOW;
-        store.holds.set(LATE_ID, { above: 0n });
+        store.holds.set(LATE_ID, { above: 0n, generation: this.#ownWord().generation, epoch: store.ownHistory.epoch });
         store.transfer = { sealed: database.visibleIds(), told: '' };
         await say(session, { ...this.#ownWord(), state: 'sealed', sealed_at });
         return;
@@ -205,8 +223,9 @@ export class TransferActor {
   /** Whether all that was applied up to then is stable, and what was kept of it is forgotten. */
   #isForgotten(since: bigint): boolean {
     const { store } = this.#region;
-    if (this.#apply.stable < since) return false;
-    store.holds.set(LATE_ID, { above: since });
+    const hold = store.holds.get(LATE_ID);
+    if (hold === undefined || this.#apply.stable < since) return false;
+    store.holds.set(LATE_ID, { ...hold, above: since });
     const isLate = (row: string): boolean => row.startsWith(`${LATE_ID} `);
     const versions = [...store.versions.values()].some(
       ({ stampMicros, byRow }) => hlcFromMicros(stampMicros) <= since && [...byRow.keys()].some(isLate),
@@ -242,7 +261,7 @@ export class TransferActor {
     const { stampMicros, ...written } = store.written(transaction, self);
     const exact = store.versions.get(xid)?.byRow.get(rowName({ id: LATE_ID }, JSON.stringify([key])));
     return claimOf(
-      self,
+      { self, members: this.#world.regions },
       {
         ...written,
         stamp: stampMicros === null ? null : hlcFromMicros(stampMicros),

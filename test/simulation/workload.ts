@@ -63,6 +63,17 @@ export class Workload {
     }
   }
 
+  /** Removes all rows of the late table. */
+  async clear(region: Region): Promise<void> {
+    this.#users += 1;
+    const actor = `${region.name}/user${this.#users}`;
+    const session = new ModelSession(region.database, async (what) => await this.#world.scheduler.step(actor, what));
+    await attempt(session, async () => {
+      for (const id of [...region.database.table(LATE).slots.keys()].sort()) await session.delete(LATE, id);
+      await session.commit();
+    });
+  }
+
   /** A region's heartbeats. */
   async heart(region: Region, beats: number, restsMax: number): Promise<void> {
     const { scheduler, regions } = this.#world;

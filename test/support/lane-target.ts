@@ -17,12 +17,16 @@ const EPOCH = '0000000000000000001';
 /** Some time ago, so that nothing waits for its clock. */
 const BEGAN_MICROS = 1_700_000_000_000_000n;
 
-/** One change: an INSERT of an image, an UPDATE from one to another, a DELETE, or a TRUNCATE. */
+/** One change: an INSERT of an image, an UPDATE from one to another, a DELETE, a row that is told under the n-th stamp, or a TRUNCATE. */
 export type MadeChange =
   | { readonly insert: Image }
   | { readonly update: Image; readonly to: Image }
   | { readonly remove: Image }
+  | { readonly tell: Image; readonly n: number }
   | 'truncate';
+
+/** Rows are told as of tables that were sealed by that one. */
+const SEALED = 1_000;
 
 /** The stamp of a transaction that is told to be the n-th. */
 export const stampOf = (n: number): Hlc => hlcFromMicros(BEGAN_MICROS + BigInt(n) * 1_000n);
@@ -122,11 +126,17 @@ export class LaneTarget implements AsyncDisposable {
   }
 }
 
-function toEvent(change: MadeChange): Pick<ChangeEvent, 'operation' | 'row_pk' | 'before_image' | 'after_image'> {
+type MadeFields = Pick<ChangeEvent, 'operation' | 'row_pk' | 'before_image' | 'after_image' | 'claim'>;
+
+function toEvent(change: MadeChange): MadeFields {
   if (change === 'truncate') return { operation: 'TRUNCATE', row_pk: {}, before_image: null, after_image: null };
   const keyOf = (image: Image): Image => ({ id: image.id ?? null });
   if ('insert' in change)
     return { operation: 'INSERT', row_pk: keyOf(change.insert), before_image: null, after_image: change.insert };
+  if ('tell' in change) {
+    const claim = { version: hlcToText(stampOf(change.n)), since: hlcToText(stampOf(SEALED)) };
+    return { operation: 'INSERT', row_pk: keyOf(change.tell), before_image: null, after_image: change.tell, claim };
+  }
   if ('remove' in change)
     return { operation: 'DELETE', row_pk: keyOf(change.remove), before_image: change.remove, after_image: null };
   return { operation: 'UPDATE', row_pk: keyOf(change.to), before_image: change.update, after_image: change.to };
