@@ -49,11 +49,13 @@ async function carryOn(
   const over = new AbortController();
   const stop = AbortSignal.any([signal, over.signal]);
   const { heartbeatMs: periodMs, members, delays = () => ({}) } = options;
-  let isMarked = false;
+  let notedLsn = 0n;
   const onBeat = async (): Promise<void> => {
     const facts = await readSlot(catalog, options.slot);
     events.onSlot(facts);
-    if (!isMarked) isMarked = await noteMarked(catalog, facts, run);
+    if (facts.confirmedLsn === notedLsn) return;
+    await noteMarked(catalog, facts, run);
+    notedLsn = facts.confirmedLsn;
   };
   const tasks = [
     pump(started, stop),

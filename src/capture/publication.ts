@@ -134,7 +134,7 @@ async function look(
       tables.filter(({ oid }) => state.members.includes(oid)),
     );
   const done = await carryOut(client, spec, plan, { waited: new Set(waited.map(nameOf)), began, mayChange });
-  const attached = mayChange ? await findNewPartitions(client, spec.name) : [];
+  const partitions = mayChange ? await findNewPartitions(client, spec.name) : { found: [], waiting: [] };
   const members = new Set([...state.members, ...done.added.map(({ oid }) => oid)]);
   if (mayChange) for (const { oid } of plan.drop) members.delete(oid);
   const isChanged = done.added.length > 0 || plan.drop.length > 0 || plan.identify.length > 0;
@@ -142,14 +142,14 @@ async function look(
     members,
     tables: tables.filter(({ oid }) => members.has(oid)).map(({ schema, table }) => ({ schema, table })),
     added: done.added.map(({ oid: _, ...table }) => table),
-    waiting: done.waiting,
+    waiting: [...new Map([...done.waiting, ...partitions.waiting].map((table) => [nameOf(table), table])).values()],
     isPutOff: !mayChange,
     problems: [
       ...plan.problems,
       ...done.problems,
       ...unsent,
       ...done.added.filter(({ heldRows }) => heldRows && !isBaseline).map(toUnsent),
-      ...attached.map(toUnheard),
+      ...partitions.found.map(toUnheard),
     ],
     // Our own changes are looked at once more, together with whatever else happened meanwhile.
     fingerprint: isChanged ? '' : before,
@@ -162,9 +162,14 @@ function toUnsent({ schema, table }: AddedTable): TableProblem {
   return { code: UNSENT, schema, table, detail };
 }
 
-function toUnheard({ schema, table, root }: NewPartition): TableProblem {
-  const detail = `${schema}.${table} held rows when it became a partition of ${root}; they are not in the stream`;
-  return { code: UNSENT, schema, table, detail };
+function toUnheard({ schema, table, root, kind }: NewPartition): TableProblem {
+  const name = `${schema}.${table}`;
+  if (kind === 'unheard') {
+    const detail = `${name} held rows when it became a partition of ${root}; they are not in the stream`;
+    return { code: UNSENT, schema, table, detail };
+  }
+  const detail = `${name}, a partition of ${root}, cannot be read, so whether it came with rows is not known`;
+  return { code: 'SYN-P011', schema, table, detail };
 }
 
 type Done = {

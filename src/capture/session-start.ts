@@ -46,10 +46,10 @@ import type { ReplicationStream } from './replication-stream.ts';
 import { readResumePoint } from './resume-point.ts';
 import { type StartedRun, startRun } from './run-start.ts';
 import {
+  confirmedEnd,
   dropSlot,
   ensureSlot,
   isSlotDue,
-  markedEnd,
   readHistory,
   readSlot,
   type SlotFacts,
@@ -190,7 +190,8 @@ export async function startSession(
   };
   const isBaselineSaid = await sayKnownBaseline(baseline, control);
   const resume = await readResumePoint(reader, report.tables);
-  const acker = new SlotAcker(confirmedLsn, (lsn) => stream.confirm(markedEnd(lsn)));
+  const endOf = await confirmedEnd(control);
+  const acker = new SlotAcker(confirmedLsn, (lsn) => stream.confirm(endOf(lsn)));
   const publisher = new Publisher({
     ...options,
     ...history,
@@ -215,7 +216,9 @@ export async function startSession(
     decisionSecret: secret,
     lookUp: async (relation) => {
       const found = await readTable(catalog, relation.oid);
-      return isExcluded(publication, relation, found) ? 'excluded' : found;
+      // One that is published still was moved, or renamed, and nobody has excluded it.
+      const isMember = report.members.has(relation.oid);
+      return !isMember && isExcluded(publication, relation, found) ? 'excluded' : found;
     },
   });
   const publishedTo = (): Position | null => publisher.lastPosition;

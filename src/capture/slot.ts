@@ -12,7 +12,11 @@
  * Nor is a slot taken for ours because of its name: somebody may have dropped it and made one again, or moved it on, as tools
  * do that keep a list of slots. PostgreSQL gives slots no identity. But WAL records begin at multiples of eight bytes, and so
  * does what a new slot is confirmed to; a position just before the end of a commit record does not, and leaves out the same
- * transactions. So that is what we confirm, and whatever else stands in the slot is not from us, unless it was there before.
+ * transactions. So that is what we confirm, and whatever else stands in the slot is not from us, unless it was there before, or
+ * lies below what we had confirmed by then: a tool that carries slots to standbys may leave a copy behind, which only sends again.
+ *
+ * No mark is set where the server has synchronous standbys: capture may count as one, and a commit waits until its end is
+ * confirmed.
  */
 import { hlcFromMicros, hlcToText } from '../change/hlc.ts';
 import { type Epoch, lsnFromText, lsnToText } from '../change/position.ts';
@@ -27,7 +31,7 @@ const START_KEY = 'slot_start_lsn';
 const BEGAN_KEY = 'began';
 const SNAPSHOT_KEY = 'began_snapshot';
 const TABLES_KEY = 'began_tables';
-/** Up to there the slot may stand at a position that bears no mark: an agent that set none has confirmed it. */
+/** Up to there the slot may stand at a position that bears no mark: it is known to have been confirmed. */
 const UNMARKED_KEY = 'slot_unmarked';
 /** The last run that has seen a mark in the slot. */
 const MARKED_KEY = 'slot_marked';
@@ -35,6 +39,8 @@ const RECORD_ALIGNMENT = 8n;
 
 const NOTE = `
 insert into syncline.meta (key, value) values ($1, $2) on conflict (key) do update set value = excluded.value`;
+const NOTE_MARKED = `
+insert into syncline.meta (key, value) values ($1, $2), ($3, $4) on conflict (key) do update set value = excluded.value`;
 /** The cluster that serves the region: its system identifier. */
 export const SYSTEM_KEY = 'system_id';
 /** Not empty while the slot is a new one of which no epoch knows. */
@@ -86,8 +92,13 @@ export async function readHistory(control: Queryable): Promise<SlotHistory | nul
   return { began, startLsn: lsnFromText(start), isSlotDue, unmarkedLsn, markedRun, begin: { snapshot, tables } };
 }
 
-/** What to confirm of a transaction that ends there; see above. */
-export const markedEnd = (endLsn: bigint): bigint => endLsn - 1n;
+/** How to confirm what ends at a position; see above. */
+export type ConfirmedEnd = (endLsn: bigint) => bigint;
+
+export async function confirmedEnd(control: PostgresClient): Promise<ConfirmedEnd> {
+  const { rows } = await control.query("select current_setting('synchronous_standby_names') <> '' as has_standbys");
+  return rows[0]?.has_standbys === 't' ? (endLsn) => endLsn : (endLsn) => endLsn - 1n;
+}
 
 const isMarked = (lsn: bigint): boolean => lsn % RECORD_ALIGNMENT !== 0n;
 
@@ -124,11 +135,10 @@ export async function isSlotDue(control: PostgresClient, slot: string): Promise<
   return history !== null && (history.isSlotDue || (await stateOf(control, slot, history)) !== 'ours');
 }
 
-/** Notes that a mark was seen in the slot in this run; from then on it has to be there. */
-export async function noteMarked(client: PostgresClient, { confirmedLsn }: SlotFacts, run: number): Promise<boolean> {
-  if (!isMarked(confirmedLsn)) return false;
-  await client.query(NOTE, [MARKED_KEY, String(run)]);
-  return true;
+/** Notes where the slot stands, and that a mark was seen in it in this run: from then on it has to be there. */
+export async function noteMarked(client: PostgresClient, { confirmedLsn }: SlotFacts, run: number): Promise<void> {
+  if (!isMarked(confirmedLsn)) return;
+  await client.query(NOTE_MARKED, [MARKED_KEY, String(run), UNMARKED_KEY, lsnToText(confirmedLsn)], { prepare: true });
 }
 
 export type FoundSlot = {

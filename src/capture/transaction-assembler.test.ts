@@ -190,6 +190,9 @@ describe('rows', () => {
     await assert.rejects(changes([full, ofIt], lookUp), { code: 'SYN-K008', message: /a partition of public\.t1/ });
     const mended = [full, byOther, { ...byOther, replicaIdentity: 'f' as const }, plain];
     assert.equal((await changes(mended, lookUp)).length, 1);
+    const gone: AssemblerOptions['lookUp'] = async ({ oid }) => (oid === 1 ? table(['id'], { kind: 'p' }) : null);
+    await assert.rejects(changes([full, byOther, plain], gone), { code: 'SYN-K008' });
+    assert.equal((await changes([byOther, insert(byOther, ['1', 'a', 'b']), full, plain], gone)).length, 2);
     const ofAnother: AssemblerOptions['lookUp'] = async ({ oid }) => table(['id'], { kind: oid === 1 ? 'p' : 'r' });
     assert.equal((await changes([full, byOther, plain], ofAnother)).length, 1);
   });

@@ -82,6 +82,8 @@ export class TransactionAssembler {
   readonly #known = new Map<number, Described>();
   /** Described with the identity of an index that may not be the key's. */
   readonly #byIndex = new Map<number, RelationMessage>();
+  /** Those that had changes of their own: rows of a partition come as its root's. */
+  readonly #ownRows = new Set<number>();
   #begin: BeginMessage | null = null;
 
   constructor(options: AssemblerOptions) {
@@ -195,6 +197,7 @@ export class TransactionAssembler {
   async #describe(relation: RelationMessage): Promise<RowShape | null> {
     const known = this.#known.get(relation.oid);
     if (known?.relation === relation) return known.shape;
+    this.#ownRows.add(relation.oid);
     const found = await this.#options.lookUp(relation);
     if (found !== null && found !== 'excluded' && found.key === null) {
       const table = `${relation.schema}.${relation.table}`;
@@ -215,13 +218,15 @@ export class TransactionAssembler {
     for (const each of this.#byIndex.values()) {
       const flagged = each.columns.filter((column) => column.key).map(({ name }) => name);
       if (key.every((column) => flagged.includes(column))) continue;
-      const isOfIt = each.oid === relation.oid || (isPartitioned && (await this.#isBelow(each, relation)));
+      const isOther = each.oid !== relation.oid;
+      if (isOther && (!isPartitioned || this.#ownRows.has(each.oid))) continue;
+      const isOfIt = !isOther || (await this.#isBelow(each, relation));
       if (isOfIt) return `${each.schema}.${each.table}`;
     }
     return null;
   }
 
-  /** A partition that is gone since may have been one of it. */
+  /** One that is gone since may have been a partition of it. */
   async #isBelow(leaf: RelationMessage, { schema, table }: RelationMessage): Promise<boolean> {
     const found = await this.#options.lookUp(leaf);
     if (found === 'excluded') return false;

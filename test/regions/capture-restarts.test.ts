@@ -230,6 +230,22 @@ describe('capture', () => {
     }
   });
 
+  test('a copy of the slot that lags behind what was confirmed is gone on with', async () => {
+    await using region = await CapturedRegion.make(server);
+    await region.sql.query('create table public.t (id int primary key)');
+    {
+      await using _ = await region.capture();
+      await region.settled();
+      await region.noted('slot_marked');
+    }
+    // As a tool leaves it on a standby that was behind: without the mark, and below what the database knows.
+    await region.sql.query('select pg_replication_slot_advance($1, pg_current_wal_lsn())', [region.slot]);
+    await region.sql.query("update syncline.meta set value = pg_current_wal_lsn()::text where key = 'slot_unmarked'");
+    await region.sql.query('insert into public.t values (1)');
+    await using _ = await region.capture();
+    assert.equal((await region.events(0)).length, 1);
+  });
+
   test('what was written while there was no slot stops capture, and leaves no slot behind', async () => {
     await using region = await CapturedRegion.make(server);
     await region.sql.query('create table public.t (id int primary key)');
