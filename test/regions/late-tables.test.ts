@@ -130,6 +130,8 @@ test('of a table that is renamed while they are told end equal under its new nam
   for (const region of cluster.regions) await isPublished(region);
   // So it is not told to its end under the old name. Such a lock has no transaction id, which the seal would wait for.
   const user = await us.session();
+  // Test servers look for deadlocks sooner than the lane gives way by its lock timeout, which is all that it has as a plain role.
+  await user.query("set deadlock_timeout = '20s'");
   await user.query('begin');
   await user.query('lock table big in exclusive mode');
   await waitFor(
