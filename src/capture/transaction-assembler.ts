@@ -283,10 +283,11 @@ function imagesOf(message: RowMessage, shape: RowShape): readonly [RowChange['op
 
 /** Throws SYN-K008 where an UPDATE or DELETE does not tell which row it is of. */
 function checkIdentity({ relation, key, natures, isPartitioned, blind }: RowShape, before: Image | null): void {
-  // Of a table that is gone every column stands for the key, and a column may be NULL.
-  const isKnown = natures.length > 0;
+  // Any other identity holds all of the key; and of a table that is gone every column stands
+  // for the key, and may be NULL.
+  if ((blind === null && !isPartitioned) || natures.length === 0) return;
   const isTold = before !== null && key.every((column) => before[column] !== null);
-  if (!isKnown || (blind === null ? before === null || isTold : isPartitioned && isTold)) return;
+  if (blind === null ? before === null || isTold : isPartitioned && isTold) return;
   const table = `${relation.schema}.${relation.table}`;
   const detail = `the replica identity of ${blind ?? `a partition of ${table}`} lacks columns of the key, so a changed row cannot be told`;
   throw fail('SYN-K008', detail, { context: { table } });

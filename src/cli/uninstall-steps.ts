@@ -14,6 +14,7 @@ import { LEASE_LIMITS } from '../capture/lease.ts';
 import { captureName } from '../capture/publication.ts';
 import type { Config } from '../platform/config.ts';
 import { fail, sqlStateOf } from '../platform/errors.ts';
+import { OWN_ORIGIN_PREFIX } from '../platform/own-origins.ts';
 import { type PostgresClient, quoteIdent } from '../platform/postgres.ts';
 
 export type Identity = {
@@ -52,8 +53,7 @@ select json_build_object(
   'publication', (select pubname from pg_publication where pubname = $1),
   'schema', (select nspname from pg_namespace where nspname = 'syncline'),
   'origins', coalesce((select json_agg(roname order by roname) from pg_replication_origin
-    where starts_with(roname, (select format('syncline_%s_', oid) from pg_database
-                                where datname = current_database()))), '[]'),
+    where starts_with(roname, ${OWN_ORIGIN_PREFIX})), '[]'),
   'may_drop_origins', has_function_privilege('pg_replication_origin_drop(text)', 'EXECUTE'))`;
 
 /** An index that is gone since cannot be the identity again: then it is the key. */

@@ -10,6 +10,7 @@ import { setTimeout as delay, setImmediate as othersTurn } from 'node:timers/pro
 import { Backoff } from '../platform/backoff.ts';
 import { isInfrastructure, SynclineError } from '../platform/errors.ts';
 import { systemRandom } from '../platform/random.ts';
+import { Waiters } from '../platform/waiters.ts';
 import type { ReadLimit, StoredRecord } from './event-log.ts';
 import type { KafkaLink } from './kafka-link.ts';
 import type { KafkaStream } from './kafka-stream.ts';
@@ -45,7 +46,7 @@ export class KafkaFollower implements AsyncDisposable {
   #epoch = -1;
   #error: unknown = null;
   #isEnded = false;
-  readonly #waiters = new Set<() => void>();
+  readonly #waiters = new Waiters();
 
   /** The link becomes the follower's. */
   constructor(stream: Followed, link: KafkaLink, from: number) {
@@ -96,22 +97,12 @@ export class KafkaFollower implements AsyncDisposable {
 
   /** How many wait for a change. */
   get waitersCount(): number {
-    return this.#waiters.size;
+    return this.#waiters.count;
   }
 
   /** Resolves with the next change of what is there, or of whether it can be read; at the limit; or when the signal aborts. */
-  async changed({ limitMs, signal }: { limitMs?: number; signal?: AbortSignal | undefined } = {}): Promise<void> {
-    if (signal?.aborted === true) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const wake = (): void => resolve();
-    const timer = limitMs === undefined ? undefined : setTimeout(wake, limitMs);
-    signal?.addEventListener('abort', wake);
-    // Nothing may come for days: who waits no more is to leave nothing behind.
-    this.#waiters.add(wake);
-    await promise;
-    this.#waiters.delete(wake);
-    signal?.removeEventListener('abort', wake);
-    clearTimeout(timer);
+  async changed(until: { limitMs?: number; signal?: AbortSignal | undefined } = {}): Promise<void> {
+    await this.#waiters.wait(until);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -204,7 +195,7 @@ export class KafkaFollower implements AsyncDisposable {
   }
 
   #tell(): void {
-    for (const wake of this.#waiters) wake();
+    this.#waiters.wakeAll();
   }
 }
 

@@ -6,6 +6,7 @@
 // never depends on a hint.
 
 import { type FSWatcher, watch } from 'node:fs';
+import { Waiters } from '../platform/waiters.ts';
 
 /** How long a reader may overlook a commit where there are no hints. */
 const POLL_MS = 50;
@@ -20,7 +21,7 @@ export class WakeFile {
   #hints = 0;
   #missed = 0;
   #isClosed = false;
-  readonly #waiters = new Set<() => void>();
+  readonly #waiters = new Waiters();
 
   constructor(path: string) {
     this.#path = path;
@@ -44,16 +45,8 @@ export class WakeFile {
 
   /** Resolves at a hint after `since`, when the poll is due, at the timeout or when the signal aborts. */
   async changed(since: number, timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
-    if (this.#hints !== since || signal?.aborted === true) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, Math.min(timeoutMs, this.pollMs));
-    const wake = (): void => resolve();
-    signal?.addEventListener('abort', wake);
-    this.#waiters.add(wake);
-    await promise;
-    this.#waiters.delete(wake);
-    signal?.removeEventListener('abort', wake);
-    clearTimeout(timer);
+    if (this.#hints !== since) return;
+    await this.#waiters.wait({ limitMs: Math.min(timeoutMs, this.pollMs), signal });
   }
 
   close(): void {
@@ -84,6 +77,6 @@ export class WakeFile {
   #hint(): void {
     this.#hints += 1;
     this.#missed = 0;
-    for (const wake of this.#waiters) wake();
+    this.#waiters.wakeAll();
   }
 }

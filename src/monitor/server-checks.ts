@@ -5,6 +5,7 @@
 
 import { captureName } from '../capture/publication.ts';
 import type { Config } from '../platform/config.ts';
+import { OWN_ORIGIN_PREFIX } from '../platform/own-origins.ts';
 import type { PostgresClient } from '../platform/postgres.ts';
 import { type Finding, listed } from './finding.ts';
 
@@ -28,8 +29,7 @@ select json_build_object(
                     where s.slot_name is distinct from $1),
   'origins_max', coalesce(current_setting('max_active_replication_origins', true),
                           current_setting('max_replication_slots'))::int,
-  'origins_used', (select count(*) from pg_replication_origin where not starts_with(roname, (
-                     select format('syncline_%s_', oid) from pg_database where datname = current_database()))),
+  'origins_used', (select count(*) from pg_replication_origin where not starts_with(roname, ${OWN_ORIGIN_PREFIX})),
   'sender_timeout_ms', (select setting::bigint from pg_settings where name = 'wal_sender_timeout'),
   'slot_wal_keep_mb', (select setting::bigint from pg_settings where name = 'max_slot_wal_keep_size'),
   'idle_slot_timeout', current_setting('idle_replication_slot_timeout', true),
