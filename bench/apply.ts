@@ -133,7 +133,7 @@ async function fillLog(log: EmbeddedLog, transactions: number, startMicros: bigi
     after: null,
     writer: await log.writer('there'),
     ledger: new NotesLedger(),
-    untilFlushed: async () => {},
+    notesServer: { around: async () => ({ rows: [], end: 0n }), untilFlushed: async () => {} },
     stamper: new Stamper(),
     stability: new Stability('there', ['here']),
     merges: new ActiveMerges('there'),

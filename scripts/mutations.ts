@@ -571,6 +571,28 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'if (end >= 0n) return noted;',
   },
   {
+    name: 'stamped-by-the-notes-at-hand',
+    rule: 'notes that the ledger does not hold are read before a transaction is stamped',
+    file: 'src/clock/notes-ledger.ts',
+    find: 'if (first === undefined || last === undefined || lsn > last.lsn) return false;',
+    replace: 'if (first === undefined || last === undefined) return false;',
+  },
+  {
+    name: 'stamped-from-the-middle-of-the-notes',
+    rule: 'notes below those that the ledger holds are read before a transaction is stamped',
+    file: 'src/clock/notes-ledger.ts',
+    find: 'return this.#isFromStart || first.lsn < lsn;',
+    replace: 'return this.#isFromStart || first.lsn < lsn || last.lsn >= lsn;',
+  },
+  {
+    name: 'notes-of-the-lane-before',
+    rule: 'what was read of notes is dropped where the lane has begun anew meanwhile',
+    file: 'src/clock/notes-ledger.ts',
+    find: 'if (resets !== this.#resets) return;',
+    replace: '',
+    test: 'src/clock/notes-ledger.test.ts',
+  },
+  {
     name: 'stamped-by-lost-batches',
     rule: 'nothing is stamped by notes of batches that a crash has taken back',
     file: 'src/capture/ledger-check.ts',

@@ -46,7 +46,7 @@ test('a stream that does not hold what was applied of it is acknowledged no more
     logOf: () => log,
     openSession: async () => ({
       port,
-      notes: { notesAbove: async () => [] },
+      notes: { newest: async () => ({ rows: [], end: 0n }) },
       orphans: { referenced: async () => new Map(), look: async () => undefined, giveUp: () => undefined },
       [Symbol.asyncDispose]: async () => undefined,
     }),

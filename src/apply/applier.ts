@@ -2,7 +2,7 @@
  * Keeps a region's apply going: connects, opens the lane, reads every stream from its mark on, and starts again after
  * the connection was lost.
  *
- * The ledger is told the database's notes before anything is applied, and before capture publishes anything (`opened`).
+ * The ledger is told the database's newest note before anything is applied, and before capture publishes anything (`opened`).
  * A new connection first ends the backend of the one before it: a COMMIT that is still under way there would bring a
  * note that the ledger does not know.
  */
@@ -47,7 +47,7 @@ const RETURN_MS_MIN = 500;
 /** A connection for the lane, and what is read over it. */
 export type ApplySession = AsyncDisposable & {
   readonly port: ApplyPort;
-  readonly notes: NoteStore;
+  readonly notes: Pick<NoteStore, 'newest'>;
   readonly orphans: OrphanLook;
 };
 
@@ -102,7 +102,7 @@ export class Applier {
     this.#faults = new LinkFaults(options.onFault);
   }
 
-  /** Resolves once the ledger holds what the database had noted. */
+  /** Resolves once the ledger knows what the database had noted. */
   get opened(): Promise<void> {
     return this.#opened.promise;
   }
@@ -175,8 +175,7 @@ export class Applier {
   async #session(signal: AbortSignal, healthy: () => void): Promise<void> {
     const { region, peers, ledger, stability, logOf } = this.#options;
     await using session = await this.#options.openSession();
-    const notes = await session.notes.notesAbove(0n);
-    ledger.reset(notes, (await session.port.walEnds()).inserted);
+    ledger.reset(await session.notes.newest());
     const { isReplicated, onApplied, onError, merges } = this.#options;
     const readers: StreamReader[] = [];
     const returning: Promise<void>[] = [];

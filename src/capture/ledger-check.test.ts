@@ -11,7 +11,7 @@ test('a ledger that knows of no batch is taken without a question', async () => 
 
 test('the newest note must be known to the server that is captured', async () => {
   const ledger = new NotesLedger();
-  ledger.reset([{ xid: 1, lsn: 40n, origin: 'us', ...NOTED }], 48n);
+  ledger.reset({ rows: [{ lsn: 40n, ...NOTED }], end: 48n });
   const asked: bigint[] = [];
   const answer = (isKnown: boolean) => async (lsn: bigint) => {
     asked.push(lsn);

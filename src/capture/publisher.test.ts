@@ -51,8 +51,8 @@ describe('a published transaction', () => {
   test('is one record per change, with exactly the public fields in their order', async () => {
     const ledger = new NotesLedger();
     const usPosition = makePosition(EPOCH, 7n);
-    const note = { lsn: 90n, origin: 'us', seen: { us: usPosition }, max_hlc: hlcFromMicros(5n) };
-    ledger.reset([{ xid: 1, ...note }], 0n);
+    const note = { seen: { us: usPosition }, max_hlc: hlcFromMicros(5n) };
+    ledger.batchCommitted(ledger.batchStarts(), 90n, note, 90n);
     const { publisher, records, confirmed } = make({ ledger });
     const transaction = sent(1, [
       change('1'),
@@ -124,7 +124,7 @@ describe('a published transaction', () => {
   test('a heartbeat promises below its own stamp and states the floor of what it has seen', async () => {
     const ledger = new NotesLedger();
     const usPosition = makePosition(EPOCH, 9n);
-    ledger.reset([{ xid: 1, lsn: 50n, origin: 'us', seen: { us: usPosition }, max_hlc: 0n }], 0n);
+    ledger.batchCommitted(ledger.batchStarts(), 50n, { seen: { us: usPosition }, max_hlc: 0n }, 50n);
     const stability = new Stability(REGION, ['us']);
     stability.applied('us', usPosition, hlcFromMicros(START_MICROS));
     stability.applied(REGION, makePosition(EPOCH, 10n), hlcFromMicros(START_MICROS + 1n));

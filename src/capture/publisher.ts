@@ -19,7 +19,7 @@ import { boundedMicros, microsToIso } from '../change/change-event.ts';
 import { hlcFromMicros, hlcFromText, hlcMicros } from '../change/hlc.ts';
 import { type Epoch, lsnToText, makePosition, type Position, positionLsn, type Seen } from '../change/position.ts';
 import { changeRecord, type LogRecord } from '../change/stream-record.ts';
-import type { NotesLedger, UntilFlushed } from '../clock/notes-ledger.ts';
+import type { NotesLedger, NotesServer } from '../clock/notes-ledger.ts';
 import type { Stability } from '../clock/stability.ts';
 import type { Stamper } from '../clock/stamper.ts';
 import type { StreamWriter } from '../log/event-log.ts';
@@ -67,7 +67,7 @@ export type PublisherOptions = {
   readonly after: Position | null;
   readonly writer: Pick<StreamWriter, 'append'>;
   readonly ledger: Pick<NotesLedger, 'below'>;
-  readonly untilFlushed: UntilFlushed;
+  readonly notesServer: NotesServer;
   readonly stamper: Stamper;
   readonly stability: Pick<Stability, 'floorFor'>;
   /** Which merge rules are active where the slot begins to send. */
@@ -260,8 +260,8 @@ export class Publisher implements TransactionSink {
   }
 
   async #stamp({ begin, isForeign, touched }: OpenTransaction): Promise<StampedTransaction> {
-    const { epoch, ledger, stamper, untilFlushed } = this.#options;
-    const { seen: noted, max_hlc } = await ledger.below(begin.lsn, untilFlushed, this.failed);
+    const { epoch, ledger, stamper, notesServer } = this.#options;
+    const { seen: noted, max_hlc } = await ledger.below(begin.lsn, notesServer, this.failed);
     const seen = this.#withOwn(noted);
     const predecessor = this.#predecessor;
     const position = makePosition(epoch, begin.lsn);

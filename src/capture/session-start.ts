@@ -17,6 +17,7 @@ import type { Delays } from '../change/stream-record.ts';
 import { SECRET_KEY } from '../change/table-transfer.ts';
 import type { NotesLedger } from '../clock/notes-ledger.ts';
 import type { OwnHistory } from '../clock/own-history.ts';
+import { SqlNoteStore } from '../clock/sql-note-store.ts';
 import type { Stability } from '../clock/stability.ts';
 import type { EventLog, StreamReader, StreamWriter } from '../log/event-log.ts';
 import { checkMark } from '../log/mark-check.ts';
@@ -192,12 +193,16 @@ export async function startSession(
   const resume = await readResumePoint(reader, report.tables);
   const endOf = await confirmedEnd(control);
   const acker = new SlotAcker(confirmedLsn, (lsn) => stream.confirm(endOf(lsn)));
+  const notes = new SqlNoteStore(catalog);
   const publisher = new Publisher({
     ...options,
     ...history,
     run,
     writer,
-    untilFlushed: async (lsn) => await untilFlushed(catalog, lsn),
+    notesServer: {
+      around: async (lsn, limit) => await notes.around(lsn, limit),
+      untilFlushed: async (lsn) => await untilFlushed(catalog, lsn),
+    },
     stamper: resume.stamper,
     merges: await readActiveMerges(control, region),
     resumeAfter: trace.published,

@@ -12,38 +12,62 @@
  *
  * A batch commits above its note, and its commit is not flushed at once. A transaction in between is durable before the batch
  * is, and what it says to have seen is for ever; so it is told once a crash cannot take back the batch any more.
+ *
+ * While capture stands still the database gathers notes without end. Only some neighbours of them are held here: those behind
+ * the place that was asked for last, and the newest. The rest is read when a transaction comes to it, over the connection that
+ * asks, because the lane's own is at work. That may be the note of a batch which the lane has still to report: it is newer than all
+ * that is asked for by then, and known as the same one when it is reported.
  */
 import type { Hlc } from '../change/hlc.ts';
-import type { Position, Seen } from '../change/position.ts';
+import { lsnToText, type Seen } from '../change/position.ts';
 import { invariant } from '../platform/assert.ts';
-import type { NoteRow } from './note-store.ts';
+import { fail } from '../platform/errors.ts';
+import type { NoteStore, NotesRead } from './note-store.ts';
 
+/** Of a batch, and of all before it. */
 export type Noted = { readonly seen: Seen; readonly max_hlc: Hlc };
 export type BatchToken = { lsn: bigint | null };
 /** Resolves once the WAL is durable up to there. */
 export type UntilFlushed = (lsn: bigint) => Promise<void>;
+
+/** The database whose transactions are stamped. */
+export type NotesServer = Pick<NoteStore, 'around'> & { readonly untilFlushed: UntilFlushed };
 
 /** `end` is at or above the end of the WAL record of its commit, and of those before it. */
 type Note = { readonly lsn: bigint; readonly noted: Noted; readonly end: bigint };
 
 const NOTHING: Noted = { seen: {}, max_hlc: 0n };
 
+/** Some megabytes of them: minutes of an apply that is never at rest. */
+const NOTES_MAX = 10_000;
+
 export class NotesLedger {
+  readonly #notesMax: number;
+  /** A run of neighbours: none is missing between two of them. */
   #notes: Note[] = [];
+  /** Whether no note below the first of them is of any use. */
+  #isFromStart = true;
+  #newest: Note | null = null;
+  #resets = 0;
   /** Up to where the WAL was found to be durable. */
   #flushedTo = 0n;
   readonly #inFlight = new Set<BatchToken>();
   readonly #waiters = new Set<() => void>();
 
-  /**
-   * Takes what the database holds as the whole truth: at start, and after a connection was lost. `end` is where the WAL
-   * ended once they were read.
-   */
-  reset(rows: readonly NoteRow[], end: bigint): void {
-    this.#notes = [];
+  /** Beside the newest, `notesMax` notes are held, or one more. */
+  constructor(notesMax = NOTES_MAX) {
+    this.#notesMax = notesMax;
+  }
+
+  /** Takes what the database holds as the whole truth, by the newest note there: at start, and after a connection was lost. */
+  reset({ rows, end }: NotesRead): void {
+    const newest = rows.at(-1);
+    this.#newest = newest === undefined ? null : { lsn: newest.lsn, noted: newest, end };
+    this.#notes = this.#newest === null ? [] : [this.#newest];
+    this.#isFromStart = this.#newest === null;
+    this.#resets += 1;
     this.#flushedTo = 0n;
     this.#inFlight.clear();
-    for (const row of rows) this.#add(row.lsn, row, end);
     this.#wake();
   }
 
@@ -75,23 +99,49 @@ export class NotesLedger {
 
   /**
    * What batches noted below `lsn` left, the place of a transaction that is durable; waits while one in flight might be among
-   * them, and until all of them are durable too. Throws what `untilFlushed` throws, and the reason of `over` once that aborts:
-   * where nobody knows how a batch ended, a lane that is stopped as well never reads it.
+   * them, and until all of them are durable too. Throws what `server` throws, SYN-K024 where that lacks notes, and the reason
+   * of `over` once that aborts: where nobody knows how a batch ended, a lane that is stopped as well never reads it.
    */
-  async below(lsn: bigint, untilFlushed: UntilFlushed, over: AbortSignal): Promise<Noted> {
+  async below(lsn: bigint, server: NotesServer, over: AbortSignal): Promise<Noted> {
     for (;;) {
       while (this.#mayBeBelow(lsn)) await this.#change(over);
+      if (!this.#holdsNewestBelow(lsn)) {
+        await this.#read(lsn, server);
+        continue;
+      }
       const note = this.#newestBelow(lsn);
       if (note === undefined) return NOTHING;
       const { noted, end } = note;
       if (end <= lsn || end <= this.#flushedTo) return noted;
-      await untilFlushed(end);
+      const resets = this.#resets;
+      await server.untilFlushed(end);
       // The lane may have begun anew meanwhile; then this is asked again.
-      if (this.#notes.includes(note)) this.#flushedTo = end;
+      if (resets === this.#resets) this.#flushedTo = end;
     }
   }
 
+  #holdsNewestBelow(lsn: bigint): boolean {
+    if (lsn > this.newestLsn) return true;
+    const [first] = this.#notes;
+    const last = this.#notes.at(-1);
+    if (first === undefined || last === undefined || lsn > last.lsn) return false;
+    return this.#isFromStart || first.lsn < lsn;
+  }
+
+  /** Holds the neighbours of that place from now on, or nothing other than before where the lane has begun anew meanwhile. */
+  async #read(lsn: bigint, server: NotesServer): Promise<void> {
+    const resets = this.#resets;
+    const { rows, end } = await server.around(lsn, this.#notesMax);
+    if (resets !== this.#resets) return;
+    this.#notes = rows.map((row) => ({ lsn: row.lsn, noted: row, end }));
+    this.#isFromStart = (rows[0]?.lsn ?? lsn) >= lsn;
+    if (this.#holdsNewestBelow(lsn)) return;
+    const detail = `apply has noted a batch at ${lsnToText(this.newestLsn)}, and this server knows none from ${lsnToText(lsn)} on`;
+    throw fail('SYN-K024', detail, { context: { lsn: lsnToText(lsn) } });
+  }
+
   #newestBelow(lsn: bigint): Note | undefined {
+    if (this.#newest !== null && this.#newest.lsn < lsn) return this.#newest;
     let low = 0;
     let high = this.#notes.length;
     while (low < high) {
@@ -118,16 +168,18 @@ export class NotesLedger {
   prune(lsn: bigint): void {
     let keepFrom = 0;
     while (keepFrom + 1 < this.#notes.length && (this.#notes[keepFrom + 1]?.lsn ?? lsn) < lsn) keepFrom += 1;
-    if (keepFrom > 0) this.#notes.splice(0, keepFrom);
+    if (keepFrom === 0) return;
+    this.#notes.splice(0, keepFrom);
+    this.#isFromStart = false;
   }
 
   /** The newest committed note's position; 0 when there is none. */
   get newestLsn(): bigint {
-    return this.#notes.at(-1)?.lsn ?? 0n;
+    return this.#newest?.lsn ?? 0n;
   }
 
   get newest(): Noted {
-    return this.#notes.at(-1)?.noted ?? NOTHING;
+    return this.#newest?.noted ?? NOTHING;
   }
 
   #mayBeBelow(lsn: bigint): boolean {
@@ -136,13 +188,11 @@ export class NotesLedger {
   }
 
   #add(lsn: bigint, noted: Noted, end: bigint): void {
-    const previous = this.#notes.at(-1);
-    invariant(previous === undefined || previous.lsn <= lsn, 'one lane notes its batches in WAL order');
-    if (previous === undefined) this.#notes.push({ lsn, noted, end });
-    else {
-      const endOfAll = end > previous.end ? end : previous.end;
-      this.#notes.push({ lsn, noted: join(previous.noted, noted), end: endOfAll });
-    }
+    const previous = this.#newest;
+    invariant(previous === null || previous.lsn <= lsn, 'one lane notes its batches in WAL order');
+    const isNext = this.#notes.at(-1)?.lsn === previous?.lsn;
+    this.#newest = { lsn, noted, end: previous !== null && previous.end > end ? previous.end : end };
+    if (isNext && this.#notes.length <= this.#notesMax) this.#notes.push(this.#newest);
   }
 
   /** Resolves once a batch is noted or has ended. */
@@ -163,13 +213,4 @@ export class NotesLedger {
   #wake(): void {
     for (const wake of this.#waiters) wake();
   }
-}
-
-function join(a: Noted, b: Noted): Noted {
-  const seen: { [origin: string]: Position } = { ...a.seen };
-  for (const [origin, position] of Object.entries(b.seen)) {
-    const known = seen[origin];
-    if (known === undefined || position > known) seen[origin] = position;
-  }
-  return { seen, max_hlc: a.max_hlc > b.max_hlc ? a.max_hlc : b.max_hlc };
 }

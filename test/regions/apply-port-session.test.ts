@@ -9,6 +9,7 @@ import { PREPARE_SESSION, SqlPipeline, writeAlone } from '../../src/apply/sql-pi
 import { eventId } from '../../src/change/event-id.ts';
 import { hlcFromMicros } from '../../src/change/hlc.ts';
 import { makePosition, type Position } from '../../src/change/position.ts';
+import type { NoteRow } from '../../src/clock/note-store.ts';
 import { SqlNoteStore } from '../../src/clock/sql-note-store.ts';
 import { replicaGrant } from '../../src/monitor/role-checks.ts';
 import { isInfrastructure, sqlStateOf } from '../../src/platform/errors.ts';
@@ -266,33 +267,36 @@ describe('the session of the apply port', () => {
     assert.equal((await target.column('select count(*) from syncline.row_version'))[0], '1');
   });
 
-  test('notes are read back in WAL order from the newest one that counts, and pruned behind it', async () => {
+  test('notes are read around a place, in WAL order, and pruned behind it', async () => {
     await using target = await start();
     const store = new SqlNoteStore(target.client);
-    assert.deepEqual(await store.notesAbove(0n), []);
-    const notes: { xid: number; lsn: bigint }[] = [];
+    const around = async (lsn: bigint, limit: number) => (await store.around(lsn, limit)).rows;
+    assert.deepEqual([(await store.newest()).rows, await around(0n, 9)], [[], []]);
+    const notes: NoteRow[] = [];
+    let end = 0n;
     for (const n of [1, 2, 3, 4]) {
-      const note = { origin: `r${n}`, seen: { r1: at(n) }, max_hlc: HLC + BigInt(n) };
-      notes.push(await target.apply((t) => t.note(note)));
+      const left = { seen: { r1: at(n) }, max_hlc: HLC + BigInt(n) };
+      const { lsn } = await target.apply((t) => t.note({ origin: `r${n}`, ...left }));
+      notes.push({ lsn, ...left });
+      const newest = await store.newest();
+      assert.deepEqual(newest.rows, notes.slice(-1));
+      assert.ok(newest.end > lsn && newest.end >= end, 'the WAL goes on');
+      ({ end } = newest);
     }
-    const expected = notes.map((note, place) => ({
-      ...note,
-      origin: `r${place + 1}`,
-      seen: { r1: at(place + 1) },
-      max_hlc: HLC + BigInt(place + 1),
-    }));
     const [, second, , last] = notes;
     assert.ok(second !== undefined && last !== undefined);
-    assert.deepEqual(await store.notesAbove(0n), expected);
-    assert.deepEqual(await store.notesAbove(second.lsn), expected.slice(1));
-    assert.deepEqual(await store.notesAbove(second.lsn - 1n), expected);
-    assert.deepEqual(await store.notesAbove(last.lsn + 1n), expected.slice(3));
+    assert.deepEqual(await around(0n, 9), notes);
+    assert.deepEqual(await around(0n, 2), notes.slice(0, 2));
+    assert.deepEqual(await around(second.lsn, 2), notes.slice(0, 3), 'the one below is beside those asked for');
+    assert.deepEqual(await around(second.lsn + 1n, 9), notes.slice(1));
+    assert.deepEqual(await around(last.lsn + 1n, 9), notes.slice(3));
+    assert.ok((await store.around(second.lsn, 1)).end > last.lsn, 'whatever is read');
     await target.port.prune(0n, { confirmedLsn: second.lsn - 1n, echoedLsn: 0n }, 10);
-    assert.deepEqual(await store.notesAbove(0n), expected);
+    assert.deepEqual(await around(0n, 9), notes);
     await target.port.prune(0n, { confirmedLsn: last.lsn + 1n, echoedLsn: 0n }, 2);
-    assert.deepEqual(await store.notesAbove(0n), expected.slice(2), 'a step is bounded');
+    assert.deepEqual(await around(0n, 9), notes.slice(2), 'a step is bounded');
     await target.port.prune(0n, { confirmedLsn: last.lsn + 1n, echoedLsn: 0n }, 2);
-    assert.deepEqual(await store.notesAbove(0n), expected.slice(3), 'the newest stays');
+    assert.deepEqual(await around(0n, 9), notes.slice(3), 'the newest stays');
   });
 
   test('a step of pruning is bounded', async () => {

@@ -11,8 +11,9 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Lease } from '../../src/capture/lease.ts';
 import { ReplicationConnection } from '../../src/capture/replication-connection.ts';
-import { covers, positionEpoch } from '../../src/change/position.ts';
+import { covers, makePosition, positionEpoch } from '../../src/change/position.ts';
 import { NotesLedger } from '../../src/clock/notes-ledger.ts';
+import { SqlNoteStore } from '../../src/clock/sql-note-store.ts';
 import { EmbeddedLog } from '../../src/log/embedded-log.ts';
 import { MemoryLog } from '../../src/log/memory-log.ts';
 import type { TransactionItem } from '../../src/log/stream-item.ts';
@@ -339,11 +340,34 @@ describe('capture', () => {
   test('nothing is stamped by notes that its server does not know', async () => {
     await using region = await CapturedRegion.make(server);
     const ledger = new NotesLedger();
-    ledger.reset([{ xid: 1, lsn: 2n ** 60n, origin: 'us', seen: {}, max_hlc: 1n }], 0n);
+    ledger.reset({ rows: [{ lsn: 2n ** 60n, seen: {}, max_hlc: 1n }], end: 0n });
     await using running = await region.startCapture({ ledger });
     await running.retryingWith('SYN-K024');
-    ledger.reset([], 0n);
+    ledger.reset({ rows: [], end: 0n });
     await running.streaming();
+  });
+
+  test('notes that a ledger does not hold are read when a transaction comes to them', async () => {
+    await using region = await CapturedRegion.make(server);
+    await region.sql.query('create table public.t (id int primary key)');
+    const first = await region.capture();
+    await region.settled();
+    await first[Symbol.asyncDispose]();
+    const seen: string[] = [];
+    for (let n = 1; n <= 20; n += 1) {
+      seen.push(makePosition('0000000000000000001', BigInt(n)));
+      await region.sql.query(
+        `insert into syncline.applied_at (xid, lsn, origin, seen, max_hlc)
+         values (pg_current_xact_id(), pg_current_wal_insert_lsn(), 'us', $1, 0)`,
+        [JSON.stringify({ us: seen.at(-1) })],
+      );
+      await region.sql.query('insert into public.t values ($1)', [String(n)]);
+    }
+    const ledger = new NotesLedger(2);
+    ledger.reset(await new SqlNoteStore(region.sql).newest());
+    await using _ = await region.capture({ ledger });
+    const told = (await region.transactions(20)).map((transaction) => transaction.seen.us);
+    assert.deepEqual(told, seen);
   });
 
   test('a first start that ended halfway begins again', async () => {

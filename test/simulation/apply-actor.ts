@@ -15,6 +15,7 @@ import { LinkConsumer } from '../../src/apply/link-consumer.ts';
 import { readBack } from '../../src/apply/read-back.ts';
 import type { OrphanLook } from '../../src/apply/removed-parents.ts';
 import type { Position, Seen } from '../../src/change/position.ts';
+import type { NotesRead } from '../../src/clock/note-store.ts';
 import type { NotesLedger } from '../../src/clock/notes-ledger.ts';
 import type { Stability } from '../../src/clock/stability.ts';
 import type { StreamReader } from '../../src/log/event-log.ts';
@@ -44,6 +45,8 @@ export type AppliedRegion = {
   readonly name: string;
   readonly database: ModelDatabase;
   readonly store: ModelStore;
+  /** As in `NoteStore`. */
+  readonly newestNote: NotesRead;
   readonly slot: ReplicationSlot;
   readonly removalsLookedAt: Map<string, Seen>;
   /** The own stream's writer. */
@@ -221,7 +224,7 @@ export class ApplyActor {
   /** Reads where the database stands: at start, and after the connection was lost. */
   async #open(): Promise<void> {
     this.#port.connect();
-    this.#ledger.reset(this.#region.store.notes, this.#region.database.walEnds.inserted);
+    this.#ledger.reset(this.#region.newestNote);
     this.#lane = this.#newLane();
     this.#flushes = this.#newFlushWatch();
     await this.#lane.open();

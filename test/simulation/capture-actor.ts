@@ -15,6 +15,7 @@ import { SlotAcker } from '../../src/capture/slot-acker.ts';
 import { hlcFromMicros, hlcToText } from '../../src/change/hlc.ts';
 import { ACTIVATION_TABLE, REGISTRY_SCHEMA } from '../../src/change/merge-registry.ts';
 import type { Position } from '../../src/change/position.ts';
+import type { NotesRead } from '../../src/clock/note-store.ts';
 import type { NotesLedger } from '../../src/clock/notes-ledger.ts';
 import type { Stability } from '../../src/clock/stability.ts';
 import { fail, SynclineError, sqlStateOf } from '../../src/platform/errors.ts';
@@ -126,6 +127,14 @@ export class CaptureActor {
     await checkLedger(this.#ledger, async (newest) => this.#region.store.notes.some(({ lsn }) => lsn === newest));
   }
 
+  async #notesAround(hold: SlotHold, lsn: bigint, limit: number): Promise<NotesRead> {
+    await this.#world.scheduler.step(this.#name, 'notes are read');
+    if (hold.isCut) throw sqlError('57P02', 'the connection is gone');
+    const read = { rows: this.#region.store.notesAround(lsn, limit), end: this.#region.slot.database.walEnds.inserted };
+    await this.#world.scheduler.step(this.#name, 'notes are told');
+    return read;
+  }
+
   async #flush(hold: SlotHold): Promise<void> {
     await this.#world.scheduler.step(this.#name, 'flush');
     if (hold.isCut) throw sqlError('57P02', 'the connection is gone');
@@ -155,7 +164,10 @@ export class CaptureActor {
       ...history,
       writer,
       ledger: this.#ledger,
-      untilFlushed: async () => await this.#flush(hold),
+      notesServer: {
+        around: async (lsn, limit) => await this.#notesAround(hold, lsn, limit),
+        untilFlushed: async () => await this.#flush(hold),
+      },
       stamper: resume.stamper,
       stability: this.#stability,
       merges,

@@ -54,7 +54,7 @@ class Home {
     this.#database = new ModelDatabase(HOME, () => (this.#now += 1n));
     for (const table of ['claims', 'kv']) this.#database.table(table);
     const ledger = new NotesLedger();
-    ledger.reset([], 0n);
+    ledger.reset({ rows: [], end: 0n });
     const port = new ModelApplyPort(this.#database, this.#store, atOnce);
     this.#lane = new Lane(port, ledger, new Stability(HOME, ['eu', 'ap']), {
       region: HOME,

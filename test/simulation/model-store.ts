@@ -46,10 +46,13 @@ export type KeptParked = ParkedRow & { readonly schema: string; readonly table: 
 
 export type KeptMergeRow = KeptMerge & MergeKey & { readonly visit_at: bigint | null };
 
+/** `xid` is that of the batch that left it. */
+type ModelNote = NoteRow & { readonly xid: number };
+
 export class ModelStore {
   ownHistory: OwnHistory = { epoch: EPOCH, lineage: [], fork: null, after: null };
   readonly marks = new Map<string, Mark>();
-  readonly notes: NoteRow[] = [];
+  readonly notes: ModelNote[] = [];
   /** By xid. */
   readonly versions = new Map<number, KeptVersions>();
   /** By xid, what transactions without an origin were signed with. */
@@ -181,7 +184,13 @@ export class ModelStore {
     };
   }
 
-  addNote(note: NoteRow, transaction: Transaction): void {
+  /** The newest note below the place, and up to `limit` others behind it. */
+  notesAround(lsn: bigint, limit: number): NoteRow[] {
+    const behind = this.notes.filter((note) => note.lsn >= lsn);
+    return [...this.notes.filter((note) => note.lsn < lsn).slice(-1), ...behind.slice(0, limit)];
+  }
+
+  addNote(note: ModelNote, transaction: Transaction): void {
     this.notes.push(note);
     transaction.willUndo(() => void this.notes.splice(this.notes.indexOf(note), 1));
   }

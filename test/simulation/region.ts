@@ -1,6 +1,7 @@
 /** One simulated region: a modelled database with its slot, and the agents that serve it one after another. */
 import type { Mark } from '../../src/apply/apply-port.ts';
 import { type Position, positionLsn, type Seen } from '../../src/change/position.ts';
+import type { NotesRead } from '../../src/clock/note-store.ts';
 import { NotesLedger } from '../../src/clock/notes-ledger.ts';
 import { isLost } from '../../src/clock/own-history.ts';
 import { Stability } from '../../src/clock/stability.ts';
@@ -82,12 +83,16 @@ export class Region {
     return this.#agent?.apply ?? null;
   }
 
+  get newestNote(): NotesRead {
+    return { rows: this.store.notes.slice(-1), end: this.database.walEnds.inserted };
+  }
+
   /** Starts an agent as real ones start: notes and marks from the database, then capture and the lane. */
   startAgent(): void {
     this.#agents += 1;
     const peers = this.#world.regions.filter((region) => region !== this.name);
-    const ledger = new NotesLedger();
-    ledger.reset(this.store.notes, this.database.walEnds.inserted);
+    const ledger = new NotesLedger(this.#world.conditions.notesMax);
+    ledger.reset(this.newestNote);
     const stability = new Stability(this.name, peers);
     const captureName = `${this.name}/capture${this.#agents}`;
     const capture = new CaptureActor(captureName, this, this.#world, ledger, stability);

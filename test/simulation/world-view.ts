@@ -40,6 +40,8 @@ export type Conditions = {
   readonly upgrades: boolean;
   /** Whether servers that crash lose what the lane committed last. */
   readonly losesCommits: boolean;
+  /** How many notes of batches an agent holds. */
+  readonly notesMax: number;
   /** The regions whose lanes sign what they write, because they have no replication origins. */
   readonly signing: ReadonlySet<string>;
   /** Whether each agent of such a region does otherwise than the one before. */

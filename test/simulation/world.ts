@@ -113,6 +113,7 @@ export class World implements WorldView {
         { restores: false, isSwift: false },
       ]),
       unsettled: chooseLimits(random, seed),
+      notesMax: random.pick([1, 3, 1_000]),
       late: false,
       upgrades: false,
       signing: chooseSigning(seed, this.regions),

@@ -47,7 +47,7 @@ export class LaneTarget implements AsyncDisposable {
     const target = await ApplyTarget.start(server);
     await target.client.query(schema);
     const ledger = new NotesLedger();
-    ledger.reset([], 0n);
+    ledger.reset({ rows: [], end: 0n });
     const lane = new Lane(target.port, ledger, new Stability('home', ['eu', 'ap']), {
       region: 'home',
       onError: 'quarantine',

@@ -1,5 +1,5 @@
 // A publisher with everything that it needs, and transactions to send through it.
-
+import assert from 'node:assert/strict';
 import { ActiveMerges } from '../../src/capture/active-merges.ts';
 import type { RowChange } from '../../src/capture/decoded-transaction.ts';
 import { Publisher, type PublisherOptions } from '../../src/capture/publisher.ts';
@@ -59,7 +59,7 @@ export function make(options: Partial<PublisherOptions> = {}): Made {
       },
     },
     ledger: new NotesLedger(),
-    untilFlushed: async () => {},
+    notesServer: { around: async () => assert.fail('no note is read'), untilFlushed: async () => {} },
     stamper: new Stamper(),
     merges: new ActiveMerges(REGION),
     stability: new Stability(REGION, ['us']),

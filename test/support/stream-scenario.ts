@@ -21,7 +21,7 @@ const RUN = 3;
 export async function scenarioRecords(): Promise<LogRecord[]> {
   const ledger = new NotesLedger();
   const us = makePosition(EPOCH, 9n);
-  ledger.reset([{ xid: 1, lsn: 350n, origin: 'us', seen: { us }, max_hlc: 0n }], 0n);
+  ledger.batchCommitted(ledger.batchStarts(), 350n, { seen: { us }, max_hlc: 0n }, 350n);
   const { publisher, records } = make({ run: RUN, ledger });
   await send(publisher, sent(1, [change('1'), change('2', { after: { id: '2', note: null } })]));
   const update = { operation: 'UPDATE', before: { id: '1', note: 'note 1' } } as const;
