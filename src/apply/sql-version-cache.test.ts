@@ -37,6 +37,15 @@ describe('the exact versions of recent batches', () => {
     assert.equal(cache.find(4, 't'), undefined, 'one that is too large alone is not kept');
   });
 
+  test('so they do where most batches have none', () => {
+    const cache = new SqlVersionCache(3);
+    for (const xid of [1, 2, 3, 4, 5]) cache.add(xid, 1n, new Map());
+    assert.deepEqual(
+      [1, 2, 3, 4, 5].filter((xid) => cache.find(xid, 't') !== undefined),
+      [3, 4, 5],
+    );
+  });
+
   test('batches with stable stamps go', () => {
     const cache = new SqlVersionCache();
     cache.add(1, 10n, new Map([['t', [entry('a', 1n)]]]));

@@ -3,7 +3,7 @@
  * the database would unpack a whole batch's arrays for one row.
  *
  * A batch is here whole or not at all, so a row that a batch here does not name has no exact version. The bound counts
- * rows; the oldest batches go first. Only what has committed may enter: a rolled back batch's xid names no tuple.
+ * rows, and a batch without any as one: echoes have none, and come for as long as the region is written to; the oldest batches go first. Only what has committed may enter: a rolled back batch's xid names no tuple.
  */
 import { type Hlc, hlcFromMicros } from '../change/hlc.ts';
 import type { ExactVersion, RowKey, VersionEntry } from './apply-port.ts';
@@ -16,7 +16,7 @@ type Batch = {
   readonly size: number;
   readonly entries: ReadonlyMap<string, readonly VersionEntry[]>;
   /** Made on the first question about a table: most batches are never asked about. */
-  readonly byKey: Map<string, Map<RowKey, ExactVersion>>;
+  byKey: Map<string, Map<RowKey, ExactVersion>> | null;
 };
 
 export class SqlVersionCache {
@@ -30,9 +30,10 @@ export class SqlVersionCache {
 
   /** Takes the entries of a committed batch, by table. */
   add(xid: number, stampMicros: bigint, entries: ReadonlyMap<string, readonly VersionEntry[]>): void {
-    let size = 0;
-    for (const list of entries.values()) size += list.length;
-    this.#batches.set(xid, { stampMicros, size, entries, byKey: new Map() });
+    let rows = 0;
+    for (const list of entries.values()) rows += list.length;
+    const size = Math.max(1, rows);
+    this.#batches.set(xid, { stampMicros, size, entries, byKey: null });
     this.#size += size;
     for (const [oldest, batch] of this.#batches) {
       if (this.#size <= this.#entriesMax) break;
@@ -44,6 +45,7 @@ export class SqlVersionCache {
   find(xid: number, rel: string): ReadonlyMap<RowKey, ExactVersion> | undefined {
     const batch = this.#batches.get(xid);
     if (batch === undefined) return undefined;
+    batch.byKey ??= new Map();
     let byKey = batch.byKey.get(rel);
     if (byKey === undefined) {
       byKey = new Map();
