@@ -24,6 +24,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Client, type ClientConfig, DatabaseError, type QueryResult } from 'pg';
 import { invariant } from './assert.ts';
 import { fail, isInfrastructure, SynclineError, sqlStateOf } from './errors.ts';
+import { replaceEach } from './replace-each.ts';
 import { writeAsReplica } from './replica-role.ts';
 
 export interface ConnectOptions {
@@ -370,7 +371,7 @@ export function arrayText(values: readonly TextValue[]): string {
     if (place > 0) text += ',';
     if (value == null) text += 'NULL';
     // Few values hold what needs escaping, and looking for it first is several times faster.
-    else text += `"${/["\\]/.test(value) ? value.replace(/["\\]/g, '\\$&') : value}"`;
+    else text += `"${/["\\]/.test(value) ? replaceEach(value, /["\\]/g, '\\$&') : value}"`;
   }
   return `${text}}`;
 }

@@ -4,6 +4,7 @@
  * Elements are their own type's text, or null. Arrays with more dimensions or a lower bound other than 1 are not read: as
  * sets they have no meaning, and printing them anew would lose the bounds.
  */
+import { replaceEach } from '../platform/replace-each.ts';
 
 /** What `array_out` puts quotes around, besides the empty text and the word NULL. */
 const NEEDS_QUOTES = /["\\{}, \t\n\r\v\f]/;
@@ -32,7 +33,7 @@ export function printArray(elements: readonly (string | null)[]): string {
 function printElement(element: string | null): string {
   if (element === null) return 'NULL';
   const isBare = element !== '' && !NEEDS_QUOTES.test(element) && element.toUpperCase() !== 'NULL';
-  return isBare ? element : `"${element.replaceAll(/["\\]/g, '\\$&')}"`;
+  return isBare ? element : `"${replaceEach(element, /["\\]/g, '\\$&')}"`;
 }
 
 type Read = { readonly value: string | null; readonly end: number };
