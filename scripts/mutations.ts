@@ -567,7 +567,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'claims-what-is-not-durable',
     rule: 'what a transaction says to have seen is durable once it says so',
     file: 'src/clock/notes-ledger.ts',
-    find: 'if (end <= lsn || end <= this.#flushedTo) return noted;',
+    find: 'if (end <= lsn || (server === this.#flushedOf && end <= this.#flushedTo)) return noted;',
     replace: 'if (end >= 0n) return noted;',
   },
   {
@@ -589,6 +589,14 @@ export const MUTATIONS: readonly Mutation[] = [
     rule: 'what was read of notes is dropped where the lane has begun anew meanwhile',
     file: 'src/clock/notes-ledger.ts',
     find: 'if (resets !== this.#resets) return;',
+    replace: '',
+    test: 'src/clock/notes-ledger.test.ts',
+  },
+  {
+    name: 'notes-of-another-server',
+    rule: 'what a session has read of one server counts for no session with another',
+    file: 'src/clock/notes-ledger.ts',
+    find: 'if (this.#readOf !== null && this.#readOf !== server) return false;',
     replace: '',
     test: 'src/clock/notes-ledger.test.ts',
   },

@@ -51,6 +51,8 @@ import { fullXidNear } from './sql-xid.ts';
 export type SqlApplyPortOptions = {
   /** The region's own name. */
   readonly region: string;
+  /** The slot that the region's transactions are published from. */
+  readonly slot?: string;
   /** Which tables are replicated here; all, by default. */
   readonly isReplicated?: (schema: string, table: string) => boolean;
   /** What was committed when the region's stream began, as far as that is known; it may begin while the port is open. */
@@ -81,6 +83,7 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
   readonly #state: SqlSessionState;
   readonly #isReplicated: (schema: string, table: string) => boolean;
   readonly #began: () => Snapshot | null;
+  readonly #slot: string | null;
   #shapes = new Map<string, TableShape | null>();
   #mustForgetPlans = false;
   /** Every transaction below it was seen to have ended: most answers need no question. */
@@ -90,13 +93,14 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
     client: PostgresClient,
     origins: SqlOrigins,
     state: SqlSessionState,
-    { isReplicated, began }: SqlApplyPortOptions,
+    { isReplicated, began, slot }: SqlApplyPortOptions,
   ) {
     this.#client = client;
     this.#origins = origins;
     this.#state = state;
     this.#isReplicated = isReplicated ?? (() => true);
     this.#began = began ?? (() => null);
+    this.#slot = slot ?? null;
   }
 
   static async connect(url: string, options: SqlApplyPortOptions): Promise<SqlApplyPort> {
@@ -344,7 +348,7 @@ export class SqlApplyPort implements ApplyPort, AsyncDisposable {
     await Promise.all([
       writeAlone(this.#client, sql.PRUNE_VERSIONS, [String(hlcMicros(stable)), limit]),
       writeAlone(this.#client, sql.PRUNE_TOMBSTONES, [String(stable), limit]),
-      writeAlone(this.#client, sql.PRUNE_NOTES, [lsnToText(confirmedLsn), limit]),
+      writeAlone(this.#client, sql.PRUNE_NOTES, [lsnToText(confirmedLsn), limit, this.#slot]),
     ]);
   }
 

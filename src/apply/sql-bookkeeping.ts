@@ -286,11 +286,16 @@ delete from syncline.tombstone where ctid = any (array(
     and not (d.key = '' and exists (select from syncline.quarantine q where q.rel = d.rel and q.hlc <= d.hlc))
   order by d.hlc limit $2::bigint))`;
 
-/** $1 the WAL position confirmed, $2 how many. The newest note at or below it stays. */
+/**
+ * $1 the WAL position up to which transactions are published, $2 how many, $3 the slot of capture. The newest note below it stays: a
+ * transaction that commits there has seen no later one. After a failover $1 may still be told of the server before; the slot
+ * is this one's own.
+ */
 export const PRUNE_NOTES = `
 delete from syncline.applied_at where ctid = any (array(
   select ctid from syncline.applied_at
-  where lsn < (select max(lsn) from syncline.applied_at where lsn <= $1::pg_lsn)
+  where lsn < (select max(lsn) from syncline.applied_at where lsn < least($1::pg_lsn,
+    (select confirmed_flush_lsn from pg_replication_slots where slot_name = $3)))
   order by lsn limit $2::bigint))`;
 
 /**

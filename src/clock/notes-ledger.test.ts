@@ -193,6 +193,25 @@ test('what was read is dropped where the lane has begun anew meanwhile', async (
   assert.deepEqual([notes.reads, restored.reads], [1, 1]);
 });
 
+test('what a session has read of one server counts for no session with another', async () => {
+  const ledger = new NotesLedger(100);
+  const before = new Notes();
+  for (const lsn of [10n, 20n, 30n, 40n, 50n]) before.add(lsn);
+  const promoted = new Notes();
+  for (const lsn of [10n, 20n, 32n, 60n]) promoted.add(lsn);
+  ledger.reset(promoted.newest());
+  const flushes: string[] = [];
+  const session = (name: string, notes: Notes): NotesServer => ({
+    around: async (lsn, limit) => await notes.around(lsn, limit),
+    untilFlushed: async () => void flushes.push(name),
+  });
+  const [one, other] = [session('before', before), session('promoted', promoted)];
+  assert.equal((await ledger.below(45n, one, signal)).max_hlc, 40n);
+  assert.equal((await ledger.below(45n, other, signal)).max_hlc, 32n);
+  assert.equal((await ledger.below(31n, other, signal)).max_hlc, 20n);
+  assert.deepEqual([flushes, promoted.reads], [['before', 'promoted'], 2]);
+});
+
 test('a server without the notes that apply has left is refused', async () => {
   const ledger = new NotesLedger(100);
   const notes = new Notes();

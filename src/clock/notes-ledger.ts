@@ -30,7 +30,7 @@ export type BatchToken = { lsn: bigint | null };
 /** Resolves once the WAL is durable up to there. */
 export type UntilFlushed = (lsn: bigint) => Promise<void>;
 
-/** The database whose transactions are stamped. */
+/** The database whose transactions are stamped, as one session of capture is connected to it. */
 export type NotesServer = Pick<NoteStore, 'around'> & { readonly untilFlushed: UntilFlushed };
 
 /** `end` is at or above the end of the WAL record of its commit, and of those before it. */
@@ -45,12 +45,15 @@ export class NotesLedger {
   readonly #notesMax: number;
   /** A run of neighbours: none is missing between two of them. */
   #notes: Note[] = [];
+  /** Who was asked for them; null where the lane reported all of them. */
+  #readOf: NotesServer | null = null;
   /** Whether no note below the first of them is of any use. */
   #isFromStart = true;
   #newest: Note | null = null;
   #resets = 0;
-  /** Up to where the WAL was found to be durable. */
+  /** Up to where the WAL was found to be durable, and whose. */
   #flushedTo = 0n;
+  #flushedOf: NotesServer | null = null;
   readonly #inFlight = new Set<BatchToken>();
   readonly #waiters = new Set<() => void>();
 
@@ -64,9 +67,10 @@ export class NotesLedger {
     const newest = rows.at(-1);
     this.#newest = newest === undefined ? null : { lsn: newest.lsn, noted: newest, end };
     this.#notes = this.#newest === null ? [] : [this.#newest];
+    this.#readOf = null;
     this.#isFromStart = this.#newest === null;
     this.#resets += 1;
-    this.#flushedTo = 0n;
+    this.#flushedOf = null;
     this.#inFlight.clear();
     this.#wake();
   }
@@ -100,28 +104,32 @@ export class NotesLedger {
   /**
    * What batches noted below `lsn` left, the place of a transaction that is durable; waits while one in flight might be among
    * them, and until all of them are durable too. Throws what `server` throws, SYN-K024 where that lacks notes, and the reason
-   * of `over` once that aborts: where nobody knows how a batch ended, a lane that is stopped as well never reads it.
+   * of `over` once that aborts while it waits: where nobody knows how a batch ended, a lane that is stopped as well never reads it.
    */
   async below(lsn: bigint, server: NotesServer, over: AbortSignal): Promise<Noted> {
     for (;;) {
       while (this.#mayBeBelow(lsn)) await this.#change(over);
-      if (!this.#holdsNewestBelow(lsn)) {
+      if (!this.#holdsNewestBelow(lsn, server)) {
         await this.#read(lsn, server);
         continue;
       }
       const note = this.#newestBelow(lsn);
       if (note === undefined) return NOTHING;
       const { noted, end } = note;
-      if (end <= lsn || end <= this.#flushedTo) return noted;
+      if (end <= lsn || (server === this.#flushedOf && end <= this.#flushedTo)) return noted;
       const resets = this.#resets;
       await server.untilFlushed(end);
       // The lane may have begun anew meanwhile; then this is asked again.
-      if (resets === this.#resets) this.#flushedTo = end;
+      if (resets !== this.#resets) continue;
+      this.#flushedTo = end;
+      this.#flushedOf = server;
     }
   }
 
-  #holdsNewestBelow(lsn: bigint): boolean {
+  #holdsNewestBelow(lsn: bigint, server: NotesServer): boolean {
     if (lsn > this.newestLsn) return true;
+    // A session before may have been connected to another server, which had other notes at the same places.
+    if (this.#readOf !== null && this.#readOf !== server) return false;
     const [first] = this.#notes;
     const last = this.#notes.at(-1);
     if (first === undefined || last === undefined || lsn > last.lsn) return false;
@@ -135,7 +143,8 @@ export class NotesLedger {
     if (resets !== this.#resets) return;
     this.#notes = rows.map((row) => ({ lsn: row.lsn, noted: row, end }));
     this.#isFromStart = (rows[0]?.lsn ?? lsn) >= lsn;
-    if (this.#holdsNewestBelow(lsn)) return;
+    this.#readOf = server;
+    if (this.#holdsNewestBelow(lsn, server)) return;
     const detail = `apply has noted a batch at ${lsnToText(this.newestLsn)}, and this server knows none from ${lsnToText(lsn)} on`;
     throw fail('SYN-K024', detail, { context: { lsn: lsnToText(lsn) } });
   }

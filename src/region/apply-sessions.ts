@@ -9,6 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { ApplySession } from '../apply/applier.ts';
 import { SqlApplyPort } from '../apply/sql-apply-port.ts';
 import type { Lease } from '../capture/lease.ts';
+import { captureName } from '../capture/publication.ts';
 import { readHistory, type SlotHistory } from '../capture/slot.ts';
 import { hlcFromText } from '../change/hlc.ts';
 import type { Snapshot } from '../clock/snapshot.ts';
@@ -53,6 +54,7 @@ export class ApplySessions {
       if (history !== null) this.began(history);
       const port = await SqlApplyPort.connect(database, {
         region,
+        slot: captureName(region),
         applicationName,
         lockTimeoutMs: apply.lock_timeout_ms,
         hasOrigins: apply.replication_origins,

@@ -293,10 +293,33 @@ describe('the session of the apply port', () => {
     assert.ok((await store.around(second.lsn, 1)).end > last.lsn, 'whatever is read');
     await target.port.prune(0n, { confirmedLsn: second.lsn - 1n, echoedLsn: 0n }, 10);
     assert.deepEqual(await around(0n, 9), notes);
+    await target.port.prune(0n, { confirmedLsn: second.lsn, echoedLsn: 0n }, 10);
+    assert.deepEqual(await around(0n, 9), notes, 'a transaction may commit where a batch is noted');
     await target.port.prune(0n, { confirmedLsn: last.lsn + 1n, echoedLsn: 0n }, 2);
     assert.deepEqual(await around(0n, 9), notes.slice(2), 'a step is bounded');
     await target.port.prune(0n, { confirmedLsn: last.lsn + 1n, echoedLsn: 0n }, 2);
     assert.deepEqual(await around(0n, 9), notes.slice(3), 'the newest stays');
+  });
+
+  test('notes that the slot may still need stay, whatever the server before had published', async () => {
+    await using target = await start();
+    const slot = `slot_of_${new URL(target.url).pathname.slice(1)}`;
+    const notes: { lsn: bigint }[] = [];
+    for (const n of [1, 2, 3, 4]) {
+      if (n === 3) await target.client.query("select pg_create_logical_replication_slot($1, 'pgoutput')", [slot]);
+      notes.push(await target.apply((t) => t.note({ origin: 'us', seen: {}, max_hlc: HLC + BigInt(n) })));
+    }
+    try {
+      await using port = await SqlApplyPort.connect(target.url, { region: 'home', slot });
+      await port.prune(0n, { confirmedLsn: 2n ** 60n, echoedLsn: 0n }, 10);
+      const { rows } = await new SqlNoteStore(target.client).around(0n, 9);
+      assert.deepEqual(
+        rows.map(({ lsn }) => lsn),
+        notes.slice(1).map(({ lsn }) => lsn),
+      );
+    } finally {
+      await target.client.query('select pg_drop_replication_slot($1)', [slot]);
+    }
   });
 
   test('a step of pruning is bounded', async () => {

@@ -289,7 +289,7 @@ export class ModelApplyPort implements ApplyPort {
     }
     const commitMicros = (xid: number): bigint | null => this.#database.transactionOf(xid)?.stampMicros ?? null;
     this.#store.pruneAuthors(stable, echoedLsn, commitMicros);
-    const newest = notes.findLastIndex((note) => note.lsn <= confirmedLsn);
+    const newest = notes.findLastIndex((note) => note.lsn < confirmedLsn);
     if (newest > 0) notes.splice(0, newest);
   }
 }
