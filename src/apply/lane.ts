@@ -20,6 +20,7 @@ import { BatchPlanner, type PlannerOptions } from './batch-planner.ts';
 import type { EventAt } from './event-at.ts';
 import { isDataFault } from './event-failure.ts';
 import { applyExactly } from './exact-replay.ts';
+import { HistoryPacking } from './history-packing.ts';
 import { type LaneItem, touchesRegistry } from './lane-item.ts';
 import { LaneMarks } from './lane-marks.ts';
 import { LookAgainRunner } from './look-again.ts';
@@ -46,8 +47,12 @@ export type LaneOptions = Omit<PlannerOptions, 'isMerging'> & {
   readonly unsettled?: Partial<UnsettledLimits>;
   /** Looks for rows whose parent is gone. */
   readonly orphans?: OrphanLook;
-  /** What tables merge by, and who runs the functions of it. */
-  readonly merges?: { readonly registry: () => Promise<KnownMerges>; readonly functions: MergeFunctions };
+  /** What tables merge by, who runs the functions of it, and how many events of a history are packed together. */
+  readonly merges?: {
+    readonly registry: () => Promise<KnownMerges>;
+    readonly functions: MergeFunctions;
+    readonly packEvents?: number;
+  };
 };
 
 export class Lane {
@@ -78,7 +83,7 @@ export class Lane {
     const marks = new LaneMarks(port, region);
     this.#marks = marks;
     this.#rules = new MergeRules(merges?.registry);
-    const memory = new MergeMemory(this.#rules);
+    const memory = new MergeMemory(this.#rules, new HistoryPacking(merges?.packEvents));
     const [parked, quarantined] = [this.#parked, this.#quarantined];
     const writers: WriterMaker = new WriterMaker({
       region,

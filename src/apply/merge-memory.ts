@@ -13,11 +13,12 @@ import {
   type RowKey,
   type TableShape,
 } from './apply-port.ts';
+import { HistoryPacking } from './history-packing.ts';
 import type { MergeRules } from './merge-rules.ts';
 import { type HistoryEvent, MergedRow } from './merged-row.ts';
 
 /** Beyond so many, all are forgotten: what is at hand is no more than a convenience. */
-const ROWS_MAX = 20_000;
+const ROWS_MAX = 10_000;
 
 /**
  * `inherited` are events on every row that a row of which nothing is kept has from its beginning, and that are to be kept with
@@ -35,10 +36,12 @@ export type Inheritance = {
 
 export class MergeMemory {
   readonly #rules: MergeRules;
+  readonly #packing: HistoryPacking;
   readonly #rows = new Map<string, MergedRow>();
 
-  constructor(rules: MergeRules) {
+  constructor(rules: MergeRules, packing = new HistoryPacking()) {
     this.#rules = rules;
+    this.#packing = packing;
   }
 
   clear(): void {
@@ -78,7 +81,10 @@ export class MergeMemory {
         const known = this.#rows.get(nameOf(shape, key));
         if (known !== undefined) return [key, { row: known, inherited: [] }];
         const found = kept.get(key);
-        const row = found?.state == null ? new MergedRow() : MergedRow.fromText(found.state);
+        const row =
+          found?.state == null
+            ? new MergedRow(undefined, this.#packing)
+            : MergedRow.fromText(found.state, this.#packing);
         for (const entry of found?.events ?? []) row.fold.add(this.#toEvent(entry));
         const inherited = found !== undefined ? [] : isLate(key) ? ofAll : newer;
         return [key, { row, inherited: inherited.map((entry) => this.#toEvent(entry)) }];

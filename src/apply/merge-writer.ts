@@ -14,10 +14,10 @@
 import type { Image } from '../change/change-event.ts';
 import type { Hlc } from '../change/hlc.ts';
 import { type Epoch, positionLsn, type Seen } from '../change/position.ts';
-import { isAbove, type Version } from '../change/version.ts';
+import type { Version } from '../change/version.ts';
 import { invariant } from '../platform/assert.ts';
 import { fail } from '../platform/errors.ts';
-import { foldOn, type MergeAnswer } from '../resolve/fold.ts';
+import type { MergeAnswer } from '../resolve/fold.ts';
 import { type FoldAnswers, foldTogether, type MergeRequest } from '../resolve/fold-drivers.ts';
 import { settledRow } from '../resolve/fold-state.ts';
 import { isPlainlyValid } from '../resolve/known-merges.ts';
@@ -107,13 +107,9 @@ export class MergeWriter {
     const inheritance = await this.#inheritance(shape);
     const loaded = await this.#view.memory.read(this.#transaction, shape, keys, inheritance);
     const foldings = asked.map(({ key, version }) => {
-      const { base, events } = begun(loadedOf(loaded, key)).row.fold;
-      return foldOn(
-        base,
-        events.filter((event) => !isAbove(event.version, version)),
-      );
+      return begun(loadedOf(loaded, key)).row.fold.behind(version);
     });
-    return (await foldTogether(foldings, this.#answers(shape))).map(({ state }) => state.image);
+    return (await foldTogether(foldings, this.#answers(shape))).map(({ image }) => image);
   }
 
   /** Forgets what was made of rows in a transaction that is not committed. */
@@ -173,7 +169,7 @@ export class MergeWriter {
     });
     const written = await this.#settle(shape, targets);
     const versions = targets.flatMap(({ key, row }) => {
-      const newest = row.fold.events.at(-1);
+      const { newest } = row.fold;
       if (written.get(key) !== true || newest === undefined) return [];
       return [{ key, hlc: newest.version.hlc, position: newest.position, event_id: newest.event_id }];
     });

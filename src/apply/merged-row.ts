@@ -26,6 +26,7 @@ import { HLC_MAX } from '../change/hlc.ts';
 import { type Epoch, makePosition, type Seen } from '../change/position.ts';
 import { VERSION_ZERO, type Version } from '../change/version.ts';
 import { invariant } from '../platform/assert.ts';
+import type { Packing } from '../resolve/event-run.ts';
 import { type FoldEvent, type Folding, foldOn } from '../resolve/fold.ts';
 import { type FoldState, foldStateFromText, foldStateToText, settledRow } from '../resolve/fold-state.ts';
 import type { MergeRule } from '../resolve/merge-rule.ts';
@@ -83,13 +84,16 @@ export type RowPlace = {
 const BEYOND_ALL = 2n ** 64n - 1n;
 
 export class MergedRow {
+  readonly #packing: Packing<HistoryEvent> | null;
   #fold: RowFold<HistoryEvent>;
   #known: Known | null = null;
   #overlays: Overlay[] = [];
   #absentAt: bigint | null = null;
 
-  constructor(base: FoldState = settledRow(null)) {
-    this.#fold = new RowFold(base);
+  /** Histories that grow are packed, where a way is given. */
+  constructor(base: FoldState = settledRow(null), packing: Packing<HistoryEvent> | null = null) {
+    this.#packing = packing;
+    this.#fold = new RowFold(base, packing);
   }
 
   get fold(): RowFold<HistoryEvent> {
@@ -98,19 +102,19 @@ export class MergedRow {
 
   /** Of the highest event that is known. */
   get version(): Version {
-    return this.#fold.events.at(-1)?.version ?? this.#fold.base.version;
+    return this.#fold.newest?.version ?? this.#fold.base.version;
   }
 
   /** Whether nothing is kept of the row, so that the tuple alone tells of it. */
   get isUnknown(): boolean {
-    const { base, events } = this.#fold;
-    return this.#known === null && events.length === 0 && base.version.hlc === VERSION_ZERO.hlc;
+    const { base, size } = this.#fold;
+    return this.#known === null && size === 0 && base.version.hlc === VERSION_ZERO.hlc;
   }
 
   /** Takes what the row holds already for the base of its fold. */
   beginFrom(base: FoldState): void {
     invariant(this.isUnknown, 'a row begins once');
-    this.#fold = new RowFold(base);
+    this.#fold = new RowFold(base, this.#packing);
   }
 
   /** The position up to which the echo must have come before the row is to be looked at again; null where it need not be. */
@@ -122,9 +126,9 @@ export class MergedRow {
 
   /** Whether nothing but the row itself is needed any more. */
   get isAtRest(): boolean {
-    const { base, events } = this.fold;
+    const { base, size } = this.fold;
     const heads = Object.keys(base.heads).length + Object.keys(base.gone).length;
-    return events.length === 0 && heads === 0 && this.visitAt === null;
+    return size === 0 && heads === 0 && this.visitAt === null;
   }
 
   /** A local commit has come back with what it left of the row. */
@@ -181,14 +185,14 @@ export class MergedRow {
     });
   }
 
-  static fromText(text: string): MergedRow {
+  static fromText(text: string, packing: Packing<HistoryEvent> | null = null): MergedRow {
     const raw = JSON.parse(text) as {
       readonly base: string;
       readonly known: (Omit<Known, 'lsn'> & { readonly lsn: string }) | null;
       readonly overlays: readonly (Omit<Overlay, 'lsn'> & { readonly lsn: string })[];
       readonly absent_at: string | null;
     };
-    const row = new MergedRow(foldStateFromText(raw.base));
+    const row = new MergedRow(foldStateFromText(raw.base), packing);
     row.#known = raw.known === null ? null : { ...raw.known, lsn: BigInt(raw.known.lsn) };
     row.#overlays = raw.overlays.map((overlay) => ({ ...overlay, lsn: BigInt(overlay.lsn) }));
     row.#absentAt = raw.absent_at === null ? null : BigInt(raw.absent_at);

@@ -12,10 +12,13 @@ export async function shadowEntries(
   upTo: Version,
   answers: FoldAnswers,
 ): Promise<ShadowEntry[]> {
-  const shadowed = rows.filter(({ row }) => hasShadows(row.fold, upTo));
+  const shadowed = rows.flatMap(({ pk, row }) => {
+    const events = row.fold.upTo(upTo);
+    return hasShadows(events) ? [{ pk, base: row.fold.base, events }] : [];
+  });
   if (shadowed.length === 0) return [];
   const found = await foldTogether(
-    shadowed.map(({ row }) => shadowCases(row.fold, upTo)),
+    shadowed.map(({ base, events }) => shadowCases(base, events)),
     answers,
   );
   return found.flatMap((ofRow, place) =>

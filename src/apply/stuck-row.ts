@@ -69,8 +69,7 @@ function messageOf(cause: unknown): string {
 }
 
 function newestOf({ fold }: MergedRow): HistoryEntry {
-  const { base } = fold;
-  const newest = fold.events.at(-1);
+  const { base, newest } = fold;
   if (newest !== undefined) return newest;
   return {
     version: base.version,

@@ -47,6 +47,26 @@ export function unknownToAny(observers: readonly Observer[], heads: Heads): Head
   return left;
 }
 
+/** By line one that knows what all of these do: whatever is known to all of them is known to it, and nothing else. */
+export function weakest(observers: readonly Observer[]): Observer[] {
+  const byLine = new Map<string, Observer>();
+  for (const observer of observers) {
+    const line = lineOf(observer);
+    const other = byLine.get(line);
+    byLine.set(line, other === undefined ? observer : weaker(observer, other));
+  }
+  return [...byLine.values()];
+}
+
+function weaker(one: Observer, other: Observer): Observer {
+  const seen: { [origin: string]: Position } = {};
+  for (const [origin, mark] of Object.entries(one.seen)) {
+    const known = other.seen[origin];
+    if (known !== undefined) seen[origin] = known < mark ? known : mark;
+  }
+  return { origin: one.origin, position: one.position < other.position ? one.position : other.position, seen };
+}
+
 export function isEmpty(heads: Heads): boolean {
   for (const _ in heads) return false;
   return true;

@@ -6,9 +6,9 @@
  * that takes events in order costs one step for each. Stable events are pruned to the state behind them.
  */
 import { compareVersions, type Version } from '../change/version.ts';
-import { compareEvents, type FoldEvent, type Folded, type Folding, type FoldStep, foldOn } from './fold.ts';
+import { EventRun, type Packing } from './event-run.ts';
+import { type FoldEvent, type Folded, type Folding, type FoldStep, foldOn } from './fold.ts';
 import { type FoldState, settled } from './fold-state.ts';
-import type { Observer } from './heads.ts';
 
 /** Fewer would repeat more steps, more would hold more states. */
 const CHECKPOINT_EVENTS = 32;
@@ -16,12 +16,13 @@ const CHECKPOINT_EVENTS = 32;
 type Checkpoint = { readonly count: number; readonly state: FoldState };
 
 export class RowFold<Event extends FoldEvent> {
-  readonly #events: Event[] = [];
+  readonly #events: EventRun<Event>;
   /** By the number of events taken; the first is the base, and the last may be the fold of all. */
   #checkpoints: [Checkpoint, ...Checkpoint[]];
 
   /** From a row of the baseline (`settledRow`), or from where it was pruned to. */
-  constructor(base: FoldState) {
+  constructor(base: FoldState, packing: Packing<Event> | null = null) {
+    this.#events = new EventRun(packing);
     this.#checkpoints = [{ count: 0, state: base }];
   }
 
@@ -29,21 +30,30 @@ export class RowFold<Event extends FoldEvent> {
     return this.#checkpoints[0].state;
   }
 
-  /** Those that are not part of the base, in order. */
+  /** How many events are not part of the base. */
+  get size(): number {
+    return this.#events.length;
+  }
+
+  get newest(): Event | undefined {
+    return this.#events.newest;
+  }
+
+  /** Those events that are not part of the base, in order. */
   get events(): readonly Event[] {
-    return this.#events;
+    return this.#events.slice(0);
+  }
+
+  /** The same up to that version. */
+  upTo(version: Version): readonly Event[] {
+    return this.#events.first((event) => compareVersions(event.version, version) <= 0);
   }
 
   /** False for an event that is here already, or part of the base: all that is not above it is. */
   add(event: Event): boolean {
     if (compareVersions(event.version, this.base.version) <= 0) return false;
-    let place = this.#events.length;
-    for (; place > 0; place -= 1) {
-      const order = compareEvents(event, this.#events[place - 1] as Event);
-      if (order === 0) return false;
-      if (order > 0) break;
-    }
-    this.#events.splice(place, 0, event);
+    const place = this.#events.insert(event);
+    if (place === null) return false;
     this.#dropBehind(place);
     return true;
   }
@@ -61,19 +71,26 @@ export class RowFold<Event extends FoldEvent> {
       last = { count: to, state: folded.state };
       this.#checkpoints.push(last);
     }
+    this.#events.pack();
     return { state: last.state, steps };
+  }
+
+  /** What the row is behind the events up to that version. */
+  *behind(version: Version): Folding<FoldState> {
+    const count = this.#events.countUpTo(version);
+    const from = this.#lastUpTo(count);
+    return (yield* foldOn(from.state, this.#events.slice(from.count, count))).state;
   }
 
   /** Forgets events up to that version, which is stable: what has not arrived yet has seen all of them. */
   *prune(stable: Version): Folding<number> {
-    const cut = this.#events.findIndex((event) => compareVersions(event.version, stable) > 0);
-    const pruned = cut === -1 ? this.#events.length : cut;
+    const pruned = this.upTo(stable).length;
     if (pruned === 0) return 0;
     const from = this.#lastUpTo(pruned);
     const { state } = yield* foldOn(from.state, this.#events.slice(from.count, pruned));
     const later = this.#checkpoints.filter(({ count }) => count > pruned);
-    this.#events.splice(0, pruned);
-    const base = settled(state, this.#events.map(observerOf));
+    this.#events.drop(pruned);
+    const base = settled(state, this.#events.observers);
     this.#checkpoints = [
       { count: 0, state: base },
       ...later.map(({ count, state: kept }) => ({ count: count - pruned, state: kept })),
@@ -92,8 +109,4 @@ export class RowFold<Event extends FoldEvent> {
 
 function nextCheckpoint(count: number): number {
   return count - (count % CHECKPOINT_EVENTS) + CHECKPOINT_EVENTS;
-}
-
-function observerOf({ version, position, seen }: FoldEvent): Observer {
-  return { origin: version.origin, position, seen };
 }

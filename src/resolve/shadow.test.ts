@@ -2,13 +2,11 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { MergeWorld, moves, type Write } from '../../test/support/merge-world.ts';
-import type { HistoryEvent } from '../apply/merged-row.ts';
 import { makePosition } from '../change/position.ts';
 import { compareEvents, type FoldEvent } from './fold.ts';
 import { foldNow, neverAsked } from './fold-drivers.ts';
 import { settledRow } from './fold-state.ts';
 import { LAST_WRITER_WINS, type MergeRule } from './merge-rule.ts';
-import { RowFold } from './row-fold.ts';
 import { hasShadows, judgeShadow, type ShadowCase, shadowCases } from './shadow.ts';
 
 const BASE = { id: '1', n: '10', v: 'a' };
@@ -40,9 +38,7 @@ function event(
 function casesOf<Event extends FoldEvent & { readonly merge_shadow?: string }>(
   events: readonly Event[],
 ): ShadowCase<Event>[] {
-  const fold = new RowFold<Event>(settledRow(BASE));
-  for (const each of events) fold.add(each);
-  return foldNow(shadowCases(fold, { hlc: 10_000n, origin: '~' }), neverAsked);
+  return foldNow(shadowCases(settledRow(BASE), events), neverAsked);
 }
 
 describe('a rule in shadow', () => {
@@ -75,11 +71,7 @@ describe('a rule in shadow', () => {
   test('is not asked about events that do not name it, nor about those that are not stable', () => {
     const { merge_shadow: _, ...plain } = event(2, 'b', { n: '15' });
     assert.deepEqual(casesOf<FoldEvent>([event(1, 'a', { n: '11' }), plain]), []);
-    const fold = new RowFold<FoldEvent & { merge_shadow: string }>(settledRow(BASE));
-    for (const each of [event(1, 'a', { n: '11' }), event(20, 'b', { n: '15' })]) fold.add(each);
-    const upTo = { hlc: 10n, origin: '~' };
-    assert.deepEqual(foldNow(shadowCases(fold, upTo), neverAsked), []);
-    assert.deepEqual([hasShadows(fold, upTo), hasShadows(fold, { hlc: 0n, origin: '~' })], [true, false]);
+    assert.deepEqual([hasShadows([event(1, 'a', { n: '11' })]), hasShadows([plain])], [true, false]);
   });
 
   test('comes to the same in every region, wherever histories are cut and whatever has arrived by then', () => {
@@ -109,9 +101,9 @@ describe('a rule in shadow', () => {
         const prune = (): void => {
           for (const [place, region] of world.regions.entries()) {
             const stable = world.stable(region);
-            const fold = region.fold as RowFold<HistoryEvent & { merge_shadow?: string }>;
-            const named = { base: fold.base, events: fold.events.map((each) => ({ ...each, merge_shadow: 'other' })) };
-            found[place]?.push(...foldNow(shadowCases(named, stable), neverAsked).map(told));
+            const { fold } = region;
+            const named = fold.upTo(stable).map((each) => ({ ...each, merge_shadow: 'other' }));
+            found[place]?.push(...foldNow(shadowCases(fold.base, named), neverAsked).map(told));
             foldNow(fold.prune(stable), neverAsked);
           }
         };
@@ -121,7 +113,7 @@ describe('a rule in shadow', () => {
         }
         world.settle();
         prune();
-        const left = world.regions.map(({ fold }) => fold.events.length);
+        const left = world.regions.map(({ fold }) => fold.size);
         const all = world
           .events()
           .sort(compareEvents)

@@ -11,12 +11,10 @@
  * where it has none, an element that is in both rows counts as seen by whoever removes it.
  */
 import { haveSameValues, type Image } from '../change/change-event.ts';
-import { compareVersions, type Version } from '../change/version.ts';
 import { type FoldEvent, type Folding, foldOn } from './fold.ts';
 import type { FoldState } from './fold-state.ts';
 import type { MergeRule } from './merge-rule.ts';
 import type { Fallback } from './merge-types.ts';
-import type { RowFold } from './row-fold.ts';
 
 /** An event that names a version beside the one that it goes by. */
 type Shadowed = FoldEvent & { readonly merge_shadow?: string };
@@ -37,20 +35,19 @@ export type ShadowVerdict = {
   readonly failure: Fallback | 'invalid' | null;
 };
 
-/** Whether events up to that version, which are about to be pruned, name a version in shadow. */
-export function hasShadows({ events }: Pick<RowFold<Shadowed>, 'events'>, upTo: Version): boolean {
-  return events.some((event) => event.merge_shadow !== undefined && compareVersions(event.version, upTo) <= 0);
+/** Whether events that are about to be pruned name a version in shadow. */
+export function hasShadows(events: readonly Shadowed[]): boolean {
+  return events.some((event) => event.merge_shadow !== undefined);
 }
 
-/** The conflicts among them. */
+/** The conflicts among them, of a row that begins with that state. */
 export function* shadowCases<Event extends Shadowed>(
-  { base, events }: Pick<RowFold<Event>, 'base' | 'events'>,
-  upTo: Version,
+  base: FoldState,
+  events: readonly Event[],
 ): Folding<ShadowCase<Event>[]> {
   const cases: ShadowCase<Event>[] = [];
   let state = base;
   for (const event of events) {
-    if (compareVersions(event.version, upTo) > 0) break;
     const folded = yield* foldOn(state, [event]);
     const { merge_shadow } = event;
     if (merge_shadow !== undefined && folded.steps.length > 0) {

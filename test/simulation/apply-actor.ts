@@ -257,7 +257,11 @@ export class ApplyActor {
       },
       unsettled: this.#world.conditions.unsettled,
       orphans: this.#orphans(),
-      merges: { registry: async () => registryOf(this.#world.conditions.merging), functions: mergeAny },
+      merges: {
+        registry: async () => registryOf(this.#world.conditions.merging),
+        functions: mergeAny,
+        packEvents: this.#world.conditions.merging.packEvents,
+      },
     });
   }
 

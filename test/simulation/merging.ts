@@ -28,6 +28,8 @@ export type Merging = {
   /** Whether a rule is active before any is activated; else last writer wins. */
   readonly isActiveFirst: boolean;
   readonly rules: ReadonlyMap<string, RegisteredRule>;
+  /** How many events of a history are packed together. */
+  readonly packEvents: number;
 };
 
 export function chooseMerging(random: Random): Merging {
@@ -51,6 +53,7 @@ export function chooseMerging(random: Random): Merging {
   return {
     countsOnly,
     isActiveFirst: countsOnly || random.chance(0.7),
+    packEvents: random.pick([1, 2, 32]),
     rules: new Map(VERSIONS.map((version, place) => [version, { rule: rules[place % 2] as MergeRule, validity }])),
   };
 }

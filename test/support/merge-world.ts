@@ -4,6 +4,7 @@
  * event can arrive before those that it knew.
  */
 import fc from 'fast-check';
+import { HistoryPacking } from '../../src/apply/history-packing.ts';
 import { type HistoryEvent, MergedRow } from '../../src/apply/merged-row.ts';
 import type { Image } from '../../src/change/change-event.ts';
 import { makePosition, type Position, positionLsn } from '../../src/change/position.ts';
@@ -67,8 +68,8 @@ export class MergeWorld {
     this.#base = base;
     this.#rule = rule;
     this.#answer = answer;
-    this.regions = REGIONS.map((name) => {
-      const row = new MergedRow(settledRow(base));
+    this.regions = REGIONS.map((name, place) => {
+      const row = new MergedRow(settledRow(base), place === 0 ? null : new HistoryPacking(place));
       const heard = REGIONS.map(() => 0);
       return { name, row, fold: row.fold, heard, tuple: base, isLocal: false, lsn: 0n, echoedLsn: 0n };
     });
