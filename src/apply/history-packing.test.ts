@@ -35,6 +35,15 @@ test('events are the same behind it, and go by the very same rules', () => {
   assert.ok(unpacked[1]?.rule === one && unpacked[2]?.rule === other && unpacked[3]?.rule === one);
 });
 
+test('an event with large images is large', () => {
+  const packing = new HistoryPacking();
+  const large = { id: '1', text: 'x'.repeat(100_000) };
+  assert.deepEqual(
+    [PLAIN, { ...PLAIN, before: large }, { ...PLAIN, after: large }].map((event) => packing.isLarge(event)),
+    [false, true, true],
+  );
+});
+
 test('many events of one row take a fifth of what they are as text, or less', () => {
   const packing = new HistoryPacking();
   const events = Array.from({ length: packing.events }, (_, n): HistoryEvent => {

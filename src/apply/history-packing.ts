@@ -12,6 +12,8 @@ import type { HistoryEvent } from './merged-row.ts';
 
 /** Enough for names and neighbours' values to be told once. */
 const PACK_EVENTS = 16;
+/** In characters of its images; beyond, one pack would keep the lane for longer than some hundredths of a second. */
+const LARGE = 65_536;
 /** The quickest: what is smaller by others is not worth their time. */
 const DEFLATE = { level: 1 };
 
@@ -34,9 +36,14 @@ export class HistoryPacking implements Packing<HistoryEvent> {
   readonly events: number;
   /** What packed events go by, which is the same for very many of them. */
   readonly #rules: MergeRule[] = [];
+  readonly #numbers = new Map<MergeRule, number>();
 
   constructor(events = PACK_EVENTS) {
     this.events = events;
+  }
+
+  isLarge({ before, after }: HistoryEvent): boolean {
+    return sizeOf(before) + sizeOf(after) > LARGE;
   }
 
   pack(events: readonly HistoryEvent[]): Uint8Array {
@@ -69,7 +76,17 @@ export class HistoryPacking implements Packing<HistoryEvent> {
   }
 
   #numberOf(rule: MergeRule): number {
-    const known = this.#rules.indexOf(rule);
-    return known === -1 ? this.#rules.push(rule) - 1 : known;
+    let number = this.#numbers.get(rule);
+    if (number === undefined) {
+      number = this.#rules.push(rule) - 1;
+      this.#numbers.set(rule, number);
+    }
+    return number;
   }
+}
+
+function sizeOf(image: Image | null): number {
+  let size = 0;
+  for (const column in image) size += image[column]?.length ?? 0;
+  return size;
 }

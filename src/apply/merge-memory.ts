@@ -17,7 +17,7 @@ import { HistoryPacking } from './history-packing.ts';
 import type { MergeRules } from './merge-rules.ts';
 import { type HistoryEvent, MergedRow } from './merged-row.ts';
 
-/** Beyond so many, all are forgotten: what is at hand is no more than a convenience. */
+/** Of more, those that were asked for longest ago are forgotten: what is at hand is no more than a convenience. */
 const ROWS_MAX = 10_000;
 
 /**
@@ -36,7 +36,7 @@ export type Inheritance = {
 
 export class MergeMemory {
   readonly #rules: MergeRules;
-  readonly #packing: HistoryPacking;
+  #packing: HistoryPacking;
   readonly #rows = new Map<string, MergedRow>();
 
   constructor(rules: MergeRules, packing = new HistoryPacking()) {
@@ -46,6 +46,8 @@ export class MergeMemory {
 
   clear(): void {
     this.#rows.clear();
+    // The rules are read anew, and packed events are found by those that they were packed with.
+    this.#packing = new HistoryPacking(this.#packing.events);
   }
 
   /**
@@ -59,8 +61,14 @@ export class MergeMemory {
     inheritance: Inheritance,
   ): Promise<Map<RowKey, LoadedMerge>> {
     const loaded = await this.read(transaction, shape, keys, inheritance);
-    if (this.#rows.size > ROWS_MAX) this.#rows.clear();
-    for (const [key, { row }] of loaded) this.#rows.set(nameOf(shape, key), row);
+    for (const [key, { row }] of loaded) {
+      this.forget(shape, key);
+      this.#rows.set(nameOf(shape, key), row);
+    }
+    for (const name of this.#rows.keys()) {
+      if (this.#rows.size <= ROWS_MAX) break;
+      this.#rows.delete(name);
+    }
     return loaded;
   }
 
@@ -86,6 +94,7 @@ export class MergeMemory {
             ? new MergedRow(undefined, this.#packing)
             : MergedRow.fromText(found.state, this.#packing);
         for (const entry of found?.events ?? []) row.fold.add(this.#toEvent(entry));
+        row.fold.pack();
         const inherited = found !== undefined ? [] : isLate(key) ? ofAll : newer;
         return [key, { row, inherited: inherited.map((entry) => this.#toEvent(entry)) }];
       }),

@@ -289,13 +289,13 @@ delete from syncline.tombstone where ctid = any (array(
 /**
  * $1 the WAL position up to which transactions are published, $2 how many, $3 the slot of capture. The newest note below it stays: a
  * transaction that commits there has seen no later one. After a failover $1 may still be told of the server before; the slot
- * is this one's own.
+ * is this one's own, and while it is being made nothing is known to be published.
  */
 export const PRUNE_NOTES = `
 delete from syncline.applied_at where ctid = any (array(
   select ctid from syncline.applied_at
-  where lsn < (select max(lsn) from syncline.applied_at where lsn < least($1::pg_lsn,
-    (select confirmed_flush_lsn from pg_replication_slots where slot_name = $3)))
+  where lsn < (select max(lsn) from syncline.applied_at where lsn < least($1::pg_lsn, case when $3::text is not null then
+    coalesce((select confirmed_flush_lsn from pg_replication_slots where slot_name = $3), '0/0') end))
   order by lsn limit $2::bigint))`;
 
 /**

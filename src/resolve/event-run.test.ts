@@ -15,6 +15,7 @@ function packing(events: number): Packing<FoldEvent> {
   const kept: FoldEvent[] = [];
   return {
     events,
+    isLarge: ({ index }) => index === 1,
     pack: (some) => Uint8Array.from(some.map((event) => kept.push(event) - 1)),
     unpack: (bytes) => [...bytes].map((place) => kept[place] as FoldEvent),
   };
@@ -59,6 +60,14 @@ test('all but the newest are packed, each once where they come in order', () => 
     run.pack();
     assert.ok(run.length - packed < 8 && run.length >= packed);
   }
+});
+
+test('of very many events that are not packed the first are found too', () => {
+  const run = new EventRun<FoldEvent>(null);
+  const position = makePosition('0000000000000000001', 1n);
+  for (let n = 1n; n <= 200_000n; n += 1n)
+    run.insert({ version: { hlc: n, origin: 'a' }, position, index: 0, seen: {}, before: null, after: null });
+  assert.equal(run.first(() => true).length, 200_000);
 });
 
 test('is what a list of the same events is, whatever is packed', () => {

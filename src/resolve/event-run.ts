@@ -14,21 +14,24 @@ export type Packing<Event> = {
   /** How many events are packed together; as many of the newest stay as they are. */
   readonly events: number;
   readonly pack: (events: readonly Event[]) => Uint8Array;
+  /** Whether it is too large to be packed: it would take long, and in one piece. */
+  readonly isLarge: (event: Event) => boolean;
   /** The same events. */
   readonly unpack: (packed: Uint8Array) => readonly Event[];
 };
 
 /** `first` is the version of its first event; `observers` know as little as any of its events (`weakest`). */
-type Pack = {
+type Pack<Event> = {
   readonly count: number;
   readonly first: Version;
   readonly observers: readonly Observer[];
-  readonly bytes: Uint8Array;
+  /** Packed, or as they are where one of them is large. */
+  readonly events: Uint8Array | readonly Event[];
 };
 
 export class EventRun<Event extends FoldEvent> {
   readonly #packing: Packing<Event> | null;
-  readonly #packs: Pack[] = [];
+  #packs: Pack<Event>[] = [];
   #packed = 0;
   /** Those behind the packs; some wherever there is any event. */
   #open: Event[] = [];
@@ -77,14 +80,14 @@ export class EventRun<Event extends FoldEvent> {
 
   /** The first events, for as long as they are such. */
   first(isSuch: (event: Event) => boolean): readonly Event[] {
-    const found: Event[] = [];
+    const parts: (readonly Event[])[] = [];
     const take = (events: readonly Event[]): boolean => {
       const end = events.findIndex((event) => !isSuch(event));
-      found.push(...(end === -1 ? events : events.slice(0, end)));
+      parts.push(end === -1 ? events : events.slice(0, end));
       return end === -1;
     };
     if (this.#packs.every((pack) => take(this.#unpack(pack)))) take(this.#open);
-    return found;
+    return parts.flat();
   }
 
   /** How many are not above that version. */
@@ -110,7 +113,7 @@ export class EventRun<Event extends FoldEvent> {
   drop(count: number): void {
     let left = count;
     while (left > 0 && this.#packs.length > 0) {
-      const [pack] = this.#packs as [Pack];
+      const [pack] = this.#packs as [Pack<Event>];
       this.#packs.shift();
       this.#packed -= pack.count;
       if (left < pack.count) {
@@ -126,12 +129,14 @@ export class EventRun<Event extends FoldEvent> {
   /** Packs all but the newest. */
   pack(): void {
     const size = this.#packing?.events ?? Number.POSITIVE_INFINITY;
+    const made: Pack<Event>[] = [];
     let from = 0;
-    for (; this.#open.length - from >= 2 * size; from += size) {
-      this.#packs.push(this.#pack(this.#open.slice(from, from + size)));
-      this.#packed += size;
-    }
-    if (from > 0) this.#open = this.#open.slice(from);
+    for (; this.#open.length - from >= 2 * size; from += size)
+      made.push(this.#pack(this.#open.slice(from, from + size)));
+    if (from === 0) return;
+    this.#packs = [...this.#packs, ...made];
+    this.#packed += from;
+    this.#open = this.#open.slice(from);
   }
 
   /** Opens the packs that have the place of that event, or stand behind it. */
@@ -145,17 +150,19 @@ export class EventRun<Event extends FoldEvent> {
     this.#open = [...opened.map((pack) => this.#unpack(pack)), this.#open].flat();
   }
 
-  #pack(events: readonly Event[]): Pack {
-    const [first] = events;
-    invariant(this.#packing !== null && first !== undefined, 'packs are made by a packing, of some events');
+  #pack(events: readonly Event[]): Pack<Event> {
+    const [packing, first] = [this.#packing, events[0]];
+    invariant(packing !== null && first !== undefined, 'packs are made by a packing, of some events');
     const { version } = first;
     const observers = weakest(events.map(observerOf));
-    return { count: events.length, first: version, observers, bytes: this.#packing.pack(events) };
+    const packed = events.some((event) => packing.isLarge(event)) ? events : packing.pack(events);
+    return { count: events.length, first: version, observers, events: packed };
   }
 
-  #unpack({ bytes }: Pack): readonly Event[] {
+  #unpack({ events }: Pack<Event>): readonly Event[] {
+    if (!(events instanceof Uint8Array)) return events;
     invariant(this.#packing !== null, 'packs are made by a packing');
-    return this.#packing.unpack(bytes);
+    return this.#packing.unpack(events);
   }
 }
 

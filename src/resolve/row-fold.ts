@@ -71,7 +71,7 @@ export class RowFold<Event extends FoldEvent> {
       last = { count: to, state: folded.state };
       this.#checkpoints.push(last);
     }
-    this.#events.pack();
+    this.pack();
     return { state: last.state, steps };
   }
 
@@ -85,7 +85,10 @@ export class RowFold<Event extends FoldEvent> {
   /** Forgets events up to that version, which is stable: what has not arrived yet has seen all of them. */
   *prune(stable: Version): Folding<number> {
     const pruned = this.upTo(stable).length;
-    if (pruned === 0) return 0;
+    if (pruned === 0) {
+      this.pack();
+      return 0;
+    }
     const from = this.#lastUpTo(pruned);
     const { state } = yield* foldOn(from.state, this.#events.slice(from.count, pruned));
     const later = this.#checkpoints.filter(({ count }) => count > pruned);
@@ -95,7 +98,13 @@ export class RowFold<Event extends FoldEvent> {
       { count: 0, state: base },
       ...later.map(({ count, state: kept }) => ({ count: count - pruned, state: kept })),
     ];
+    this.pack();
     return pruned;
+  }
+
+  /** Packs all but the newest events, where a way to is given: for histories that were read. Folding and pruning do so. */
+  pack(): void {
+    this.#events.pack();
   }
 
   #lastUpTo(count: number): Checkpoint {

@@ -310,9 +310,13 @@ describe('the session of the apply port', () => {
       notes.push(await target.apply((t) => t.note({ origin: 'us', seen: {}, max_hlc: HLC + BigInt(n) })));
     }
     try {
-      await using port = await SqlApplyPort.connect(target.url, { region: 'home', slot });
-      await port.prune(0n, { confirmedLsn: 2n ** 60n, echoedLsn: 0n }, 10);
-      const { rows } = await new SqlNoteStore(target.client).around(0n, 9);
+      const left = async (name: string) => {
+        await using port = await SqlApplyPort.connect(target.url, { region: 'home', slot: name });
+        await port.prune(0n, { confirmedLsn: 2n ** 60n, echoedLsn: 0n }, 10);
+        return (await new SqlNoteStore(target.client).around(0n, 9)).rows;
+      };
+      assert.equal((await left('not_made_yet')).length, 4);
+      const rows = await left(slot);
       assert.deepEqual(
         rows.map(({ lsn }) => lsn),
         notes.slice(1).map(({ lsn }) => lsn),
