@@ -61,6 +61,9 @@ export async function tellRows(
   if (shape === null) return null;
   return await client.transaction(async () => {
     await client.query(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
+    // The strongest lock first: whoever keeps others from writing, and then locks the table as a whole, would be the victim if this
+    // had read the table by then and waited to lock its rows.
+    await client.query(`lock table ${target(shape)} in row share mode`);
     // Of what is set aside from here on, the rows that are told come before that in the stream.
     await client.query('lock table syncline.quarantine in share mode');
     const from = await place(client, own, shape);

@@ -174,6 +174,31 @@ describe('a chunk', () => {
     assert.deepEqual({ rows_told, rows_total }, { rows_told: 6_000, rows_total: 6_000 });
   });
 
+  test('waits for the lock of a user without making a victim of him', async () => {
+    const { url, client } = await made(TABLE);
+    await using _ = client;
+    await client.query(`insert into public.t values (1, 'small')`);
+    await ready(client, 't');
+    const own = (await wordOf(client, 't')) as TableWord;
+    await using user = await connect(url, { applicationName: 'user' });
+    await user.query('begin');
+    await user.query('lock table public.t in exclusive mode');
+    const telling = assert.rejects(tellRows(client, own, MEMBERS, SINCE, 2_000), { code: '55P03' });
+    await waitFor(
+      async () => {
+        const { rows } = await user.query(
+          "select count(*) from pg_locks where relation = 'public.t'::regclass and not granted",
+        );
+        return rows[0]?.count === '1';
+      },
+      { what: 'the teller to wait', limitMs },
+    );
+    await user.query('lock table public.t in access exclusive mode');
+    await telling;
+    await user.query('commit');
+    assert.equal((await tellRows(client, own, MEMBERS, SINCE, 2_000))?.rows, 1);
+  });
+
   test('with a row that no event can hold refuses the table, and names the row', async () => {
     const { client } = await made(TABLE);
     await using _ = client;
