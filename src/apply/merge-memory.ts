@@ -62,8 +62,9 @@ export class MergeMemory {
   ): Promise<Map<RowKey, LoadedMerge>> {
     const loaded = await this.read(transaction, shape, keys, inheritance);
     for (const [key, { row }] of loaded) {
-      this.forget(shape, key);
-      this.#rows.set(nameOf(shape, key), row);
+      const name = nameOf(shape, key);
+      this.#rows.delete(name);
+      this.#rows.set(name, row);
     }
     for (const name of this.#rows.keys()) {
       if (this.#rows.size <= ROWS_MAX) break;

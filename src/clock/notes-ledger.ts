@@ -27,11 +27,11 @@ import type { NoteStore, NotesRead } from './note-store.ts';
 /** Of a batch, and of all before it. */
 export type Noted = { readonly seen: Seen; readonly max_hlc: Hlc };
 export type BatchToken = { lsn: bigint | null };
-/** Resolves once the WAL is durable up to there. */
-export type UntilFlushed = (lsn: bigint) => Promise<void>;
-
 /** The database whose transactions are stamped, as one session of capture is connected to it. */
-export type NotesServer = Pick<NoteStore, 'around'> & { readonly untilFlushed: UntilFlushed };
+export type NotesServer = Pick<NoteStore, 'around'> & {
+  /** Resolves once the WAL is durable up to there. */
+  readonly untilFlushed: (lsn: bigint) => Promise<void>;
+};
 
 /** `end` is at or above the end of the WAL record of its commit, and of those before it. */
 type Note = { readonly lsn: bigint; readonly noted: Noted; readonly end: bigint };

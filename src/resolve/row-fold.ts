@@ -84,7 +84,7 @@ export class RowFold<Event extends FoldEvent> {
 
   /** Forgets events up to that version, which is stable: what has not arrived yet has seen all of them. */
   *prune(stable: Version): Folding<number> {
-    const pruned = this.upTo(stable).length;
+    const pruned = this.#events.countUpTo(stable);
     if (pruned === 0) {
       this.pack();
       return 0;
