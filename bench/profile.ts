@@ -1,7 +1,7 @@
 /**
- * Where the time of an agent goes: `npm run profile -- [in-log|in-slot|steady]`, while a region catches up, or keeps up.
+ * Where the time of an agent goes: `npm run profile -- [in-log|in-slot|giant|steady]`, while a region catches up, or keeps up.
  *
- * To catch up, the work is that of the benchmark `backlog`; to keep up, users commit single-row updates in one region at a steady rate. Both
+ * To catch up, the work is that of the benchmark `backlog`, or of `giant` from its commit on; to keep up, users commit single-row updates in one region at a steady rate. Both
  * after a round that warms up. Both agents are sampled twice a millisecond by the engine's own profiler, from letting go
  * until the last row is visible, or for as long as users write. The shares are printed by part of the source, and the profiles are written where any viewer
  * of `.cpuprofile` files draws them as flame graphs.
@@ -12,10 +12,12 @@ import { join, relative } from 'node:path';
 import type { ClusterRegion } from '../test/support/cluster.ts';
 import { waitFor } from '../test/support/wait-for.ts';
 import { BACKLOG_SCHEMA, letWait } from './backlog.ts';
+import { GIANT_SCHEMA, insertGiant } from './giant.ts';
 import { ACCOUNTS, startLoad } from './load.ts';
 import { markSeen, SynclinePair, untilThere, type Waits } from './pairs.ts';
 
 const TRANSACTIONS = Number(process.env.BENCH_TRANSACTIONS ?? 2 * ACCOUNTS);
+const GIANT_ROWS = 2.5 * TRANSACTIONS;
 const CLIENTS = 8;
 const SECONDS = Number(process.env.BENCH_SECONDS ?? 10);
 /** Commits, of all clients together. */
@@ -38,11 +40,11 @@ type Profile = {
   readonly timeDeltas: readonly number[];
 };
 
-/** Resolves with how many seconds the work took. */
+/** Resolves with how many seconds the work took; there is no profiler yet when it warms up. */
 type Work = (pair: SynclinePair, profilers: readonly Profiler[]) => Promise<number>;
 
-async function profileWork(place: string, work: Work): Promise<void> {
-  await using pair = await SynclinePair.start(BACKLOG_SCHEMA);
+async function profileWork(place: string, schema: string, work: Work): Promise<void> {
+  await using pair = await SynclinePair.start(schema);
   await work(pair, []);
   const profilers: Profiler[] = [];
   for (const region of pair.regions) profilers.push(await Profiler.attach(region));
@@ -68,6 +70,13 @@ const catchUp =
     await markSeen(pair, mark);
     return (performance.now() - startedMs) / 1_000;
   };
+
+const followGiant: Work = async (pair, profilers) => {
+  await untilThere(pair);
+  await insertGiant(pair, profilers.length, GIANT_ROWS);
+  for (const profiler of profilers) await profiler.start();
+  return (await untilThere(pair)) / 1_000;
+};
 
 const keepUp: Work = async (pair, profilers) => {
   await untilThere(pair);
@@ -165,12 +174,13 @@ function nameOf({ callFrame: { functionName, url, lineNumber } }: Node): string 
 
 // Each agent's inspector has a port of its own.
 process.env.NODE_OPTIONS = `${process.env.NODE_OPTIONS ?? ''} --inspect-port=0`;
-const WORK: Readonly<Record<string, Work>> = {
-  'in-log': catchUp('in-log'),
-  'in-slot': catchUp('in-slot'),
-  steady: keepUp,
+const WORK: Readonly<Record<string, readonly [schema: string, work: Work]>> = {
+  'in-log': [BACKLOG_SCHEMA, catchUp('in-log')],
+  'in-slot': [BACKLOG_SCHEMA, catchUp('in-slot')],
+  giant: [GIANT_SCHEMA, followGiant],
+  steady: [BACKLOG_SCHEMA, keepUp],
 };
 const where = process.argv[2] ?? 'in-log';
-const work = WORK[where];
-if (work === undefined) throw new Error(`${where} is none of ${Object.keys(WORK).join(', ')}`);
-await profileWork(where, work);
+const chosen = WORK[where];
+if (chosen === undefined) throw new Error(`${where} is none of ${Object.keys(WORK).join(', ')}`);
+await profileWork(where, ...chosen);
