@@ -1,6 +1,7 @@
 /** Invariants of what was published: whole, once, in order, chained, and with exact causes. */
 import { covers, type Position, positionEpoch, positionLsn, type Seen } from '../../src/change/position.ts';
 import type { Failure } from './invariants.ts';
+import { FIRST_VERSION } from './merging.ts';
 import type { WalEntry } from './model-database.ts';
 import { MERGED } from './model-store.ts';
 import type { Published, PublishedTransaction } from './published.ts';
@@ -100,17 +101,26 @@ function checkPromises(name: string, transactions: readonly PublishedTransaction
 
 /** After a restart an event may name a rule early, and never one that was replaced before it. */
 function checkMerges({ name, database }: Region, published: readonly PublishedTransaction[]): Failure | null {
+  // Two hearts can overlap: the one that began first, and has the lower version, may commit last.
+  const places = new Map(database.wal.map(({ activates }, place) => [activates, place]));
   let active = 0;
   for (const [place, { events, position }] of ofHistory(database.wal, published).entries()) {
     active = database.wal[place]?.activates ?? active;
     for (const { table_name, merge } of events) {
-      const isRight = table_name === MERGED ? Number(merge ?? 0) >= active : merge === undefined;
+      const isRight = table_name === MERGED ? isNotBefore(Number(merge ?? 0), active, places) : merge === undefined;
       if (isRight) continue;
       const message = `${name}: ${position} names ${merge} for ${table_name}, where ${active} is active`;
       return { invariant: 'names-merges', message };
     }
   }
   return null;
+}
+
+/** What was in effect before the WAL begins comes before all; what it does not hold was lost with a later part of it. */
+function isNotBefore(named: number, active: number, places: ReadonlyMap<number | null, number>): boolean {
+  const placeOf = (version: number): number =>
+    places.get(version) ?? (version <= FIRST_VERSION ? -1 : Number.POSITIVE_INFINITY);
+  return placeOf(named) >= placeOf(active);
 }
 
 /** For two writers of one row seen is exact: what a transaction overwrote it had seen, what overwrote it, not. */
