@@ -27,13 +27,20 @@ export const page = <T extends Parameters<typeof Type.Array>[0]>(item: T) =>
 
 export const Problem = Type.Object({ code: Type.String(), detail: Type.String(), table: Type.Optional(Type.String()) });
 
+const INEFFECTIVE = 'Kept, and not carried out by this version';
 const Policy = {
-  mode: Type.Enum(['async', 'sync']),
+  mode: Type.Enum(['async', 'sync'], { description: `${INEFFECTIVE}: all links are asynchronous` }),
   lag_slo_ms: Type.Integer({ minimum: 1, maximum: 86_400_000 }),
-  bandwidth_limit_bytes_per_s: nullable(Type.Integer({ minimum: 1_024, maximum: 1_000_000_000_000 })),
-  failover_priority: Type.Integer({ minimum: -1_000, maximum: 1_000 }),
+  bandwidth_limit_bytes_per_s: nullable(
+    Type.Integer({ minimum: 1_024, maximum: 1_000_000_000_000, description: INEFFECTIVE }),
+  ),
+  failover_priority: Type.Integer({ minimum: -1_000, maximum: 1_000, description: INEFFECTIVE }),
   tables: nullable(
-    Type.Array(Type.String({ pattern: '^[^.]+\\..+$', maxLength: NAME_MAX }), { minItems: 1, maxItems: 1_000 }),
+    Type.Array(Type.String({ pattern: '^[^.]+\\..+$', maxLength: NAME_MAX }), {
+      minItems: 1,
+      maxItems: 1_000,
+      description: `${INEFFECTIVE}: the tables of the configuration are replicated`,
+    }),
   ),
   allow_drift_ms: nullable(
     Type.Integer({
@@ -66,7 +73,11 @@ export const Link = Type.Object({
     { description: 'Whether both regions held the same rows where their replication began' },
   ),
   last_acked_event_id: nullable(Uuid),
-  lag_ms: Type.Number({ minimum: 0 }),
+  lag_ms: Type.Number({
+    minimum: 0,
+    description:
+      'Age of the oldest event that is not acknowledged; of the newest applied, while the stream is not read',
+  }),
   lag_p50_ms: nullable(Type.Number()),
   lag_p99_ms: nullable(Type.Number()),
   updated_at: Time,
@@ -82,6 +93,9 @@ export const Link = Type.Object({
   events_waiting: Count,
   conflicts: Count,
   quarantined: Count,
+  ineffective: Type.Array(Type.Enum(['mode', 'bandwidth_limit_bytes_per_s', 'failover_priority', 'tables']), {
+    description: 'Parts of the policy that are set, and not carried out by this version',
+  }),
   ...Policy,
 });
 
@@ -230,7 +244,7 @@ export const LagPage = page(
     source_region: Region,
     target_region: Region,
     status: Link.properties.status,
-    lag_ms: Type.Number({ minimum: 0, description: 'Age of the oldest event that is not acknowledged' }),
+    lag_ms: Link.properties.lag_ms,
     lag_p50_ms: nullable(Type.Number({ description: 'From the commit at the source to the commit here' })),
     lag_p99_ms: nullable(Type.Number()),
     window_ms: Count,

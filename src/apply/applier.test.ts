@@ -10,7 +10,7 @@ import { NotesLedger } from '../clock/notes-ledger.ts';
 import { Stability } from '../clock/stability.ts';
 import { MemoryLog } from '../log/memory-log.ts';
 import { NO_MERGES } from '../resolve/known-merges.ts';
-import { Applier } from './applier.ts';
+import { Applier, type ApplierOptions } from './applier.ts';
 import type { Mark } from './apply-port.ts';
 
 const HOME = 'home';
@@ -30,17 +30,10 @@ class PortWithMark extends ModelApplyPort {
   }
 }
 
-test('a stream that does not hold what was applied of it is acknowledged no more, while others are', async () => {
-  const sleep = async (ms: number, signal: AbortSignal): Promise<void> =>
-    await delay(ms, undefined, { signal }).catch(() => undefined);
-  await using log = new MemoryLog({ sleep });
-  await using eu = await log.writer('eu');
-  const last = await eu.append([runStart(1), heartbeat(1, 1)]);
-  const faults = new Map<string, unknown>();
-  const stopping = new AbortController();
-  let isTold = false;
-  const port = new PortWithMark({ origin: 'us', position: positionOf(7), event_id: 'event 7.0', log_offset: 100 });
-  const applier = new Applier({
+type Told = { readonly faults: Map<string, unknown>; isAcknowledged: boolean };
+
+function applierOf(log: MemoryLog, port: ModelApplyPort, told: Told, more: Partial<ApplierOptions> = {}): Applier {
+  return new Applier({
     region: HOME,
     peers: ['eu', 'us'],
     logOf: () => log,
@@ -66,16 +59,53 @@ test('a stream that does not hold what was applied of it is acknowledged no more
     onApplied: () => undefined,
     onBatch: () => undefined,
     prepareAcknowledgement: () => () => {
-      isTold = true;
+      told.isAcknowledged = true;
     },
-    onFault: (origin, error) => faults.set(origin, error),
+    onFault: (origin, error) => told.faults.set(origin, error),
     onChoreFault: () => undefined,
+    ...more,
   });
+}
+
+const sleep = async (ms: number, signal: AbortSignal): Promise<void> =>
+  await delay(ms, undefined, { signal }).catch(() => undefined);
+
+test('a stream that does not hold what was applied of it is acknowledged no more, while others are', async () => {
+  await using log = new MemoryLog({ sleep });
+  await using eu = await log.writer('eu');
+  const last = await eu.append([runStart(1), heartbeat(1, 1)]);
+  const stopping = new AbortController();
+  const told: Told = { faults: new Map(), isAcknowledged: false };
+  const port = new PortWithMark({ origin: 'us', position: positionOf(7), event_id: 'event 7.0', log_offset: 100 });
+  const applier = applierOf(log, port, told);
   const run = applier.run(stopping.signal);
-  await Promise.race([waitFor(() => isTold, { what: 'what is applied to be acknowledged' }), run]);
+  await Promise.race([waitFor(() => told.isAcknowledged, { what: 'what is applied to be acknowledged' }), run]);
+  assert.deepEqual(applier.waiting('eu'), { events: 0, oldest: null });
+  assert.equal(applier.waiting('us'), null, 'what nobody reads is not known to be empty');
   stopping.abort();
   await run;
-  assert.equal((faults.get('us') as { code?: string } | undefined)?.code, 'SYN-L003');
+  assert.equal((told.faults.get('us') as { code?: string } | undefined)?.code, 'SYN-L003');
   assert.deepEqual(await log.acknowledged('eu'), new Map([[HOME, last]]));
   assert.deepEqual(await log.acknowledged('us'), new Map());
+});
+
+test('a command whose turn does not come in time is withdrawn, and never done afterwards', async () => {
+  await using log = new MemoryLog({ sleep });
+  const stopping = new AbortController();
+  const told: Told = { faults: new Map(), isAcknowledged: false };
+  const port = new ModelApplyPort(new ModelDatabase(HOME, () => NOW_MICROS), new ModelStore(), async () => {});
+  const asked: string[] = [];
+  port.quarantined = async (eventIds) => {
+    asked.push(...eventIds);
+    return [];
+  };
+  const applier = applierOf(log, port, told, { commandWaitMs: 200 });
+  await assert.rejects(applier.retry(['too early']), { code: 'SYN-P009' });
+  const run = applier.run(stopping.signal);
+  await waitFor(() => applier.waiting('eu') !== null, { what: 'apply to run' });
+  // One that is refused has not been done either, and may be asked for again.
+  await waitFor(async () => await applier.retry(['in time']), { what: 'a turn that comes in time' });
+  assert.deepEqual(asked, ['in time']);
+  stopping.abort();
+  await run;
 });

@@ -39,10 +39,14 @@ import type { OrphanLook } from './removed-parents.ts';
 import type { Rest } from './rest-watch.ts';
 
 const COMMANDS_MAX = 100;
+/** Shorter than any caller waits: what is told to have failed must not be done later. */
+const COMMAND_WAIT_MS = 10_000;
 const RECONNECT_MS_MIN = 50;
 const RECONNECT_MS_MAX = 10_000;
 /** Between looks for the stream of a peer whose log is away. */
 const RETURN_MS_MIN = 500;
+
+export type Waiting = { readonly events: number; readonly oldest: string | null };
 
 /** A connection for the lane, and what is read over it. */
 export type ApplySession = AsyncDisposable & {
@@ -81,11 +85,13 @@ export type ApplierOptions = {
   readonly onFault: (origin: string, error: unknown) => void;
   /** As in `LaneLoop`; nothing is wrong with any chore when apply begins. */
   readonly onChoreFault: (chore: Chore, error: unknown) => void;
+  /** How long a command may wait for its turn, in ms, unless as usual. */
+  readonly commandWaitMs?: number;
 };
 
 export class Applier {
   readonly #options: ApplierOptions;
-  readonly #commands: (() => Promise<void>)[] = [];
+  #commands: (() => Promise<void>)[] = [];
   readonly #resting = new AbortController();
   readonly #opened = Promise.withResolvers<void>();
   /** By origin, up to where what is applied is durable. */
@@ -130,10 +136,10 @@ export class Applier {
     return this.#durable.get(origin);
   }
 
-  /** What waits of one stream: events read ahead, and the commit time of the oldest. */
-  waiting(origin: string): { readonly events: number; readonly oldest: string | null } {
+  /** What waits of one stream: events read ahead, and the commit time of the oldest. Null while nobody reads it. */
+  waiting(origin: string): Waiting | null {
     const consumer = this.#consumers.find((each) => each.origin === origin);
-    return { events: consumer?.waiting ?? 0, oldest: consumer?.oldestWaiting ?? null };
+    return consumer === undefined ? null : { events: consumer.waiting, oldest: consumer.oldestWaiting };
   }
 
   /**
@@ -322,21 +328,32 @@ export class Applier {
       );
   }
 
-  /** Runs in the lane's turn, between batches. */
+  /** Runs in the lane's turn, between batches; one whose turn does not come in time is withdrawn. */
   async #command<T>(work: (lane: Lane) => Promise<T>): Promise<T> {
     if (this.#commands.length >= COMMANDS_MAX) throw fail('SYN-T009', `${COMMANDS_MAX} commands wait for the lane`);
+    const waitMs = this.#options.commandWaitMs ?? COMMAND_WAIT_MS;
     return await new Promise<T>((resolve, reject) => {
-      this.#commands.push(async () => {
+      const command = async (): Promise<void> => {
+        clearTimeout(timer);
         try {
-          if (this.#lane === null) throw fail('SYN-P009', 'apply is not connected to the database');
+          if (this.#lane === null) throw notConnected();
           resolve(await work(this.#lane));
         } catch (error) {
           reject(error);
         }
-      });
+      };
+      const timer = setTimeout(() => {
+        this.#commands = this.#commands.filter((each) => each !== command);
+        const busy = `the lane was at work on a batch for ${waitMs} ms; nothing was done`;
+        reject(this.#lane === null ? notConnected() : fail('SYN-T009', busy));
+      }, waitMs);
+      timer.unref();
+      this.#commands.push(command);
     });
   }
 }
+
+const notConnected = (): SynclineError => fail('SYN-P009', 'apply is not connected to the database');
 
 /** Tells the lane what was applied before it began, as far as conflicts are not settled. */
 async function remember(lane: Lane, mark: Mark, reader: StreamReader): Promise<void> {

@@ -6,6 +6,8 @@ import { type Config, loadConfig, parseListen } from '../platform/config.ts';
 import { ERRORS, type ErrorCode, fail, SynclineError } from '../platform/errors.ts';
 
 const ANSWER_LIMIT_MS = 15_000;
+/** What is done to hundreds of rows in one request takes its time, and is not undone when nobody waits for it any more. */
+const DONE_LIMIT_MS = 60_000;
 
 export type Target = { readonly url: string; readonly token: string | undefined };
 
@@ -89,7 +91,7 @@ export class ApiClient {
           ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }),
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        signal: AbortSignal.timeout(ANSWER_LIMIT_MS),
+        signal: AbortSignal.timeout(method === 'GET' ? ANSWER_LIMIT_MS : DONE_LIMIT_MS),
       });
     } catch (cause) {
       throw fail('SYN-T007', `${this.url}: ${reasonOf(cause)}`, { cause });

@@ -25,6 +25,7 @@ const LINK: ReplicationLink = {
   events_waiting: 2,
   conflicts: 3,
   quarantined: 0,
+  ineffective: [],
   mode: 'async',
   lag_slo_ms: 1_000,
   bandwidth_limit_bytes_per_s: null,

@@ -1,7 +1,7 @@
 // `syncline topology`: the regions, and the links that end where the agents asked are.
 
 import type { Command } from 'commander';
-import type { ReplicationLink } from '../monitor/agent-status.ts';
+import type { IneffectivePolicy, ReplicationLink } from '../monitor/agent-status.ts';
 import { ApiClient, type ApiFlags, addApiOptions, targetsOf } from './api-client.ts';
 import { bytes, duration, print, printJson } from './output.ts';
 import { textTable } from './text-table.ts';
@@ -19,6 +19,8 @@ const LINK_COLUMNS = [
   { title: 'PRIORITY' },
   { title: 'TABLES' },
 ];
+
+const NOTE = '* kept, and not carried out by this version: links are asynchronous, unlimited, and have all tables';
 
 export function registerTopology(program: Command): void {
   const command = program
@@ -50,14 +52,20 @@ function merged(answers: readonly (Topology & { readonly url: string })[]): Topo
 
 function render({ regions, links }: Topology): string {
   const regionRows = regions.map(({ region_id, api }) => [region_id, api ?? 'unknown']);
-  const linkRows = links.map((link) => [
-    link.link_id,
-    link.status,
-    link.mode,
-    duration(link.lag_slo_ms),
-    link.bandwidth_limit_bytes_per_s === null ? 'no limit' : `${bytes(link.bandwidth_limit_bytes_per_s)}/s`,
-    String(link.failover_priority),
-    link.tables === null ? 'all' : link.tables.join(', '),
-  ]);
-  return [...textTable(REGION_COLUMNS, regionRows), '', ...textTable(LINK_COLUMNS, linkRows)].join('\n');
+  const linkRows = links.map((link) => {
+    const marked = (name: IneffectivePolicy, value: string): string =>
+      link.ineffective.includes(name) ? `${value} *` : value;
+    const { bandwidth_limit_bytes_per_s: limit } = link;
+    return [
+      link.link_id,
+      link.status,
+      marked('mode', link.mode),
+      duration(link.lag_slo_ms),
+      marked('bandwidth_limit_bytes_per_s', limit === null ? 'no limit' : `${bytes(limit)}/s`),
+      marked('failover_priority', String(link.failover_priority)),
+      marked('tables', link.tables === null ? 'all' : link.tables.join(', ')),
+    ];
+  });
+  const note = links.some(({ ineffective }) => ineffective.length > 0) ? ['', NOTE] : [];
+  return [...textTable(REGION_COLUMNS, regionRows), '', ...textTable(LINK_COLUMNS, linkRows), ...note].join('\n');
 }

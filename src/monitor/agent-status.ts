@@ -23,6 +23,8 @@ export type LinkPolicy = {
   readonly allow_drift_ms: number | null;
 };
 
+export type IneffectivePolicy = 'mode' | 'bandwidth_limit_bytes_per_s' | 'failover_priority' | 'tables';
+
 /** A directed replication edge, with its policy and live state. */
 export type ReplicationLink = LinkPolicy & {
   /** `source:target`. */
@@ -34,7 +36,10 @@ export type ReplicationLink = LinkPolicy & {
   readonly reason: Problem | null;
   readonly baseline: LinkBaseline;
   readonly last_acked_event_id: string | null;
-  /** Now − committed_at of the oldest event not yet acknowledged; 0 when there is none. */
+  /**
+   * Now − committed_at of the oldest event not yet acknowledged; 0 when there is none. While the stream is not read, as where
+   * it or the database is away, time since the newest that was applied, or since the agent's start.
+   */
   readonly lag_ms: number;
   /** Delay from the commit at the source to the commit here, of what was applied lately; null where nothing was. */
   readonly lag_p50_ms: number | null;
@@ -55,6 +60,8 @@ export type ReplicationLink = LinkPolicy & {
   readonly events_waiting: number;
   readonly conflicts: number;
   readonly quarantined: number;
+  /** Parts of the policy that are set, kept, and not carried out by this version. */
+  readonly ineffective: readonly IneffectivePolicy[];
 };
 
 /** Whether a link's regions held the same rows where their replication began. */

@@ -4,6 +4,8 @@
  * What an operator sets is kept in the database; what a link does is counted for as long as the agent runs. A link is
  * degraded, whatever its stored status, while it stands still, is not joined, or has events in the quarantine.
  */
+
+import type { Waiting } from '../apply/applier.ts';
 import type { GateVerdict } from '../apply/baseline-gate.ts';
 import type { AppliedReport } from '../apply/batch-attempt.ts';
 import type { LaneItem } from '../apply/lane-item.ts';
@@ -14,14 +16,14 @@ import { linkBaseline } from '../monitor/baseline-view.ts';
 import { LinkActivity, toProblem } from '../monitor/link-activity.ts';
 import type { Config } from '../platform/config.ts';
 import type { Logger } from '../platform/logger.ts';
-import { type LinkStore, linkId } from '../topology/link-store.ts';
+import { ineffectiveOf, type LinkStore, linkId } from '../topology/link-store.ts';
 
 export type IncomingLinksOptions = {
   readonly config: Config;
   readonly logger: Logger;
   readonly store: LinkStore;
-  /** What waits of one stream. */
-  readonly waiting: (source: string) => { readonly events: number; readonly oldest: string | null };
+  /** What waits of one stream; null while nobody reads it. */
+  readonly waiting: (source: string) => Waiting | null;
   readonly quarantined: (source: string) => number;
   readonly verdict: (source: string) => GateVerdict;
   /** How long the stream of a region still keeps what is next here; null where that is not known. */
@@ -34,6 +36,7 @@ export class IncomingLinks {
   /** By source; the own stream, which comes back as an echo, has one too. */
   readonly #activities: ReadonlyMap<string, LinkActivity>;
   readonly #keptMs = new Map<string, number | null>();
+  readonly #startedMs = Date.now();
 
   constructor(options: IncomingLinksOptions) {
     const { region, peers } = options.config;
@@ -143,7 +146,7 @@ export class IncomingLinks {
       status: stored.status === 'active' && reason !== null ? 'degraded' : stored.status,
       reason,
       baseline: linkBaseline(verdict),
-      lag_ms: waiting.oldest === null ? 0 : Math.max(0, Date.now() - Date.parse(waiting.oldest)),
+      lag_ms: this.#lagMs(waiting, activity),
       lag_p50_ms: lag?.[0] ?? null,
       lag_p99_ms: lag?.[1] ?? null,
       last_heard_at: activity?.lastHeardAt ?? null,
@@ -151,10 +154,18 @@ export class IncomingLinks {
       clock_drift_error_ms: drift?.error_ms ?? null,
       log_kept_ms: this.#keptMs.get(source) ?? null,
       events_applied: activity?.events ?? 0,
-      events_waiting: waiting.events,
+      events_waiting: waiting?.events ?? 0,
       conflicts: activity?.conflicts ?? 0,
       quarantined,
+      ineffective: ineffectiveOf(stored),
     };
+  }
+
+  /** What waits in a stream that nobody reads is not known: it is taken to have begun with what was applied last. */
+  #lagMs(waiting: Waiting | null, activity: LinkActivity | undefined): number {
+    if (waiting !== null && waiting.oldest === null) return 0;
+    const since = waiting === null ? (activity?.lastHeardAt ?? null) : waiting.oldest;
+    return Math.max(0, Date.now() - (since === null ? this.#startedMs : Date.parse(since)));
   }
 }
 

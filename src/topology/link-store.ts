@@ -9,7 +9,7 @@
 // is the mark that it commits with the rows. So they are written at a bounded rate, the newest of each
 // link, and losing the last moment of them in a crash costs nothing.
 
-import type { LinkPolicy } from '../monitor/agent-status.ts';
+import type { IneffectivePolicy, LinkPolicy } from '../monitor/agent-status.ts';
 import { fail } from '../platform/errors.ts';
 import { arrayText, type TextRow, type TextValue } from '../platform/postgres.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
@@ -164,6 +164,18 @@ export class LinkStore implements AsyncDisposable {
       throw error;
     }
   }
+}
+
+/** What an operator set and nothing follows yet: kept for the version that carries it out. */
+export function ineffectiveOf(policy: LinkPolicy): IneffectivePolicy[] {
+  const { mode, bandwidth_limit_bytes_per_s, failover_priority, tables } = policy;
+  const set: Record<IneffectivePolicy, boolean> = {
+    mode: mode !== 'async',
+    bandwidth_limit_bytes_per_s: bandwidth_limit_bytes_per_s !== null,
+    failover_priority: failover_priority !== 0,
+    tables: tables !== null,
+  };
+  return (Object.keys(set) as IneffectivePolicy[]).filter((name) => set[name]);
 }
 
 function columnsOf(patch: LinkPatch): Record<string, TextValue> {

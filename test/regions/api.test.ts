@@ -143,6 +143,7 @@ describe('links', () => {
       assert.deepEqual({ status, lag_slo_ms, bandwidth_limit_bytes_per_s, tables }, change);
       assert.equal(mode, 'async');
     }
+    assert.deepEqual(answer.body.ineffective, ['bandwidth_limit_bytes_per_s', 'tables']);
     await fixture.patchLink('us%3Aeu', { status: 'active', bandwidth_limit_bytes_per_s: null, tables: null });
     const link = await reopened(fixture, ['us', 'ap'], 'us:eu');
     assert.deepEqual(

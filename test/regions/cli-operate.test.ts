@@ -60,6 +60,16 @@ describe('status and topology', () => {
     assert.equal(topology.links.length, 2);
   });
 
+  test('mark what is set of a policy and not carried out', async () => {
+    await using fixture = await ApiFixture.start(server);
+    assert.doesNotMatch(await printed(fixture, 'topology'), /not carried out/);
+    await fixture.patchLink('us:eu', { tables: ['public.a'], bandwidth_limit_bytes_per_s: 4_096 });
+    assert.match(
+      await printed(fixture, 'topology'),
+      /us:eu +active +async +10 s +4\.0 KB\/s \* +0 +public\.a \*\n[^*]*\n\* kept, and not carried out by this version/,
+    );
+  });
+
   test('go on watching until they are told to stop, also while the agent is away', async () => {
     await using fixture = await ApiFixture.start(server);
     const watching = start(['status', '--watch', '1', '--api', fixture.api.url]);

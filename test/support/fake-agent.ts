@@ -4,7 +4,7 @@ import type { Reapplied } from '../../src/apply/loser-write.ts';
 import type { Image } from '../../src/change/change-event.ts';
 import type { AgentControl, AgentStatus, MergeControl, ReplicationLink } from '../../src/monitor/agent-status.ts';
 import { fail } from '../../src/platform/errors.ts';
-import type { LinkPatch, LinkStore } from '../../src/topology/link-store.ts';
+import { ineffectiveOf, type LinkPatch, type LinkStore } from '../../src/topology/link-store.ts';
 
 export class FakeAgent implements AgentControl {
   readonly #links: LinkStore;
@@ -99,6 +99,7 @@ export class FakeAgent implements AgentControl {
       events_waiting: 3,
       conflicts: 2,
       quarantined: 1,
+      ineffective: ineffectiveOf(stored),
       ...this.link,
     };
   }
