@@ -79,9 +79,13 @@ async function asPrinted(
   value: string | null,
 ): Promise<string | null> {
   const { rows } = await database.query(
-    `select format_type(a.atttypid, a.atttypmod) as type
-       from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
-      where n.nspname = $1 and c.relname = $2 and a.attname = $3 and a.attnum > 0 and a.attgenerated = ''`,
+    `with recursive found as (
+       select format_type(a.atttypid, a.atttypmod) as type, a.atttypid as base
+         from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = $1 and c.relname = $2 and a.attname = $3 and a.attnum > 0 and a.attgenerated = ''
+       union all
+       select found.type, t.typbasetype from found join pg_type t on t.oid = found.base and t.typbasetype <> 0
+     ) select type, bool_or(base in ('json'::regtype, 'jsonb'::regtype)) as is_json from found group by type`,
     [schema, table, column],
   );
   const type = rows[0]?.type;
@@ -90,7 +94,12 @@ async function asPrinted(
   if (Object.hasOwn(pk, column)) throw fail('SYN-A021', `${column} is of the key of ${schema}.${table}`, { context });
   if (value === null) return null;
   try {
-    const read = await database.query(`select ($1::text)::${type}::text as value`, [value]);
+    // A cast would cut what is too long for the type; a record's column does not. Only a JSON value would be taken for a text there.
+    const sql =
+      rows[0]?.is_json === 't'
+        ? `select ($1::text)::${type}::text as value`
+        : `select value::text from jsonb_to_record(jsonb_build_object('value', $1::text)) as read (value ${type})`;
+    const read = await database.query(sql, [value]);
     return read.rows[0]?.value ?? null;
   } catch (cause) {
     throw fail('SYN-A021', `${column}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause, context });

@@ -36,22 +36,26 @@ async function post(
 traps('parked rows', { schema: 'create extension if not exists citext' }, (trap) => {
   trap(
     'what an operator discards or edits is so in every region, and listed as parked until then',
-    'create table mended (id int primary key, u int unique, v text)',
+    'create table mended (id int primary key, u int unique, v varchar(3), j json)',
     async (world) => {
       const { eu, us, ap } = world;
-      const query = 'select id, u, v from mended order by id';
+      const query = 'select id, u, v, j from mended order by id';
       await world.apart(async () => {
         await eu.sql("insert into mended values (1, 1, 'a'), (2, 2, 'b'), (3, 3, 'c')");
         await us.sql("insert into mended values (4, 1, 'd'), (5, 2, 'e'), (6, 3, 'f')");
       });
       await world.resumeAll();
       const rows = [
-        ['4', '1', 'd'],
-        ['5', '2', 'e'],
-        ['6', '3', 'f'],
+        ['4', '1', 'd', null],
+        ['5', '2', 'e', null],
+        ['6', '3', 'f', null],
       ];
-      const third = [image({ id: '3', u: '3', v: 'c' })];
-      const parked = [[image({ id: '1', u: '1', v: 'a' })], [image({ id: '2', u: '2', v: 'b' })], third];
+      const third = [image({ id: '3', u: '3', v: 'c', j: null })];
+      const parked = [
+        [image({ id: '1', u: '1', v: 'a', j: null })],
+        [image({ id: '2', u: '2', v: 'b', j: null })],
+        third,
+      ];
       await ends(world, 'mended', query, rows, parked);
       const lists = await Promise.all(world.regions.map(async (region) => await listed(region, 'mended')));
       for (const list of lists) {
@@ -67,13 +71,16 @@ traps('parked rows', { schema: 'create extension if not exists citext' }, (trap)
       const [first, second] = lists[0] ?? [];
       assert.ok(first !== undefined && second !== undefined);
       // In a region that wrote neither of the rows, and in one that wrote the parked one.
-      const refused = await post(ap, '/quarantine/edit', { event_id: first.event_id, values: { u: 'seven' } });
-      assert.deepEqual([refused.status, refused.body.code], [422, 'SYN-A021']);
-      const edited = await post(ap, '/quarantine/edit', { event_id: first.event_id, values: { u: ' 7' } });
+      for (const values of [{ u: 'seven' }, { v: 'long' }, { j: '{' }]) {
+        const refused = await post(ap, '/quarantine/edit', { event_id: first.event_id, values });
+        assert.deepEqual([refused.status, refused.body.code], [422, 'SYN-A021']);
+      }
+      const values = { u: ' 7', v: 'all', j: '{"a": "b"}' };
+      const edited = await post(ap, '/quarantine/edit', { event_id: first.event_id, values });
       assert.deepEqual([edited.status, edited.body], [200, { edited: true }]);
       const discarded = await post(eu, '/quarantine/discard', { event_ids: [second.event_id] });
       assert.deepEqual(discarded.body, { discarded: 1 });
-      await ends(world, 'mended', query, [['1', '7', 'a'], ...rows], [third]);
+      await ends(world, 'mended', query, [['1', '7', 'all', '{"a": "b"}'], ...rows], [third]);
       // What is discarded stays so, though its value is free.
       await us.sql('delete from mended where id in (5, 6)');
       await ends(
@@ -81,9 +88,9 @@ traps('parked rows', { schema: 'create extension if not exists citext' }, (trap)
         'mended',
         query,
         [
-          ['1', '7', 'a'],
-          ['3', '3', 'c'],
-          ['4', '1', 'd'],
+          ['1', '7', 'all', '{"a": "b"}'],
+          ['3', '3', 'c', null],
+          ['4', '1', 'd', null],
         ],
         [],
       );
