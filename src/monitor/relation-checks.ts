@@ -7,7 +7,7 @@ import { arrayText, type PostgresClient, quoteIdent } from '../platform/postgres
 import { isTableIncluded } from '../platform/table-filter.ts';
 import { type Finding, includeAlso, listed, nameOf, orExclude } from './finding.ts';
 
-/** Average bytes per row outside of the row itself: an event holds up to 1 GB, before and after images together. */
+/** Average bytes per row outside of the row itself: an event holds up to 256 MB, before and after images together. */
 const ROW_BYTES_MAX = 32 * 1024 ** 2;
 
 const tableSql = (alias: string): string =>
@@ -159,7 +159,7 @@ function largeRowFinding({ table, bytes }: Found['large'][number]): Finding {
     severity: 'warning',
     table: nameOf(table),
     what: `Rows of ${nameOf(table)} hold ${Math.round(bytes / 1024 ** 2)} MB on average.`,
-    why: 'A change with what the row was before has to fit into 1 GB, as text; one that does not stops capture, for all tables.',
+    why: 'A change with what the row was before has to fit into 256 MB, as JSON; one that does not stops capture, for all tables.',
     fix: orExclude(table).replace('or in', 'in'),
   };
 }

@@ -160,7 +160,8 @@ function capacityFindings(server: Server, config: Config): Finding[] {
 
 function retentionFindings(server: Server): Finding[] {
   const findings: Finding[] = [];
-  const why = 'A slot that the server drops while the agent is away loses changes, and the region has to join again.';
+  const why =
+    'A slot that the server drops while the agent is away loses changes: rows that were written are missed elsewhere.';
   if (server.idle_slot_timeout_set === true) {
     findings.push({
       code: 'SYN-P019',

@@ -331,7 +331,8 @@ export const ERRORS = {
   },
   'SYN-P048': {
     class: 'config',
-    cause: 'Rows of a table are so large that one may come near to what an event can hold (1 GB).',
+    cause:
+      'Rows of a table are so large that one may come near to what an event can hold (256 MB as JSON, with the row before and after).',
     remedy: 'Keep such values outside of the database, or list the table under tables.exclude.',
   },
   'SYN-P049': {
@@ -343,7 +344,7 @@ export const ERRORS = {
     class: 'config',
     cause: 'synchronized_standby_slots names a standby that is away, so the server sends nothing to capture.',
     remedy:
-      'Bring back the standby, or take its slot out of synchronized_standby_slots, and reload: capture goes on by itself.',
+      'Bring back the standby, or take its slot out of synchronized_standby_slots, and reload: capture goes on by itself. An agent that is started meanwhile ends, and has to be started again.',
   },
   'SYN-P056': {
     class: 'operator',
@@ -360,12 +361,13 @@ export const ERRORS = {
   'SYN-K001': {
     class: 'protocol',
     cause: 'The replication slot is gone or was invalidated, so changes are missing from the stream.',
-    remedy: 'Find out who dropped it or why it fell behind (max_slot_wal_keep_size), then let the region join again.',
+    remedy:
+      'Find out who dropped it or why it fell behind (max_slot_wal_keep_size). Drop one that is lost with the statement that `syncline doctor` prints and start the agent: it makes the slot anew, and tells what is in no stream (SYN-K023, SYN-K025).',
   },
   'SYN-K002': {
     class: 'config',
     cause: 'The publication is not as the agent made it: someone dropped or changed it.',
-    remedy: 'Restore it with the statement that `syncline doctor` prints, then restart the agent.',
+    remedy: 'Restore it with the statement that `syncline doctor` prints: the agent tries again by itself.',
   },
   'SYN-K003': {
     class: 'infrastructure',
@@ -399,14 +401,14 @@ export const ERRORS = {
     cause:
       'A replicated table lost its primary key, or rows of it were changed under a replica identity that does not hold the key, so they cannot be told.',
     remedy:
-      'Restore the key (`syncline doctor` prints the statement), or exclude the table, then restart the agent. It leaves out rows of an excluded table, also those that were written before.',
+      'Restore the key (`syncline doctor` prints the statement): the agent tries again by itself. Or exclude the table and restart the agent, which leaves out its rows, also those that were written before.',
   },
   'SYN-K009': {
     class: 'protocol',
     cause:
       'The stream and the database do not belong together: a database that never published has a stream, one that did has none, or the slot sends again what the stream holds otherwise.',
     remedy:
-      'Point the agent at the log and the database that belong together. A region that was rebuilt empty takes a new name, or joins by transfer.',
+      'Point the agent at the log and the database that belong together. A region that was rebuilt from nothing comes in once all begin anew (docs/begin-anew.md).',
   },
   'SYN-K010': {
     class: 'infrastructure',
@@ -425,7 +427,7 @@ export const ERRORS = {
     cause:
       'The database was moved to another cluster by a dump, or by an upgrade of the server that was not prepared, so what it keeps of replication is void.',
     remedy:
-      'After pg_upgrade, start the old server again, run `syncline prepare-upgrade`, and upgrade anew. Else restore a physical copy of the region (snapshot, base backup, standby), or take Syncline out (`syncline uninstall`) and let it join as a new region.',
+      'After pg_upgrade, start the old server again, run `syncline prepare-upgrade`, and upgrade anew. Else restore a physical copy of the region (snapshot, base backup, standby), or begin anew (docs/begin-anew.md).',
   },
   'SYN-K021': {
     class: 'protocol',
@@ -435,7 +437,8 @@ export const ERRORS = {
   'SYN-K022': {
     class: 'protocol',
     cause: 'The database is an older copy, and the log no longer holds what the copy lacks of its own stream.',
-    remedy: 'Restore a younger copy, or rebuild the region from another one; raise log.max_bytes to keep more.',
+    remedy:
+      'Restore a younger copy, or begin anew (docs/begin-anew.md); raise log.keep_hours and log.max_bytes to keep more.',
   },
   'SYN-K023': {
     class: 'protocol',
@@ -486,7 +489,8 @@ export const ERRORS = {
   'SYN-L001': {
     class: 'protocol',
     cause: 'A stream has a gap: a transaction names a predecessor that was never seen.',
-    remedy: 'Check whether the log was trimmed or its files were changed; if so, let the region join again.',
+    remedy:
+      'Check whether the log was trimmed or its files were changed. What cannot be restored is lost: begin anew (docs/begin-anew.md).',
   },
   'SYN-L002': {
     class: 'infrastructure',
@@ -496,12 +500,13 @@ export const ERRORS = {
   'SYN-L003': {
     class: 'protocol',
     cause: 'The log holds another event at a position that was already applied: it was truncated or replaced.',
-    remedy: 'Restore the log of that region, or let the region join again.',
+    remedy: 'Restore the log of that region, or begin anew (docs/begin-anew.md).',
   },
   'SYN-L004': {
     class: 'protocol',
     cause: 'The log was trimmed beyond the position from which this region has to read on.',
-    remedy: 'Let the region join again; raise log.max_bytes or log.keep_hours if regions may be away for longer.',
+    remedy:
+      'Restore a younger copy of the region that reads, or begin anew (docs/begin-anew.md); raise log.max_bytes or log.keep_hours if regions may be away for longer.',
   },
   'SYN-L005': {
     class: 'operator',
@@ -528,7 +533,7 @@ export const ERRORS = {
   'SYN-L009': {
     class: 'protocol',
     cause: 'A file of the embedded log is damaged, or is no file of Syncline.',
-    remedy: 'Restore the file from a copy, or move it away and let the region join again.',
+    remedy: 'Restore the file from a copy, or begin anew (docs/begin-anew.md).',
   },
   'SYN-L010': {
     class: 'operator',
@@ -538,7 +543,8 @@ export const ERRORS = {
   'SYN-L011': {
     class: 'protocol',
     cause: 'The records of a stream contradict each other: one is missing, or stands before one that it has to follow.',
-    remedy: 'Restore the log of that region, or let the region join again; nothing beyond that place was applied.',
+    remedy:
+      'Restore the log of that region, or begin anew (docs/begin-anew.md); nothing beyond that place was applied.',
   },
   'SYN-L012': {
     class: 'operator',
@@ -563,7 +569,7 @@ export const ERRORS = {
     class: 'config',
     cause: 'The Kafka user lacks a right that the agent needs.',
     remedy:
-      'Grant what the message names. An agent needs Create, Describe, DescribeConfigs, Read and Write on the topics of its prefix, and IdempotentWrite on clusters older than 3.0.',
+      'Grant what the message names. An agent needs Create, Describe, DescribeConfigs, Read and Write on the topics of its prefix; in the cluster of a peer Describe, DescribeConfigs and Read on its topics, and Write on the control topic.',
   },
   'SYN-L063': {
     class: 'config',
@@ -581,12 +587,12 @@ export const ERRORS = {
   'SYN-L065': {
     class: 'protocol',
     cause: 'A Kafka topic was deleted or made anew while it was in use: what it held is gone.',
-    remedy: 'Delete the control topic of that stream as well, and let the region join again.',
+    remedy: 'Begin anew (docs/begin-anew.md): the control topic of that stream goes as well.',
   },
   'SYN-L066': {
     class: 'protocol',
     cause: 'A Kafka topic ends before what was read or written: it was truncated, as by an unclean leader election.',
-    remedy: 'Keep unclean.leader.election.enable off and min.insync.replicas at 2, and let the region join again.',
+    remedy: 'Begin anew (docs/begin-anew.md), with unclean.leader.election.enable off and min.insync.replicas at 2.',
   },
   'SYN-L067': {
     class: 'config',
@@ -608,7 +614,8 @@ export const ERRORS = {
   'SYN-L070': {
     class: 'protocol',
     cause: 'Retention took records whose run was not noted yet, so that it is unknown which later records count.',
-    remedy: 'Let the region join again; keep log.keep_hours above the longest time that an agent is away.',
+    remedy:
+      'Restore a younger copy of the region that reads, or begin anew (docs/begin-anew.md); keep log.keep_hours above the longest time that an agent is away.',
   },
   'SYN-A001': {
     class: 'data',
@@ -634,7 +641,8 @@ export const ERRORS = {
   'SYN-A005': {
     class: 'data',
     cause: 'A link stopped at an event that cannot be applied, because on_error is stop.',
-    remedy: 'Mend what the error names and resume the link, or set apply.on_error to quarantine.',
+    remedy:
+      'Mend what the error names: the link goes on by itself. Or set apply.on_error to quarantine and restart the agent.',
   },
   'SYN-A006': {
     class: 'infrastructure',
@@ -725,9 +733,9 @@ export const ERRORS = {
   'SYN-A085': {
     class: 'infrastructure',
     cause:
-      'A merge function did not come back within a time that no allowed work can take: merging of its table waits.',
+      'A merge function did not come back within a time that no allowed work can take: apply of the region stands still, and begins anew.',
     remedy:
-      'Activate a version without searching or matching in very long texts; built-in functions do not count as steps. The agent tries again until then.',
+      'Try functions on the longest texts that rows can have before they are registered (`syncline merge test`): built-in functions do not count as steps. An event goes by the version that it names, so no other version frees it. The agent tries again for ever; if that never succeeds, begin anew (docs/begin-anew.md).',
   },
   'SYN-A086': {
     class: 'infrastructure',
@@ -918,7 +926,7 @@ export const ERRORS = {
     class: 'config',
     cause: 'Two regions held different rows, or other columns, where their replication began, so they are not joined.',
     remedy:
-      'Compare them with `syncline verify`. Then make the rows equal, and set `baseline: trust` for that peer; or remove Syncline from all regions, make the rows equal, and start again.',
+      'Compare them with `syncline verify`. Then make the rows equal, and set `baseline: trust` for that peer; or begin anew (docs/begin-anew.md).',
   },
   'SYN-B002': {
     class: 'config',
