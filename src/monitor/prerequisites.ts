@@ -47,12 +47,17 @@ export const LEAVES_OUT_TABLE: ReadonlySet<CheckCode> = new Set([
   'SYN-P031',
 ]);
 
+/** Faults that hold capture up for as long as they last, and nothing else: apply goes on beside it. */
+const HOLDS_CAPTURE: ReadonlySet<CheckCode> = new Set(['SYN-P055']);
+
 /** Throws the first error as a SynclineError; returns the rest, for the log. */
 export async function checkPrerequisites(client: PostgresClient, config: Config): Promise<Finding[]> {
   const findings = await findProblems(client, config);
-  const errors = findings.filter(({ severity, code }) => severity === 'error' && !LEAVES_OUT_TABLE.has(code));
+  const errors = findings.filter(({ severity, code }) => severity === 'error' && !isServedWith(code));
   const [first] = errors;
   if (first === undefined) return findings;
   const more = errors.length > 1 ? ` (and ${errors.length - 1} more: \`syncline doctor\` lists all)` : '';
   throw fail(first.code, `${first.what} ${first.why}\n${first.fix}${more}`, { context: { findings: errors } });
 }
+
+const isServedWith = (code: CheckCode): boolean => LEAVES_OUT_TABLE.has(code) || HOLDS_CAPTURE.has(code);

@@ -344,7 +344,7 @@ export const ERRORS = {
     class: 'config',
     cause: 'synchronized_standby_slots names a standby that is away, so the server sends nothing to capture.',
     remedy:
-      'Bring back the standby, or take its slot out of synchronized_standby_slots, and reload: capture goes on by itself. An agent that is started meanwhile ends, and has to be started again.',
+      'Bring back the standby, or take its slot out of synchronized_standby_slots, and reload: capture goes on by itself.',
   },
   'SYN-P056': {
     class: 'operator',
