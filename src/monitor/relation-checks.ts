@@ -4,6 +4,7 @@
 import type { CatalogTable } from '../capture/table-catalog.ts';
 import type { Config } from '../platform/config.ts';
 import { arrayText, type PostgresClient, quoteIdent } from '../platform/postgres.ts';
+import { relationSizeSql } from '../platform/relation-size.ts';
 import { isTableIncluded } from '../platform/table-filter.ts';
 import { type Finding, includeAlso, listed, nameOf, orExclude } from './finding.ts';
 
@@ -35,10 +36,11 @@ select json_build_object(
        and (t.oid = 26 or t.typbasetype = 26)), '[]') else '[]' end,
   'large', coalesce((
     select json_agg(json_build_object('table', ${tableSql('c')},
-             'bytes', pg_relation_size(c.reltoastrelid) / greatest(c.reltuples, 1)) order by c.oid::regclass::text)
+             'bytes', toast.bytes / greatest(c.reltuples, 1)) order by c.oid::regclass::text)
       from pg_class c join pg_namespace cn on cn.oid = c.relnamespace
+      cross join lateral (select ${relationSizeSql('c.reltoastrelid')} as bytes) as toast
      where c.oid = any ($1::oid[]) and c.reltoastrelid <> 0 and c.reltuples >= 0
-       and pg_relation_size(c.reltoastrelid) > ${ROW_BYTES_MAX} * greatest(c.reltuples, 1)), '[]'),
+       and toast.bytes > ${ROW_BYTES_MAX} * greatest(c.reltuples, 1)), '[]'),
   'views', coalesce((
     select json_agg(${tableSql('c')} order by c.oid::regclass::text)
       from pg_class c join pg_namespace cn on cn.oid = c.relnamespace where c.relkind = 'm' and c.oid >= 16384), '[]')

@@ -2,6 +2,7 @@
 // constraints. One statement for all of them, since a database may have thousands.
 
 import { arrayText, type PostgresClient } from '../platform/postgres.ts';
+import { relationSizeSql } from '../platform/relation-size.ts';
 
 export type TriggerDetail = {
   readonly name: string;
@@ -72,7 +73,7 @@ select json_build_object(
   'missing', ${names(`
     select privilege as name from unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) as privilege
      where not has_table_privilege(c.oid, privilege)`)},
-  'isEmpty', c.reltuples <= 0 and pg_relation_size(c.oid) = 0,
+  'isEmpty', c.reltuples <= 0 and coalesce(${relationSizeSql('c.oid')} = 0, false),
   'rowSecurity', row_security_active(c.oid),
   'rowSecurityForced', c.relforcerowsecurity,
   'triggers', ${list(`

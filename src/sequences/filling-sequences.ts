@@ -1,4 +1,5 @@
 /** The sequences that fill columns of replicated tables, identity columns included, partitions' too. */
+import { partitionsSql } from '../platform/partitions.ts';
 import { arrayText } from '../platform/postgres.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
 import type { SequenceState } from './interleave.ts';
@@ -28,8 +29,7 @@ type Raw = { readonly [name in 'increment' | 'start' | 'minimum' | 'maximum']: s
 // Until its first number is drawn, a sequence has no last value, and stands at its start.
 const SQL = `
 with tab as (
-  select oid from unnest($1::oid[]) as r (oid)
-  union select t.relid from unnest($1::oid[]) as r (oid) cross join lateral pg_partition_tree(r.oid) as t
+  select distinct t.oid from unnest($1::oid[]) as r (oid) cross join lateral (${partitionsSql('r.oid')}) as t
 ), fills as (
   select d.objid as seq, d.refobjid as tab, d.refobjsubid as attnum
     from tab join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = tab.oid

@@ -6,7 +6,9 @@
 // that was added in another order stands elsewhere. Tables that are no partition of another count;
 // a partitioned one is read through its root, because regions may cut it differently.
 
+import { partitionsSql } from '../platform/partitions.ts';
 import type { PostgresClient, TextValue } from '../platform/postgres.ts';
+import { relationSizeSql } from '../platform/relation-size.ts';
 
 export interface TableName {
   readonly schema: string;
@@ -49,8 +51,7 @@ export const tableText = ({ schema, table }: TableName): string => `${schema}.${
 // the type that casts without cutting: bpchar, where no modifier at all would give character(1).
 const DEFINITIONS = `
 select n.nspname as schema, c.relname as "table", (c.relkind = 'p')::int::text as is_partitioned,
-  (pg_relation_size(c.oid) + (select coalesce(sum(pg_relation_size(p.relid)), 0)
-     from pg_partition_tree(c.oid) p where p.isleaf and p.relid <> c.oid))::text as bytes,
+  (select coalesce(sum(${relationSizeSql('p.oid')}), 0) from (${partitionsSql('c.oid')}) as p)::text as bytes,
   (select coalesce(json_agg(json_build_array(a.attname, format_type(a.atttypid, a.atttypmod)) order by a.attname), '[]')
      from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped)::text as columns,
   (select coalesce(json_agg(json_build_object(

@@ -2,6 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { readPortrait } from '../../src/monitor/portrait.ts';
+import { findProblems } from '../../src/monitor/prerequisites.ts';
+import { connect } from '../../src/platform/postgres.ts';
 import { clinicForAll } from '../support/doctor-clinic.ts';
 import { type Fault, faultsIn, T, testMending } from '../support/doctor-faults.ts';
 import { DEFAULT_MAJOR } from '../support/postgres-majors.ts';
@@ -314,6 +317,27 @@ describe('tables', () => {
     );
     const faults = faultsIn(await patient.findings()).map(({ code, table }) => `${code} ${table}`);
     assert.deepEqual(faults.sort(), ['SYN-P012 public.parts', 'SYN-P013 public.parts', 'SYN-P021 public.new']);
+  });
+
+  test('of which a user has partitions to himself are looked at all the same', async () => {
+    await using patient = await open().clinic.admit();
+    await patient.asOwner(
+      'create table public.p (id int primary key, n serial, v text) partition by range (id)',
+      'create table public.p1 partition of public.p for values from (1) to (2)',
+      'create table public.p2 partition of public.p for values from (2) to (3)',
+      'create sequence public.mine',
+      "alter table public.p1 alter n set default nextval('public.mine')",
+      'insert into public.p (id) values (1), (2)',
+      'analyze public.p2',
+    );
+    await using user = await connect(patient.url, { applicationName: 'user' });
+    await user.query('begin; lock table only public.p1 in access exclusive mode; truncate public.p2');
+    await using client = await connect(patient.url, { applicationName: 'syncline test', lockTimeoutMs: 1 });
+    const told = (await findProblems(client, patient.config)).filter(({ code }) => code === 'SYN-P028');
+    assert.deepEqual(told.map(({ what }) => what.replace(/ .*/s, '')).sort(), ['public.mine', 'public.p_n_seq']);
+    const { sequences } = await readPortrait(client, patient.config);
+    assert.deepEqual(sequences.map(({ name }) => name).sort(), ['public.mine', 'public.p_n_seq']);
+    await user.query('rollback');
   });
 
   test('with a rule on updates do refuse the statement by which rows are applied', async () => {

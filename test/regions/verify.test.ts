@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { connect } from '../../src/platform/postgres.ts';
+import { readDefinitions } from '../../src/verify/table-definition.ts';
 import { exitCodeOf, renderReport } from '../../src/verify/verify-report.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { Regions, tableOf } from '../support/verified-regions.ts';
@@ -58,6 +60,18 @@ describe('verify', () => {
     );
     assert.equal(exitCodeOf(report), 0);
     assert.match(renderReport(report), /All regions are equal/);
+  });
+
+  test('a table that a user has to himself holds up no others', async () => {
+    await using regions = await Regions.start(servers, 2);
+    await regions.all(SHOP);
+    await regions.in('here', 'begin; lock table public.left_out_of_it, public.parted_old in access exclusive mode');
+    await using client = await connect(regions.urls[0] ?? '', { applicationName: 'test', lockTimeoutMs: 1 });
+    const found = await readDefinitions(client);
+    await regions.in('here', 'rollback');
+    const unlocked = await readDefinitions(client);
+    const bytes = (tables: typeof found) => tables.find(({ table }) => table === 'parted')?.bytes ?? 0;
+    assert.ok(0 < bytes(found) && bytes(found) < bytes(unlocked));
   });
 
   test('finds every kind of difference, in every kind of key, and says what it is', async () => {
