@@ -67,9 +67,20 @@ function unusable(path: string, what: string): Finding {
     severity: 'error',
     what: `The folder of the log, ${path}, cannot be used: ${what}.`,
     why: 'Changes are kept there until all regions have them.',
-    fix: `# as root: install -d -o ${userInfo().username} ${path}\n# or in the configuration: log: { path: <another folder> }`,
+    fix: `# as root: install -d -o ${userName()} ${shellQuoted(path)}\n# or in the configuration: log: { path: <another folder> }`,
   };
 }
+
+/** Its number where it has no name, as in a container that runs under any user. */
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return String(process.getuid?.());
+  }
+}
+
+const shellQuoted = (text: string): string => (/^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
 
 async function checkAddress(config: Config): Promise<Finding[]> {
   const { listen } = config.api;

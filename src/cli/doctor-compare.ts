@@ -4,6 +4,8 @@
 // Each is compared with the first, whose definitions are taken for right; sequences and clocks with every
 // other one. A region that cannot be asked is told, since "nothing differs" must not mean "nobody looked".
 
+import Type, { type Static } from 'typebox';
+import { Clock, RegionPortrait } from '../api/schemas.ts';
 import { type ClockOffset, measureOffset, serverTimeMs } from '../monitor/clock-offset.ts';
 import { compareRedaction } from '../monitor/compare-redaction.ts';
 import { compareClocks, compareSequences, compareServers } from '../monitor/compare-servers.ts';
@@ -15,6 +17,11 @@ import type { Config } from '../platform/config.ts';
 import { SynclineError, sqlStateOf } from '../platform/errors.ts';
 import { connect } from '../platform/postgres.ts';
 import { type ApiText, readApiText } from './api-text.ts';
+
+// Agents of earlier versions do not tell what they withhold.
+const { redact, ...always } = RegionPortrait.properties;
+const ToldPortrait = Type.Object({ ...always, redact: Type.Optional(redact) });
+const ToldTime = Type.Object({ now_ms: Clock.properties.now_ms });
 
 type Seen = { readonly portrait: Portrait; readonly clock: ClockOffset };
 type Peer = Config['peers'][number];
@@ -71,9 +78,9 @@ async function seeDatabase(config: Config): Promise<Seen> {
 
 async function seeAgent({ region, api = '', token }: Peer): Promise<Seen> {
   const ask: ApiText = { url: api, token };
-  const portrait = parsePortrait(await readApiText(ask, '/region'));
+  const portrait = parsePortrait(await readApiText(ask, '/region', ToldPortrait));
   const clock = await measureOffset(async () => {
-    const { now_ms } = JSON.parse(await readApiText(ask, '/region/clock')) as { now_ms: number };
+    const { now_ms } = JSON.parse(await readApiText(ask, '/region/clock', ToldTime)) as Static<typeof ToldTime>;
     return now_ms;
   });
   return { portrait: { ...portrait, region }, clock };

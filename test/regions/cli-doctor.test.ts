@@ -1,11 +1,14 @@
 // What doctor says of a healthy database and of what needs nothing, and the command itself.
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import { tmpdir } from 'node:os';
+import { syncBuiltinESMExports } from 'node:module';
+import os, { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { after, before, describe, mock, test } from 'node:test';
+import { promisify } from 'node:util';
 import { parse as parseYaml } from 'yaml';
 import { examine, sorted } from '../../src/cli/doctor-checks.ts';
 import type { Finding } from '../../src/monitor/finding.ts';
@@ -167,6 +170,24 @@ describe('the command', () => {
       assert.deepEqual([finding?.code, finding?.severity], ['SYN-L002', 'error']);
     }
     assert.deepEqual(await examine(withFolder(config, join(folder, 'new', 'log'))), []);
+  });
+
+  test('prints how the folder of the log is made, also for a user without a name', async () => {
+    await using patient = await open().clinic.admit();
+    const config = await region(patient);
+    const file = join(folder, "Eve's file");
+    await writeFile(file, '');
+    const nameless = mock.method(os, 'userInfo', () => {
+      throw new Error('no such user');
+    });
+    syncBuiltinESMExports();
+    const [finding] = await examine(withFolder(config, file)).finally(() => {
+      nameless.mock.restore();
+      syncBuiltinESMExports();
+    });
+    const command = finding?.fix.split('\n', 1)[0]?.replace('# as root: ', '') ?? '';
+    const { stdout } = await promisify(execFile)('sh', ['-c', `printf '%s\\n' ${command}`]);
+    assert.deepEqual(stdout.trimEnd().split('\n'), ['install', '-d', '-o', String(process.getuid?.()), file]);
   });
 
   test('tells an address that is taken, by whom, and a free one', async () => {

@@ -229,6 +229,21 @@ test('a region that cannot be reached is told, and the others are compared', asy
 });
 
 describe('agents of peers', () => {
+  /** A server that is no agent, and what it answers to each path. */
+  const answering = async (answer: (path: string) => string | Promise<string>) => {
+    const server = createServer((request, response) => {
+      void Promise.resolve(answer(request.url ?? '')).then((text) => response.end(text));
+    });
+    await new Promise<void>((resolve) => server.listen({ host: '127.0.0.1', port: 0 }, resolve));
+    const address = server.address();
+    return {
+      url: `http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}`,
+      [Symbol.asyncDispose]: async () => {
+        server.closeAllConnections();
+        server.close();
+      },
+    };
+  };
   const withPeer = (config: Config, region: string, api: string | undefined, token?: string): Config =>
     parseConfig(JSON.stringify({ ...config, peers: [{ region, api, token }], api: { listen: '127.0.0.1:0' } }), {});
 
@@ -263,28 +278,54 @@ describe('agents of peers', () => {
     await using client = await connect(b.url, { applicationName: 'syncline test' });
     const portrait = portraitText(await readPortrait(client, b.config));
     let aheadMs = 5_000;
-    const answer = async (path: string | undefined): Promise<string> =>
+    const answer = async (path: string): Promise<string> =>
       path === '/region' ? portrait : JSON.stringify({ now_ms: (await serverTimeMs(client)) + aheadMs });
-    const peer = createServer((request, response) => void answer(request.url).then((text) => response.end(text)));
-    await new Promise<void>((resolve) => peer.listen({ host: '127.0.0.1', port: 0 }, resolve));
-    const address = peer.address();
-    const config = withPeer(a.config, b.name, `http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}`);
-    try {
-      const [ahead] = await comparePeers(config);
-      assert.deepEqual([ahead?.code, ahead?.severity], ['SYN-P045', 'warning']);
-      assert.match(
-        ahead?.what ?? '',
-        new RegExp(`^The clock of ${b.name} is \\d+ ms ahead of that of ${a.name} \\(give or`),
+    await using peer = await answering(answer);
+    const config = withPeer(a.config, b.name, peer.url);
+    const [ahead] = await comparePeers(config);
+    assert.deepEqual([ahead?.code, ahead?.severity], ['SYN-P045', 'warning']);
+    assert.match(
+      ahead?.what ?? '',
+      new RegExp(`^The clock of ${b.name} is \\d+ ms ahead of that of ${a.name} \\(give or`),
+    );
+    aheadMs = -120_000;
+    const [behind] = await comparePeers(config);
+    assert.deepEqual([behind?.code, behind?.severity], ['SYN-P045', 'error']);
+    assert.match(behind?.what ?? '', new RegExp(`^The clock of ${a.name} is \\d+ ms ahead of that of ${b.name} `));
+    aheadMs = 0;
+    assert.deepEqual(await comparePeers(config), []);
+  });
+
+  test('that are none are told, and the others are compared', async () => {
+    await using a = await open().clinic.admit();
+    await using b = await open().clinic.admit();
+    await a.asOwner(T);
+    await using api = await ApiServer.start({ ...b.config, api: { listen: '127.0.0.1:0', tokens: [] } });
+    const portrait = await (await fetch(`${api.url}/region`)).text();
+    const time = JSON.stringify({ now_ms: 0 });
+    const bodies: [region: string, time: string][] = [
+      ['<html></html>', time],
+      ['null', time],
+      ['{"sequences": []}', time],
+      [portrait, '{}'],
+    ];
+    let [about, clock] = ['', ''];
+    await using other = await answering((path) => (path === '/region' ? about : clock));
+    const peers = [
+      { region: 'us', api: other.url },
+      { region: b.name, api: api.url },
+    ];
+    const config = parseConfig(JSON.stringify({ ...a.config, peers }), {});
+    for ([about, clock] of bodies) {
+      const found = await comparePeers(config);
+      assert.deepEqual(
+        found.map(({ code, what }) => [code, what.replace(/: .*/, '')]),
+        [
+          ['SYN-P049', 'Nothing was compared with us'],
+          ['SYN-P042', found[1]?.what],
+        ],
+        about,
       );
-      aheadMs = -120_000;
-      const [behind] = await comparePeers(config);
-      assert.deepEqual([behind?.code, behind?.severity], ['SYN-P045', 'error']);
-      assert.match(behind?.what ?? '', new RegExp(`^The clock of ${a.name} is \\d+ ms ahead of that of ${b.name} `));
-      aheadMs = 0;
-      assert.deepEqual(await comparePeers(config), []);
-    } finally {
-      peer.closeAllConnections();
-      peer.close();
     }
   });
 
