@@ -80,12 +80,16 @@ function newKey(table: CatalogTable, detail: TableDetails): string {
 const COLLATABLE = new Set(['pg_catalog.text', 'pg_catalog.varchar', 'pg_catalog.bpchar', 'pg_catalog.name']);
 
 /** A type that would do as a key is refused for its collation alone, which can be changed with the rows in place. */
-function collatedKey(detail: TableDetails, unfit: readonly KeyColumn[]): string | undefined {
-  if (!unfit.every((column) => COLLATABLE.has(column.type))) return undefined;
-  const changes = unfit.map(
-    ({ name, type }) => `alter column ${quoteIdent(name)} type ${type} collate pg_catalog."default"`,
-  );
-  return `-- as the owner, in every region; it rebuilds the key\nalter table ${detail.name} ${changes.join(', ')};`;
+function collatedKey({ name, loose, partitionedBy }: TableDetails, unfit: readonly KeyColumn[]): string | undefined {
+  const collated = loose.filter((each) => unfit.some((column) => column.name === each.name));
+  if (collated.length < unfit.length || !unfit.every(({ type }) => COLLATABLE.has(type))) return undefined;
+  const fixed = collated.filter((each) => partitionedBy.includes(each.name));
+  if (fixed.length > 0) {
+    return `-- the table is partitioned by ${listed(fixed.map((each) => each.name))}, whose collation cannot be changed:
+-- so make a table with collate pg_catalog."default" there, in every region, and move the rows into it`;
+  }
+  const changes = collated.map((each) => `alter column ${quoteIdent(each.name)} type ${each.definition}`);
+  return `-- as the owner, in every region; it rebuilds the key\nalter table ${name} ${changes.join(', ')};`;
 }
 
 function replacedKey(table: CatalogTable, detail: TableDetails): string {

@@ -1,6 +1,7 @@
 // What the catalog says of replicated tables beyond their keys: privileges, triggers, rules, unique
 // constraints. One statement for all of them, since a database may have thousands.
 
+import { partitionsSql } from '../platform/partitions.ts';
 import { arrayText, type PostgresClient } from '../platform/postgres.ts';
 import { relationSizeSql } from '../platform/relation-size.ts';
 
@@ -47,6 +48,10 @@ export type TableDetails = {
   readonly generated: readonly string[];
   /** Generated columns that are not stored, and how they would be if they were. */
   readonly virtuals: readonly DefinitionDetail[];
+  /** Columns whose collation calls different texts equal, and how they would be with the default one. */
+  readonly loose: readonly DefinitionDetail[];
+  /** Columns by which it, or one of its partitions, is partitioned. */
+  readonly partitionedBy: readonly string[];
   /** The name of the constraint. */
   readonly primaryKey: string | null;
   /** Whether another table's foreign key refers to it. */
@@ -115,6 +120,14 @@ select json_build_object(
       from pg_attribute a join pg_type t on t.oid = a.atttypid
       join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
      where a.attrelid = c.oid and a.attgenerated = 'v' and not a.attisdropped order by a.attnum`)},
+  'loose', ${list(`
+    select a.attname as name, format_type(a.atttypid, a.atttypmod) || ' collate pg_catalog."default"' as definition
+      from pg_attribute a join pg_collation l on l.oid = a.attcollation
+     where a.attrelid = c.oid and a.attnum > 0 and not l.collisdeterministic and not a.attisdropped order by a.attnum`)},
+  'partitionedBy', ${names(`
+    select distinct a.attname as name
+      from (${partitionsSql('c.oid')}) as p join pg_partitioned_table t on t.partrelid = p.oid
+      join pg_attribute a on a.attrelid = p.oid and a.attnum = any (t.partattrs)`)},
   'primaryKey', (select conname from pg_constraint where conrelid = c.oid and contype = 'p'),
   'isReferenced', c.oid in (select confrelid from pg_constraint where contype = 'f' and conrelid <> confrelid),
   'keyCandidate', (

@@ -319,6 +319,47 @@ describe('tables', () => {
     assert.deepEqual(faults.sort(), ['SYN-P012 public.parts', 'SYN-P013 public.parts', 'SYN-P021 public.new']);
   });
 
+  test('get another collation for their keys, and the columns stay what they are', async () => {
+    await using patient = await open().clinic.admit();
+    const keys = async (): Promise<unknown> =>
+      (
+        await patient.admin.query(
+          `select attname, format_type(atttypid, atttypmod) as type, attcollation::regcollation::text as collation
+             from pg_attribute where attrelid = 'public.t'::regclass and attnum > 0 order by attnum`,
+        )
+      ).rows;
+    const key = (collation: string) => [
+      { attname: 'Id', type: 'character varying(10)', collation },
+      { attname: 'code', type: 'public.code', collation },
+      { attname: 'n', type: 'integer', collation: '-' },
+    ];
+    await patient.asOwner(
+      `create collation public.ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false)`,
+      `create domain public.code as varchar(5) collate public.ci check (value <> 'none')`,
+      'create table public.t ("Id" varchar(10) collate public.ci, code public.code, n int, primary key ("Id", n, code))',
+      "insert into public.t values ('A', 'B', 1)",
+    );
+    assert.deepEqual(await keys(), key('public.ci'));
+    const [finding] = await patient.findings();
+    assert.equal(finding?.code, 'SYN-P017');
+    await patient.mend(finding?.fix ?? '');
+    assert.deepEqual(await keys(), key('"default"'));
+    assert.deepEqual(faultsIn(await patient.findings()), []);
+  });
+
+  test('that are partitioned by a key of another collation are to be made anew', async () => {
+    await using patient = await open().clinic.admit();
+    await patient.asOwner(
+      `create collation public.ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false)`,
+      'create table public.p (id text collate public.ci, at date, primary key (id, at)) partition by range (at)',
+      "create table public.p1 partition of public.p for values from ('2020-01-01') to ('2021-01-01') partition by list (id)",
+    );
+    const [finding] = await patient.findings();
+    assert.equal(finding?.code, 'SYN-P017');
+    assert.match(finding?.fix ?? '', /partitioned by id, whose collation cannot be changed/);
+    assert.ok(finding?.fix.split('\n').every((line) => /^(--|#)/.test(line)));
+  });
+
   test('of which a user has partitions to himself are looked at all the same', async () => {
     await using patient = await open().clinic.admit();
     await patient.asOwner(
