@@ -85,7 +85,7 @@ async function verify(flags: VerifyFlags): Promise<number> {
 async function orphans(flags: VerifyFlags): Promise<number> {
   const regions = await regionsOf(flags);
   if (regions.length === 0) throw fail('SYN-V004', 'no region is given');
-  const report = await findOrphans(regions, flags.settleMs);
+  const report = await findOrphans(regions, flags.settleMs, flags.tables);
   process.stdout.write(flags.json === true ? `${JSON.stringify(report, null, 2)}\n` : renderOrphans(report));
   return report.broken.length === 0 ? 0 : 1;
 }

@@ -10,7 +10,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ForeignKey, namesNoRow, ofChild, readForeignKeys } from '../platform/foreign-keys.ts';
 import { connect, type PostgresClient, quoteIdent } from '../platform/postgres.ts';
-import { isTableIncluded } from '../platform/table-filter.ts';
+import { isTableIncluded, type TableFilter } from '../platform/table-filter.ts';
 import type { VerifiedRegion } from './verify-regions.ts';
 
 export type Orphan = { readonly key: Readonly<Record<string, string | null>>; readonly foreign_key: readonly string[] };
@@ -38,9 +38,14 @@ const ORPHANS_MAX = 1_000;
 const LOOKS_MAX = 5;
 const STATEMENT_TIMEOUT_MS = 3_600_000;
 
-/** Looks once, and where that finds any, again, `settleMs` apart. */
-export async function findOrphans(regions: readonly VerifiedRegion[], settleMs: number): Promise<OrphanReport> {
-  const reports = await Promise.all(regions.map(async (region) => await orphansIn(region, settleMs)));
+/** Looks once, and where that finds any, again, `settleMs` apart; `tables` narrow down what the regions replicate. */
+export async function findOrphans(
+  regions: readonly VerifiedRegion[],
+  settleMs: number,
+  tables: readonly string[] = ['*'],
+): Promise<OrphanReport> {
+  const wanted: TableFilter = { include: [...tables], exclude: [] };
+  const reports = await Promise.all(regions.map(async (region) => await orphansIn(region, settleMs, wanted)));
   return {
     constraints: reports.reduce((sum, { constraints }) => sum + constraints, 0),
     broken: reports.flatMap(({ broken }) => broken),
@@ -56,12 +61,18 @@ export function renderOrphans({ constraints, broken }: OrphanReport): string {
   return `${lines.join('\n')}\n`;
 }
 
-async function orphansIn({ region, url, tables }: VerifiedRegion, settleMs: number): Promise<OrphanReport> {
+async function orphansIn(
+  { region, url, tables }: VerifiedRegion,
+  settleMs: number,
+  wanted: TableFilter,
+): Promise<OrphanReport> {
   await using client = await connect(url, {
     applicationName: 'syncline verify',
     statementTimeoutMs: STATEMENT_TIMEOUT_MS,
   });
-  const keys = (await readForeignKeys(client)).filter(({ schema, table }) => isTableIncluded(tables, schema, table));
+  const keys = (await readForeignKeys(client)).filter(({ schema, table }) =>
+    [tables, wanted].every((filter) => isTableIncluded(filter, schema, table)),
+  );
   const broken: ConstraintReport[] = [];
   let suspected: { readonly key: ForeignKey; readonly orphans: readonly Orphan[] }[] = [];
   for (const key of keys) {
