@@ -89,7 +89,7 @@ export class Metrics {
     for (const { table, region, percent } of status.transfers) {
       this.#gauge('syncline_transfer_percent', 'Rows of a table that was published late, told.', percent, {
         table,
-        region,
+        region_source: region,
       });
     }
     const problems = new Map<string, number>();

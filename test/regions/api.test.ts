@@ -79,7 +79,11 @@ describe('what the API answers', () => {
 
   test('as metrics has labels by region, and tells states, ages and totals', async () => {
     await using fixture = await ApiFixture.start(server);
-    fixture.agent.state = { problems: [{ code: 'SYN-P012', detail: 'public.t has no primary key' }] };
+    const transfer = { state: 'ready', rows_told: 1, rows_total: 2, percent: 50 } as const;
+    fixture.agent.state = {
+      problems: [{ code: 'SYN-P012', detail: 'public.t has no primary key' }],
+      transfers: [{ table: 'public.late', region: 'us', ...transfer }],
+    };
     for (let scrape = 0; scrape < 2; scrape += 1) {
       const { body, type } = await fixture.call('/metrics');
       assert.match(type, /^text\/plain/);
@@ -96,6 +100,7 @@ describe('what the API answers', () => {
         'syncline_capture_state{state="streaming",region="eu"} 1',
         'syncline_apply_state{state="retrying",region="eu"} 0',
         'syncline_apply_restarts_total{region="eu"} 1',
+        'syncline_transfer_percent{table="public.late",region_source="us",region="eu"} 50',
         'syncline_problems{code="SYN-P012",region="eu"} 1',
         'syncline_ready{region="eu"} 1',
       ];
