@@ -8,12 +8,22 @@
 import { fail } from '../platform/errors.ts';
 import type { TextRow, TextValue } from '../platform/postgres.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
-import { addTable, Conditions, decodeCursor, PAGE_BYTES_MAX, type Page, timeValue, toPage } from './paging.ts';
+import {
+  addTable,
+  Conditions,
+  decodeCursor,
+  PAGE_BYTES_MAX,
+  type Page,
+  TIME,
+  timeValue,
+  toPage,
+  UUID,
+} from './paging.ts';
 import type { Conflict, ConflictQuery } from './schemas.ts';
 
 const ISO = `'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'`;
 const IMAGES = ['row_pk', 'image_a', 'image_b', 'base_image', 'result_image'];
-const CURSOR = [/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/, /^[0-9a-f-]{36}$/];
+const CURSOR = [TIME, UUID];
 
 export async function listConflicts(database: Queryable, query: ConflictQuery): Promise<Page<Conflict>> {
   const { text, values } = conflictStatement(query);

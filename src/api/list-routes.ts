@@ -57,7 +57,7 @@ export function addListRoutes(app: FastifyInstance, { database, agent }: ApiCont
   app.post<{ Body: EventIds }>(
     '/quarantine/retry',
     { config: { role: 'operator' }, schema: described('Apply events again', { body: EventIds, answer: Retried }) },
-    async (request) => ({ items: await agent().retryQuarantined(request.body.event_ids) }),
+    async (request) => ({ items: await agent().retryQuarantined(known(request.body)) }),
   );
 
   app.post<{ Body: EventIds }>(
@@ -66,7 +66,7 @@ export function addListRoutes(app: FastifyInstance, { database, agent }: ApiCont
       config: { role: 'operator' },
       schema: described('Give events up for good', { body: EventIds, answer: Discarded }),
     },
-    async (request) => ({ discarded: await agent().discardQuarantined(request.body.event_ids) }),
+    async (request) => ({ discarded: await agent().discardQuarantined(known(request.body)) }),
   );
 
   app.post<{ Body: Edit }>(
@@ -76,8 +76,11 @@ export function addListRoutes(app: FastifyInstance, { database, agent }: ApiCont
       schema: described('Give a parked row other values, in every region', { body: Edit, answer: Edited }),
     },
     async ({ body }) => {
-      await agent().editParked(body.event_id, body.values);
+      await agent().editParked(body.event_id.toLowerCase(), body.values);
       return { edited: true };
     },
   );
 }
+
+/** Ids as they are kept: in lower case. */
+const known = ({ event_ids }: EventIds): string[] => event_ids.map((id) => id.toLowerCase());

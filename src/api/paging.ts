@@ -49,8 +49,14 @@ export function encodeCursor(keys: readonly string[]): string {
   return Buffer.from(JSON.stringify(keys)).toString('base64url');
 }
 
+/** What the key of a cursor has to be. */
+export type KeyPattern = { readonly test: (key: string) => boolean };
+
+export const UUID: KeyPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+export const TIME: KeyPattern = { test: isTime };
+
 /** The keys of a cursor, each of which has to match its pattern; SYN-T005 for anything else. */
-export function decodeCursor(cursor: string, patterns: readonly RegExp[]): string[] {
+export function decodeCursor(cursor: string, patterns: readonly KeyPattern[]): string[] {
   let keys: unknown;
   try {
     keys = JSON.parse(Buffer.from(cursor, 'base64url').toString());
@@ -67,13 +73,21 @@ export function decodeCursor(cursor: string, patterns: readonly RegExp[]): strin
 
 /** A time that PostgreSQL understands as the client meant it; SYN-T005 for what is no ISO 8601. */
 export function timeValue(name: string, text: string): string {
-  if (!/^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)?)?$/.test(text) || !isTime(text)) {
-    throw fail('SYN-T005', `${name}: is no time in ISO 8601, such as 2026-01-31T12:00:00Z`);
-  }
-  return text;
+  if (isTime(text)) return text;
+  throw fail('SYN-T005', `${name}: is no time in ISO 8601, such as 2026-01-31T12:00:00Z`);
 }
 
-const isTime = (text: string): boolean => !Number.isNaN(Date.parse(text.replace(' ', 'T').slice(0, 16)));
+const OF_DAY = String.raw`(([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,6})?)?|24:00(:00)?)`;
+/** PostgreSQL takes no zone that is 16 hours away. */
+const ZONE = String.raw`(Z|[+-](0\d|1[0-5])(:?[0-5]\d)?)`;
+const ISO_TIME = new RegExp(String.raw`^(\d{4}-\d\d-\d\d)([T ]${OF_DAY}${ZONE}?)?$`);
+
+function isTime(text: string): boolean {
+  const day = ISO_TIME.exec(text)?.[1] ?? '';
+  const ms = Date.parse(day);
+  // A day that the month does not have is taken for one of the next; and there is no year 0.
+  return !Number.isNaN(ms) && new Date(ms).toISOString().startsWith(day) && !day.startsWith('0000');
+}
 
 /** The page of rows that were read one beyond the limit and cut at the bound of bytes. */
 export function toPage<Item>(

@@ -6,7 +6,7 @@
 
 import type { TextRow } from '../platform/postgres.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
-import { addTable, Conditions, decodeCursor, PAGE_BYTES_MAX, type Page, toPage } from './paging.ts';
+import { addTable, Conditions, decodeCursor, PAGE_BYTES_MAX, type Page, toPage, UUID } from './paging.ts';
 import type { Quarantined, QuarantineQuery } from './schemas.ts';
 
 const ISO = `'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'`;
@@ -19,7 +19,7 @@ const ENTRIES = `(
   select parked_id, origin, schema_name, table_name, row_pk, '23505',
          'a row of a higher version has a value that this one claims', 1, parked_at, 'UPDATE', image, 'parked', blocker
     from syncline.parked) as entries`;
-const CURSOR = [/^[0-9a-f-]{36}$/];
+const CURSOR = [UUID];
 
 export async function listQuarantine(database: Queryable, query: QuarantineQuery): Promise<Page<Quarantined>> {
   const { table, region, cursor, limit } = query;

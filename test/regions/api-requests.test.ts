@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { request } from 'node:http';
 import { after, before, describe, test } from 'node:test';
+import { encodeCursor } from '../../src/api/paging.ts';
 import { ApiServer } from '../../src/api/server.ts';
 import { connect } from '../../src/platform/postgres.ts';
 import { ApiFixture, assertProblem, configOf } from '../support/api-fixture.ts';
@@ -47,9 +48,27 @@ describe('requests', () => {
       'cursor=x',
       'from=yesterday',
       'from=2026-13-01',
+      'from=2026-02-30',
+      'to=2025-02-29T00:00Z',
+      'to=0000-01-01',
+      'from=2026-01-31T24:01',
+      'from=2026-01-31T23:60',
+      'from=2026-01-31T23:59:61Z',
+      `from=${encodeURIComponent('2026-01-31T12:00:00+99')}`,
+      `from=${encodeURIComponent('2026-01-31T12:00:00+16:00')}`,
+      `from=${encodeURIComponent('2026-01-31T12:00:00-05:60')}`,
+      `cursor=${encodeCursor(['2026-01-31T12:00:00.000000Z', '-'.repeat(36)])}`,
+      `cursor=${encodeCursor(['2026-02-30T12:00:00.000000Z', uuid(1)])}`,
       'region=A_B',
     ];
     for (const query of queries) assertProblem(await fixture.call(`/conflicts?${query}`), 400, 'SYN-T005');
+    const times = ['2024-02-29', '9999-12-31T24:00', '0001-01-01 00:00+15:59', '2026-01-31T23:59:59.999999-1559'];
+    for (const time of times) {
+      const { status, body } = await fixture.call(`/conflicts?from=${encodeURIComponent(time)}`);
+      assert.equal(status, 200, `${time} ${JSON.stringify(body)}`);
+    }
+    const nowhere = `cursor=${encodeCursor(['-'.repeat(36)])}`;
+    assertProblem(await fixture.call(`/quarantine?${nowhere}`), 400, 'SYN-T005');
     const many = Array.from({ length: 1_001 }, (_, place) => uuid(place));
     for (const event_ids of [[], many, ['x'], undefined]) {
       assertProblem(await fixture.call('/quarantine/retry', { json: { event_ids } }), 400, 'SYN-T005');

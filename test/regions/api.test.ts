@@ -66,15 +66,16 @@ describe('what the API answers', () => {
       [lag?.link_id, lag?.lag_ms, lag?.lag_p50_ms, lag?.lag_p99_ms, lag?.events_waiting],
       ['ap:eu', 1_500, 4.5, null, 3],
     );
-    const ids = [uuid(1), uuid(2)];
-    const retried = await fixture.call('/quarantine/retry', { json: { event_ids: ids } });
+    const [edited = '', ...ids] = [3, 1, 2].map((number) => uuid(number).replace('7000', '7abc'));
+    const event_ids = ids.map((id) => id.toUpperCase());
+    const retried = await fixture.call('/quarantine/retry', { json: { event_ids } });
     assertFits(schemas.Retried, retried.body);
-    const discarded = await fixture.call('/quarantine/discard', { json: { event_ids: ids } });
+    const discarded = await fixture.call('/quarantine/discard', { json: { event_ids } });
     assert.deepEqual(discarded.body, { discarded: 2 });
     assert.deepEqual([fixture.agent.retried, fixture.agent.discarded], [ids, ids]);
-    const edit = { event_id: uuid(3), values: { u: '7', v: null } };
+    const edit = { event_id: edited.toUpperCase(), values: { u: '7', v: null } };
     assert.deepEqual((await fixture.call('/quarantine/edit', { json: edit })).body, { edited: true });
-    assert.deepEqual(fixture.agent.edited, [{ parkedId: edit.event_id, values: edit.values }]);
+    assert.deepEqual(fixture.agent.edited, [{ parkedId: edited, values: edit.values }]);
   });
 
   test('as metrics has labels by region, and tells states, ages and totals', async () => {
