@@ -5,6 +5,7 @@
 // without a stack. Only what nobody foresaw shows one. The exit code is 0 for success alone.
 
 import { Command } from 'commander';
+import { scrub } from '../platform/logger.ts';
 import { reportError } from './report-error.ts';
 
 type Entry = { readonly summary: string; readonly register: (program: Command) => Promise<void> };
@@ -71,7 +72,10 @@ const COMMANDS: Readonly<Record<string, Entry>> = {
 
 /** Runs the command; resolves with the exit code. */
 export async function run(args: readonly string[]): Promise<number> {
-  const program = new Command('syncline').description('Active-active replication for stock PostgreSQL.');
+  const program = new Command('syncline')
+    .description('Active-active replication for stock PostgreSQL.')
+    // What it cannot take it repeats, and that may be an URL with a password.
+    .configureOutput({ outputError: (text, write) => write(String(scrub(text))) });
   const name = args[0] === 'help' ? args[1] : args[0];
   for (const [each, { summary, register }] of Object.entries(COMMANDS)) {
     if (each === name) await register(program);

@@ -21,7 +21,7 @@ import { reportError } from './report-error.ts';
 
 interface VerifyFlags {
   readonly config: readonly string[];
-  readonly database: readonly VerifiedRegion[];
+  readonly database: readonly string[];
   readonly tables?: readonly string[];
   readonly json?: boolean;
   readonly orphans?: boolean;
@@ -54,6 +54,7 @@ export function registerVerify(program: Command): void {
     .option('--orphans', 'list instead, of one region or more, rows whose foreign key names no row')
     .option('--json', 'print the report as JSON')
     .addHelpText('after', HELP)
+    .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2))
     .action(async (flags: VerifyFlags) => {
       process.exitCode = await verify(flags);
     });
@@ -97,7 +98,10 @@ async function regionsOf({ config, database, tables }: VerifyFlags): Promise<Ver
       return { region, url, tables: filter };
     }),
   );
-  for (const { region, url } of database) {
+  for (const value of database) {
+    // It is not repeated where it is wrong: it may be an URL with a password.
+    const [, region, url] = /^([^=/:]+)=(.+)$/s.exec(value) ?? [];
+    if (region === undefined || url === undefined) throw fail('SYN-T005', '--database takes NAME=URL');
     regions.push({ region, url, tables: { include: [...(tables ?? ['public.*'])], exclude: [] } });
   }
   const names = regions.map(({ region }) => region);
@@ -106,11 +110,7 @@ async function regionsOf({ config, database, tables }: VerifyFlags): Promise<Ver
   return regions;
 }
 
-function addDatabase(value: string, previous: readonly VerifiedRegion[]): VerifiedRegion[] {
-  const match = /^([^=/:]+)=(.+)$/s.exec(value);
-  if (match === null) throw new InvalidArgumentError('expected NAME=URL.');
-  return [...previous, { region: match[1] ?? '', url: match[2] ?? '', tables: { include: [], exclude: [] } }];
-}
+const addDatabase = (value: string, previous: readonly string[]): string[] => [...previous, value];
 
 function milliseconds(value: string): number {
   const parsed = Number(value);

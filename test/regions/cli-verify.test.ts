@@ -76,6 +76,24 @@ describe('verify', () => {
     }
   });
 
+  test('an option that is wrong differs from rows that do, and no password is repeated', async () => {
+    const url = 'postgres://u:secret@127.0.0.1/db';
+    const wrong = [
+      ['--database', url],
+      ['--database', 'u:secret@127.0.0.1/db'],
+      ['--database', `eu=${url}`, '--databse', url],
+      [`--databse=${url}`],
+      ['--database', `eu=${url}`, '--settle-ms', 'x'],
+    ];
+    for (const options of wrong) {
+      const { exitCode, stdout, stderr } = await syncline('verify', ...options);
+      assert.equal(exitCode, 2, options.join(' '));
+      assert.match(stderr, /database|databse|settle-ms/);
+      assert.ok(!`${stdout}${stderr}`.includes('secret'), stderr);
+    }
+    assert.equal((await syncline('verify', '--help')).exitCode, 0);
+  });
+
   test('a server that cannot be reached is an error of its own', async () => {
     await using regions = await Regions.start(servers, 1);
     const tables = { include: ['*'], exclude: [] };
