@@ -67,7 +67,9 @@ test('a value that was not sent is told from NULL, and a long one is cut', () =>
   const text = renderConflict({ ...CONFLICT, image_a });
   assert.match(text, /state +new +not sent/);
   assert.match(text, /note +NULL +x{35}… /);
-  assert.ok(text.split('\n').every((line) => line.length < 200));
+  const spaced = renderConflict({ ...CONFLICT, image_a: { id: '7', note: `${'x'.repeat(1_000)} ` } });
+  assert.match(spaced, /note +NULL +"x{34}… /);
+  for (const line of `${text}${spaced}`.split('\n')) assert.ok(line.length < 200);
 });
 
 test('writes of the same values are told as such', () => {

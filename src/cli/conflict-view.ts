@@ -75,7 +75,6 @@ function valueIn(image: Conflict['image_a'], column: string): (string | null)[] 
 /** Text and NULL can be told apart, and so can a text that looks like nothing. */
 function shown(value: string | null | undefined): string {
   if (value === null || value === undefined) return paint('dim', 'NULL');
-  return value === '' || value === 'NULL' || value !== value.trim()
-    ? JSON.stringify(value)
-    : shortened(value, VALUE_WIDTH);
+  const isPlain = value !== '' && value !== 'NULL' && value === value.trim();
+  return shortened(isPlain ? value : JSON.stringify(value), VALUE_WIDTH);
 }

@@ -2,7 +2,7 @@
 // that is in effect. Any region's agent takes it for all.
 
 import { readFile } from 'node:fs/promises';
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import type { MergeVersion } from '../api/merge-schemas.ts';
 import { ROLLOUT_MODES } from '../change/merge-registry.ts';
 import { fail } from '../platform/errors.ts';
@@ -129,7 +129,7 @@ function addRollout(command: Command): Command {
 
 function rolloutOf({ mode, percent }: RolloutFlags): { mode: string; percent?: number } {
   if (percent === undefined) return { mode: mode ?? 'immediate' };
-  if (mode !== undefined && mode !== 'percent') throw new InvalidArgumentError('--percent is for --mode percent.');
+  if (mode !== undefined && mode !== 'percent') throw fail('SYN-T005', '--percent is for --mode percent');
   return { mode: 'percent', percent };
 }
 

@@ -86,6 +86,8 @@ describe('the commands', () => {
     await fails('SYN-T103', 'promote', 'abcdef');
     await fails('SYN-T103', 'promote', 'a');
     await fails('percent', 'promote', 'abcdef', '--percent', '101');
+    const both = ['--mode', 'immediate', '--percent', '5'];
+    await fails('SYN-T005', 'register', '--table', 'carts', '--column', 'qty=counter', ...both);
     await fails('required option', 'register', '--column', 'a=max');
   });
 
