@@ -9,8 +9,10 @@ import type { Finding } from './finding.ts';
 
 /** Lease, control, notes, apply, capture, its heartbeat and publication, and the API. */
 const CONNECTIONS_MIN = 8;
-/** Sequences now and then, and one for who looks. */
-const CONNECTIONS = 10;
+/** Besides, three that read the baseline, and one each for late tables, sequences and a loser that is written again. */
+const CONNECTIONS_MAX = CONNECTIONS_MIN + 6;
+/** One for who looks. */
+const CONNECTIONS = CONNECTIONS_MAX + 1;
 const EXPIRY_DAYS = 30;
 
 /** What each timeout has to allow, in ms. */
@@ -75,7 +77,7 @@ function limitFindings({ role, database, isSuperuser, roleLimit, databaseLimit, 
       code: 'SYN-P037',
       severity: limit < CONNECTIONS_MIN ? 'error' : 'warning',
       what: `The ${what} admits ${limit} connections.`,
-      why: `An agent holds up to ${CONNECTIONS}, and one that cannot connect again stops replicating.`,
+      why: `An agent holds ${CONNECTIONS_MIN} all the time and up to ${CONNECTIONS_MAX} now and then, and doctor takes one more. An agent that cannot connect again stops replicating.`,
       fix: `-- as a superuser\n${alter} connection limit -1;`,
     });
   }

@@ -1,6 +1,8 @@
 // What doctor finds wrong with a database and the role in it: every fault is found, and what is printed mends it.
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { Finding } from '../../src/monitor/finding.ts';
 import { findProblems } from '../../src/monitor/prerequisites.ts';
@@ -98,7 +100,7 @@ const FAULTS: readonly Fault[] = [
     name: 'hardly enough connections for the role',
     code: 'SYN-P037',
     severity: 'warning',
-    superuser: ['alter role $me connection limit 9'],
+    superuser: ['alter role $me connection limit 14'],
   },
   {
     name: 'a password that expires',
@@ -172,6 +174,21 @@ describe('databases', () => {
       counts.push(asked);
     }
     assert.equal(counts[0], counts[1]);
+  });
+
+  test('that admit as many connections as the page says are fit, and those with one less are not', async () => {
+    const page = await readFile(join(import.meta.dirname, '../../docs/doctor.md'), 'utf8');
+    const enough = Number(/A limit of (\d+) connections is enough/.exec(page)?.[1]);
+    const holds = Number(/An agent holds (\d+) all the time/.exec(page)?.[1]);
+    await using patient = await open().clinic.admit();
+    const found = async (limit: number): Promise<string[]> => {
+      await patient.asSuperuser(`alter role $me connection limit ${limit}`);
+      return faultsIn(await patient.findings()).map(({ code, severity }) => `${code} ${severity}`);
+    };
+    assert.deepEqual(await found(enough), []);
+    assert.deepEqual(await found(enough - 1), ['SYN-P037 warning']);
+    assert.deepEqual(await found(holds), ['SYN-P037 warning']);
+    assert.deepEqual(await found(holds - 1), ['SYN-P037 error']);
   });
 
   test('with an encoding that is no UTF8 are told, and refused where it says nothing', async () => {
