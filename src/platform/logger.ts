@@ -7,6 +7,7 @@
 
 import pino, { type DestinationStream } from 'pino';
 import { SynclineError } from './errors.ts';
+import { LogOutput } from './log-output.ts';
 
 export type Logger = pino.Logger;
 export type LogLevel = 'silent' | 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace';
@@ -15,10 +16,11 @@ export interface LoggerOptions {
   readonly level?: LogLevel;
   /** Fields of every line, such as the region. */
   readonly fields?: Readonly<Record<string, string>>;
-  /** Standard output unless given; written synchronously, so that a crash loses no line. */
+  /** Standard output unless given. */
   readonly destination?: DestinationStream;
 }
 
+const STANDARD_OUTPUT = 1;
 const REDACTED = '[redacted]';
 const SECRET_KEY = /passw|token|secret|authorization|credential/i;
 const PASSWORD_IN_URL = /(\b[a-z][a-z0-9+.-]*:\/\/[^\s:/@]*):[^\s@]*@/gi;
@@ -26,10 +28,15 @@ const DEPTH_MAX = 6;
 const ENTRIES_MAX = 100;
 
 export function createLogger(options: LoggerOptions = {}): Logger {
+  const base = { pid: process.pid, ...options.fields };
+  const noteOfLoss = (lines: number, why: string): string => {
+    const msg = 'lines of this log could not be written';
+    return `${JSON.stringify({ level: 'warn', time: new Date().toISOString(), ...base, lines, why, msg })}\n`;
+  };
   const logger = pino(
     {
       level: options.level ?? 'info',
-      base: { pid: process.pid, ...options.fields },
+      base,
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
       serializers: { err: (error: unknown) => error },
@@ -43,7 +50,7 @@ export function createLogger(options: LoggerOptions = {}): Logger {
         },
       },
     },
-    options.destination ?? pino.destination({ dest: 1, sync: true }),
+    options.destination ?? new LogOutput({ fd: STANDARD_OUTPUT, noteOfLoss }),
   );
   // The library has no hook for the fields of children; they inherit this method from their parent.
   const child = Reflect.get(logger, 'child') as unknown as (...args: unknown[]) => unknown;

@@ -8,7 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { ERRORS, type ErrorCode } from '../../src/platform/errors.ts';
-import { type Outcome, run, start } from '../support/command.ts';
+import { freePorts } from '../../src/platform/free-port.ts';
+import { type Outcome, run, start, startInto } from '../support/command.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -103,6 +104,17 @@ describe('an agent that cannot serve says why', () => {
     first.process.kill('SIGTERM');
     assert.equal((await first.outcome).code, 0);
   });
+});
+
+test('an agent whose own log can never be written serves its region, and ends in order', async () => {
+  const [port] = await freePorts(1);
+  const path = await configFile({ api: { listen: `127.0.0.1:${port}` } });
+  const agent = startInto('/dev/full', ['agent', '-c', path]);
+  const ready = async (): Promise<boolean> => (await fetch(`http://127.0.0.1:${port}/readyz`)).ok;
+  await waitFor(ready, { what: 'the agent is ready' });
+  agent.process.kill('SIGTERM');
+  const { code, stderr } = await agent.outcome;
+  assert.deepEqual([code, stderr], [0, '']);
 });
 
 describe('commands that ask an agent', () => {

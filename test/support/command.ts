@@ -35,6 +35,11 @@ export function start(
   return { process: child, outcome };
 }
 
+/** Starts a command whose standard output goes to that file. */
+export function startInto(path: string, args: readonly string[]): Running {
+  return start(['-c', 'exec "$0" "$@" >> "$STDOUT"', PROGRAM, ...args], { STDOUT: path }, LIMIT_MS, '/bin/sh');
+}
+
 /** Runs a command to its end. */
 export async function run(
   args: readonly string[],
