@@ -23,7 +23,6 @@ import type { AgentControl, AgentStatus, LinkPolicy, ReplicationLink } from './m
 import { dropOldConflicts } from './monitor/conflict-retention.ts';
 import { Backoff } from './platform/backoff.ts';
 import type { Config } from './platform/config.ts';
-import { SynclineError } from './platform/errors.ts';
 import type { Logger } from './platform/logger.ts';
 import { systemRandom } from './platform/random.ts';
 import { StandingConnection } from './platform/standing-connection.ts';
@@ -40,6 +39,7 @@ import { RegionMerges } from './region/region-merges.ts';
 import { makeTransfers } from './region/region-transfers.ts';
 import { enterCluster, noteRest, type Readiness } from './region/server-upgrade.ts';
 import { type RetriedEvent, SetAside } from './region/set-aside.ts';
+import { passingFault } from './region/start-fault.ts';
 import { reportStatus } from './region/status-report.ts';
 import { type Chore, keepUp } from './region/upkeep.ts';
 import { SequenceKeeper } from './sequences/sequence-keeper.ts';
@@ -161,8 +161,8 @@ export class Agent implements AgentControl, AsyncDisposable {
   }
 
   /**
-   * Resolves once the agent captures and applies; rejects with what the operator has to mend. A database that is away is
-   * waited for, since machines start their services in any order; the signal ends that.
+   * Resolves once the agent captures and applies; rejects with what the operator has to mend. What passes is waited for, a
+   * database that is away above all; the signal ends that.
    */
   static async start(config: Config, logger: Logger, signal?: AbortSignal): Promise<Agent> {
     const backoff = new Backoff({ random: systemRandom });
@@ -170,9 +170,10 @@ export class Agent implements AgentControl, AsyncDisposable {
       try {
         return await Agent.#startOnce(config, logger);
       } catch (error) {
-        if (!(error instanceof SynclineError && error.code === 'SYN-P009') || signal?.aborted === true) throw error;
+        const fault = passingFault(error);
+        if (fault === null || signal?.aborted === true) throw error;
         const retry_ms = backoff.nextMs();
-        logger.warn({ err: error, retry_ms }, 'the agent cannot start yet');
+        logger.warn({ err: fault, retry_ms }, 'the agent cannot start yet');
         await delay(retry_ms, undefined, { signal }).catch(() => undefined);
       }
     }

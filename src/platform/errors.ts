@@ -353,6 +353,13 @@ export const ERRORS = {
     remedy:
       'Run that version on, or begin anew: `syncline uninstall` in all regions, then start this version (docs/upgrades.md).',
   },
+  'SYN-P057': {
+    class: 'infrastructure',
+    cause:
+      'The database broke off a statement of a start: it went down, the statement took too long or was in a deadlock, or a disk or memory had no room.',
+    remedy:
+      'None is needed if it passes: the agent tries again for ever. Else look up the SQLSTATE that the log names; a statement that takes too long most often waits for a lock (pg_locks).',
+  },
   'SYN-P160': {
     class: 'config',
     cause: 'The conflict logs of two regions withhold different columns.',
