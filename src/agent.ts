@@ -194,10 +194,15 @@ export class Agent implements AgentControl, AsyncDisposable {
     const joined = new Set(rows.map((row) => String(row.origin)));
     const logs = resources.use(await RegionLogs.open(config, (detail) => logger.warn(detail)));
     const agent = new Agent(config, logger, { lease, control, links, logs, ledger: new NotesLedger() });
-    await agent.#run(joined);
     // From here on the agent gives them back.
     resources.move();
-    return agent;
+    try {
+      await agent.#run(joined);
+      return agent;
+    } catch (error) {
+      await agent.stop();
+      throw error;
+    }
   }
 
   /** Resolves when the agent was stopped; rejects when it cannot go on. */
@@ -284,14 +289,16 @@ export class Agent implements AgentControl, AsyncDisposable {
         'baseline: trust: rows from before replication began are taken for equal, and are not compared',
       );
     }
+    const { lost } = this.#parts.lease;
+    lost.addEventListener('abort', () => this.#end(lost.reason), { once: true });
+    lost.throwIfAborted();
     const { applier } = this.#apply;
     this.#applying = applier.run(signal);
     this.#applying.catch((error: unknown) => this.#end(error));
-    await Promise.race([applier.opened, this.#applying]);
+    // Nobody else listens to the end of an agent before its start is over.
+    await Promise.race([applier.opened, this.#ended.promise]);
     this.#gating = this.#gates.run(joined, signal);
     this.#capture.start(signal);
-    const { lost } = this.#parts.lease;
-    lost.addEventListener('abort', () => this.#end(lost.reason), { once: true });
     const putOff = (error: unknown): void => this.#logger.warn({ err: error }, 'upkeep is put off');
     this.#upkeep = Promise.all([
       keepUp(this.#chores(), signal, putOff),

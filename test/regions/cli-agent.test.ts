@@ -7,9 +7,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { ERRORS, type ErrorCode } from '../../src/platform/errors.ts';
 import { freePorts } from '../../src/platform/free-port.ts';
-import { type Outcome, run, start, startInto } from '../support/command.ts';
+import { assertSays, run, start, startInto } from '../support/command.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -39,13 +38,6 @@ async function configFile(change: Record<string, unknown>): Promise<string> {
   const path = join(folder, `${number}.yaml`);
   await writeFile(path, JSON.stringify(config));
   return path;
-}
-
-function assertSays({ code, stderr }: Outcome, wanted: ErrorCode): void {
-  assert.equal(code, 1, stderr);
-  assert.ok(stderr.startsWith(`✖ ${wanted} ${ERRORS[wanted].cause}\n`), stderr);
-  assert.ok(stderr.includes(`→ ${ERRORS[wanted].remedy}`), stderr);
-  assert.doesNotMatch(stderr, /^ +at /m);
 }
 
 describe('an agent that cannot serve says why', () => {

@@ -10,10 +10,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { ReplicationConnection } from '../../src/capture/replication-connection.ts';
-import { ERRORS, type ErrorCode, SynclineError } from '../../src/platform/errors.ts';
+import { type ErrorCode, SynclineError } from '../../src/platform/errors.ts';
 import { agentStatus } from '../support/agent-client.ts';
 import { Cluster, type ClusterRegion } from '../support/cluster.ts';
-import { type Outcome, run, start } from '../support/command.ts';
+import { assertSays, type Outcome, run, start } from '../support/command.ts';
 import { Clinic, type Patient, revokeReplicaRole } from '../support/doctor-clinic.ts';
 import { DEFAULT_MAJOR } from '../support/postgres-majors.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
@@ -24,15 +24,6 @@ before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'syncline-errors-'));
 });
 after(async () => await rm(folder, { recursive: true, force: true }));
-
-/** Asserts that the command failed with this code, told what to do and named what is concerned. */
-function assertSays({ code, stderr }: Outcome, wanted: ErrorCode, ...names: readonly string[]): void {
-  assert.equal(code, 1, stderr);
-  assert.ok(stderr.startsWith(`✖ ${wanted} ${ERRORS[wanted].cause}\n`), stderr);
-  assert.ok(stderr.includes(`→ ${ERRORS[wanted].remedy}`), stderr);
-  for (const name of names) assert.ok(stderr.includes(name), `${name} is not named in:\n${stderr}`);
-  assert.doesNotMatch(stderr, /^ +at /m);
-}
 
 let configs = 0;
 async function startWith(settings: Readonly<Record<string, unknown>>): Promise<Outcome> {

@@ -1,8 +1,11 @@
 /** What comes in the way of a start once it is under way: it waits for what passes, and ends in order with what does not. */
+import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import type { PostgresClient } from '../../src/platform/postgres.ts';
+import { assertSays } from '../support/command.ts';
 import { HeldStart } from '../support/held-start.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 
@@ -33,3 +36,38 @@ test('a statement of a start that the database breaks off is tried again, and to
   await server.restart();
   await held.ready();
 });
+
+test('a start whose lease is taken over while it is cut off ends with the code of that', async () => {
+  await using held = await HeldStart.prepare(server, folder);
+  await using sql = await held.sql();
+  await using holder = await held.hold('notes');
+  const agent = held.startAgent();
+  await held.waiting(sql, 'notes');
+  await held.proxy.refuse();
+  await sql.query(TAKE_OVER);
+  await holder.query('rollback');
+  await held.proxy.heal();
+  assertSays(await agent.outcome, 'SYN-L005');
+  assert.equal(await leaseHolder(sql), 'another agent');
+});
+
+test('a start that fails in its last part gives back the lease', async () => {
+  await using held = await HeldStart.prepare(server, folder);
+  await using sql = await held.sql();
+  await using holder = await held.hold('apply');
+  const agent = held.startAgent();
+  await held.prints('apply is interrupted');
+  await holder.query('alter table syncline.parked rename to parked_elsewhere; commit');
+  const { code, stderr } = await agent.outcome;
+  assert.equal(code, 1);
+  assert.match(stderr, /relation "syncline.parked" does not exist/);
+  assert.equal(await leaseHolder(sql), null);
+});
+
+const TAKE_OVER = `update syncline.lease set holder = 'another agent', renewed_at = clock_timestamp()`;
+
+/** Who has to be waited for. */
+async function leaseHolder(sql: PostgresClient): Promise<string | null> {
+  const { rows } = await sql.query(`select holder from syncline.lease where renewed_at > '-infinity'`);
+  return rows[0]?.holder ?? null;
+}

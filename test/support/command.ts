@@ -1,8 +1,10 @@
 // Runs `bin/syncline` as a user does, and keeps what it prints.
 
+import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { resolve } from 'node:path';
+import { ERRORS, type ErrorCode } from '../../src/platform/errors.ts';
 
 const PROGRAM = resolve(import.meta.dirname, '../../bin/syncline');
 const OUTPUT_MAX = 1_000_000;
@@ -47,4 +49,13 @@ export async function run(
   program = PROGRAM,
 ): Promise<Outcome> {
   return await start(args, env, LIMIT_MS, program).outcome;
+}
+
+/** Asserts that the command failed with this code, told what to do and named what is concerned. */
+export function assertSays({ code, stderr }: Outcome, wanted: ErrorCode, ...names: readonly string[]): void {
+  assert.equal(code, 1, stderr);
+  assert.ok(stderr.startsWith(`✖ ${wanted} ${ERRORS[wanted].cause}\n`), stderr);
+  assert.ok(stderr.includes(`→ ${ERRORS[wanted].remedy}`), stderr);
+  for (const name of names) assert.ok(stderr.includes(name), `${name} is not named in:\n${stderr}`);
+  assert.doesNotMatch(stderr, /^ +at /m);
 }

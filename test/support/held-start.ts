@@ -13,7 +13,7 @@ import { waitFor } from './wait-for.ts';
 
 const NAME = { applicationName: 'syncline test' };
 /** Of the connections that a start opens one after the other, those that can be held, and the table that each reads first. */
-const FIRST_READ = { control: 'syncline.link', apply: 'syncline.parked' } as const;
+const FIRST_READ = { control: 'syncline.link', notes: 'syncline.applied_at', apply: 'syncline.parked' } as const;
 
 export class HeldStart implements AsyncDisposable {
   readonly region: string;
