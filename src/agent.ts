@@ -21,6 +21,7 @@ import { RegionLogs } from './log/region-logs.ts';
 import type { MergeRegistry } from './merge/merge-registry.ts';
 import type { AgentControl, AgentStatus, LinkPolicy, ReplicationLink } from './monitor/agent-status.ts';
 import { dropOldConflicts } from './monitor/conflict-retention.ts';
+import { StandbyWatch } from './monitor/standby-watch.ts';
 import { Backoff } from './platform/backoff.ts';
 import type { Config } from './platform/config.ts';
 import type { Logger } from './platform/logger.ts';
@@ -71,6 +72,7 @@ export class Agent implements AgentControl, AsyncDisposable {
   readonly #stopping = new AbortController();
   readonly #ended = Promise.withResolvers<void>();
   #applying: Promise<void> = Promise.resolve();
+  readonly #standbys = new StandbyWatch();
   #upkeep: Promise<unknown> = Promise.resolve();
   #gating: Promise<void> = Promise.resolve();
 
@@ -224,6 +226,7 @@ export class Agent implements AgentControl, AsyncDisposable {
       links: this.#links,
       setAside: this.#setAside,
       orphans: this.#orphans,
+      held: this.#standbys.problem,
       log: { bytes: this.#trim.bytes, bytes_max: logs.bytesMax, streams: logs.traffic() },
       transfers: this.#transfers.progress,
       problems: [...(this.#sequences?.problems ?? []), ...this.#merges.keeper.problems, ...this.#transfers.problems],
@@ -320,6 +323,7 @@ export class Agent implements AgentControl, AsyncDisposable {
       { work: async () => await this.#trim.run() },
       { work: async () => await this.#dropOldConflicts(), periodMs: RETENTION_PERIOD_MS },
       { work: async () => await this.#links.measureKept(), periodMs: KEPT_PERIOD_MS },
+      { work: async () => await this.#standbys.look(this.#parts.control) },
     ];
   }
 

@@ -76,6 +76,7 @@ function reasonsOf({ capture, apply, links }: AgentStatus): string[] {
   const reasons: string[] = [];
   const because = (problem: { readonly code: string } | null): string => (problem === null ? '' : ` (${problem.code})`);
   if (capture.state !== 'streaming') reasons.push(`capture is ${capture.state}${because(capture.problem)}`);
+  else if (capture.problem !== null) reasons.push(`capture is held up${because(capture.problem)}`);
   if (apply.state !== 'running') reasons.push(`apply is ${apply.state}${because(apply.problem)}`);
   for (const { link_id, status, reason } of links) {
     if (status === 'degraded') reasons.push(`link ${link_id} is degraded${because(reason)}`);

@@ -8,7 +8,9 @@ import { heartbeat, positionOf, runStart } from '../../test/support/stream-recor
 import { waitFor } from '../../test/support/wait-for.ts';
 import { NotesLedger } from '../clock/notes-ledger.ts';
 import { Stability } from '../clock/stability.ts';
+import type { StreamReader } from '../log/event-log.ts';
 import { MemoryLog } from '../log/memory-log.ts';
+import { fail } from '../platform/errors.ts';
 import { NO_MERGES } from '../resolve/known-merges.ts';
 import { Applier, type ApplierOptions } from './applier.ts';
 import type { Mark } from './apply-port.ts';
@@ -87,6 +89,40 @@ test('a stream that does not hold what was applied of it is acknowledged no more
   assert.equal((told.faults.get('us') as { code?: string } | undefined)?.code, 'SYN-L003');
   assert.deepEqual(await log.acknowledged('eu'), new Map([[HOME, last]]));
   assert.deepEqual(await log.acknowledged('us'), new Map());
+});
+
+/** A log whose streams cannot be read any more at some point. */
+class BreakingLog extends MemoryLog {
+  isBroken = false;
+
+  override async reader(stream: string): Promise<StreamReader> {
+    const reader = await super.reader(stream);
+    const read = reader.read.bind(reader);
+    reader.read = async (...asked) => {
+      if (this.isBroken && stream === 'eu') throw fail('SYN-L001', 'a gap');
+      return await read(...asked);
+    };
+    return reader;
+  }
+}
+
+test('what waits in a stream that breaks off while it is read is not known', async () => {
+  await using log = new BreakingLog({ sleep });
+  await using eu = await log.writer('eu');
+  await eu.append([runStart(1), heartbeat(1, 1)]);
+  const stopping = new AbortController();
+  const told: Told = { faults: new Map(), isAcknowledged: false };
+  const port = new ModelApplyPort(new ModelDatabase(HOME, () => NOW_MICROS), new ModelStore(), async () => {});
+  const applier = applierOf(log, port, told);
+  const run = applier.run(stopping.signal);
+  await Promise.race([waitFor(() => told.isAcknowledged, { what: 'what is applied to be acknowledged' }), run]);
+  assert.deepEqual(applier.waiting('eu'), { events: 0, oldest: null });
+  log.isBroken = true;
+  await eu.append([heartbeat(2, 2)]);
+  await waitFor(() => applier.waiting('eu') === null, { what: 'the link to stand still' });
+  assert.equal((told.faults.get('eu') as { code?: string } | undefined)?.code, 'SYN-L001');
+  stopping.abort();
+  await run;
 });
 
 test('a command whose turn does not come in time is withdrawn, and never done afterwards', async () => {

@@ -19,6 +19,7 @@ import { WINDOW } from '../clock/stamper.ts';
 import type { EventLog, StreamReader } from '../log/event-log.ts';
 import { checkMark } from '../log/mark-check.ts';
 import { READ_AHEAD_IN_TURN, TransactionReader } from '../log/transaction-reader.ts';
+import { invariant } from '../platform/assert.ts';
 import { Backoff } from '../platform/backoff.ts';
 import { fail, isInfrastructure, isLogRefusal, SynclineError } from '../platform/errors.ts';
 import { systemRandom } from '../platform/random.ts';
@@ -136,10 +137,14 @@ export class Applier {
     return this.#durable.get(origin);
   }
 
-  /** What waits of one stream: events read ahead, and the commit time of the oldest. Null while nobody reads it. */
+  /** What waits of one stream: events read ahead, and the commit time of the oldest. Null while nobody reads it, or can. */
   waiting(origin: string): Waiting | null {
     const consumer = this.#consumers.find((each) => each.origin === origin);
-    return consumer === undefined ? null : { events: consumer.waiting, oldest: consumer.oldestWaiting };
+    if (consumer === undefined) return null;
+    const { waiting, oldestWaiting } = consumer;
+    return oldestWaiting === null && this.#faults.isStanding(origin)
+      ? null
+      : { events: waiting, oldest: oldestWaiting };
   }
 
   /**
@@ -165,13 +170,14 @@ export class Applier {
     return await this.#command(async (lane) => await lane.retry(eventIds));
   }
 
-  /** Whether the region is at rest; if it is, nothing is applied any more. */
+  /** Whether the region is at rest; if it is, nothing is applied any more. Waits for its turn for as long as that takes. */
   async rest(): Promise<Rest> {
-    return await this.#command(async (lane) => {
-      const rest = await lane.rest();
-      if (rest.kind === 'rest') this.#resting.abort();
-      return rest;
-    });
+    const rest = async (lane: Lane): Promise<Rest> => {
+      const found = await lane.rest();
+      if (found.kind === 'rest') this.#resting.abort();
+      return found;
+    };
+    return await this.#command(rest, null);
   }
 
   async discard(eventIds: readonly string[]): Promise<void> {
@@ -329,31 +335,29 @@ export class Applier {
   }
 
   /** Runs in the lane's turn, between batches; one whose turn does not come in time is withdrawn. */
-  async #command<T>(work: (lane: Lane) => Promise<T>): Promise<T> {
+  async #command<T>(
+    work: (lane: Lane) => Promise<T>,
+    waitMs: number | null = this.#options.commandWaitMs ?? COMMAND_WAIT_MS,
+  ): Promise<T> {
     if (this.#commands.length >= COMMANDS_MAX) throw fail('SYN-T009', `${COMMANDS_MAX} commands wait for the lane`);
-    const waitMs = this.#options.commandWaitMs ?? COMMAND_WAIT_MS;
-    return await new Promise<T>((resolve, reject) => {
-      const command = async (): Promise<void> => {
-        clearTimeout(timer);
-        try {
-          if (this.#lane === null) throw notConnected();
-          resolve(await work(this.#lane));
-        } catch (error) {
-          reject(error);
-        }
-      };
-      const timer = setTimeout(() => {
-        this.#commands = this.#commands.filter((each) => each !== command);
-        const busy = `the lane was at work on a batch for ${waitMs} ms; nothing was done`;
-        reject(this.#lane === null ? notConnected() : fail('SYN-T009', busy));
-      }, waitMs);
-      timer.unref();
-      this.#commands.push(command);
-    });
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    const command = async (): Promise<void> => {
+      clearTimeout(timer);
+      invariant(this.#lane !== null, 'commands run between batches of a lane');
+      await work(this.#lane).then(resolve, reject);
+    };
+    const withdraw = (): void => {
+      this.#commands = this.#commands.filter((each) => each !== command);
+      const busy = `the lane was at work on a batch for ${waitMs} ms; nothing was done`;
+      const isServed = this.#consumers.length > 0;
+      reject(isServed ? fail('SYN-T009', busy) : fail('SYN-P009', 'apply is not connected to the database'));
+    };
+    const timer = waitMs === null ? undefined : setTimeout(withdraw, waitMs);
+    timer?.unref();
+    this.#commands.push(command);
+    return await promise;
   }
 }
-
-const notConnected = (): SynclineError => fail('SYN-P009', 'apply is not connected to the database');
 
 /** Tells the lane what was applied before it began, as far as conflicts are not settled. */
 async function remember(lane: Lane, mark: Mark, reader: StreamReader): Promise<void> {

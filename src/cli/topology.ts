@@ -54,7 +54,7 @@ function render({ regions, links }: Topology): string {
   const regionRows = regions.map(({ region_id, api }) => [region_id, api ?? 'unknown']);
   const linkRows = links.map((link) => {
     const marked = (name: IneffectivePolicy, value: string): string =>
-      link.ineffective.includes(name) ? `${value} *` : value;
+      ineffectiveOf(link).includes(name) ? `${value} *` : value;
     const { bandwidth_limit_bytes_per_s: limit } = link;
     return [
       link.link_id,
@@ -66,6 +66,9 @@ function render({ regions, links }: Topology): string {
       marked('tables', link.tables === null ? 'all' : link.tables.join(', ')),
     ];
   });
-  const note = links.some(({ ineffective }) => ineffective.length > 0) ? ['', NOTE] : [];
+  const note = links.some((link) => ineffectiveOf(link).length > 0) ? ['', NOTE] : [];
   return [...textTable(REGION_COLUMNS, regionRows), '', ...textTable(LINK_COLUMNS, linkRows), ...note].join('\n');
 }
+
+/** Agents of earlier versions do not tell. */
+const ineffectiveOf = ({ ineffective }: Partial<ReplicationLink>): readonly IneffectivePolicy[] => ineffective ?? [];

@@ -99,7 +99,8 @@ export class Metrics {
 
   #link(link: AgentStatus['links'][number], nowMs: number): void {
     const regions = { region_source: link.source_region, region_target: link.target_region };
-    const lag = 'Age of the oldest event that is not acknowledged.';
+    const lag =
+      'Age of the oldest event that is not acknowledged; of the newest applied, while the stream is not read.';
     this.#gauge('syncline_link_lag_seconds', lag, link.lag_ms / 1_000, regions);
     for (const [quantile, delay] of [
       ['0.5', link.lag_p50_ms],

@@ -7,7 +7,8 @@ import { captureName } from '../capture/publication.ts';
 import type { Config } from '../platform/config.ts';
 import { OWN_ORIGIN_PREFIX } from '../platform/own-origins.ts';
 import type { PostgresClient } from '../platform/postgres.ts';
-import { type Finding, listed } from './finding.ts';
+import type { Finding } from './finding.ts';
+import { STANDBYS_AWAY, standbysAway } from './standby-watch.ts';
 
 const VERSION_MIN = 14;
 const VERSION_MAX = 18;
@@ -33,11 +34,7 @@ select json_build_object(
   'sender_timeout_ms', (select setting::bigint from pg_settings where name = 'wal_sender_timeout'),
   'slot_wal_keep_mb', (select setting::bigint from pg_settings where name = 'max_slot_wal_keep_size'),
   'idle_slot_timeout', current_setting('idle_replication_slot_timeout', true),
-  'standbys_away', (
-    select coalesce(json_agg(name order by name), '[]')
-      from unnest(string_to_array(coalesce(current_setting('synchronized_standby_slots', true), ''), ',')) as entry,
-           trim(both ' "' from entry) as name
-     where name <> '' and not exists (select from pg_replication_slots s where s.slot_name = name and s.active)),
+  'standbys_away', (${STANDBYS_AWAY}),
   'idle_slot_timeout_set', (select setting <> '0' from pg_settings where name = 'idle_replication_slot_timeout')
 )`;
 
@@ -189,7 +186,7 @@ function standbyFindings({ standbys_away }: Server): Finding[] {
     {
       code: 'SYN-P055',
       severity: 'error',
-      what: `synchronized_standby_slots names ${listed(standbys_away)}, which no standby uses.`,
+      what: standbysAway(standbys_away),
       why: 'The server sends nothing to capture until every standby that is named there has it.',
       fix: `-- as a superuser; or bring back the standby\nalter system reset synchronized_standby_slots;\n${RELOAD}`,
     },

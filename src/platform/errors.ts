@@ -513,7 +513,7 @@ export const ERRORS = {
     class: 'protocol',
     cause: 'The log was trimmed beyond the position from which this region has to read on.',
     remedy:
-      'Restore a younger copy of the region that reads, or begin anew (docs/begin-anew.md); raise log.max_bytes or log.keep_hours if regions may be away for longer.',
+      'Where the region is a restored copy, restore a younger one. Else keep its database, which alone has what its users wrote, and begin anew (docs/begin-anew.md). Raise log.max_bytes or log.keep_hours if regions may be away for longer.',
   },
   'SYN-L005': {
     class: 'operator',
@@ -621,8 +621,7 @@ export const ERRORS = {
   'SYN-L070': {
     class: 'protocol',
     cause: 'Retention took records whose run was not noted yet, so that it is unknown which later records count.',
-    remedy:
-      'Restore a younger copy of the region that reads, or begin anew (docs/begin-anew.md); keep log.keep_hours above the longest time that an agent is away.',
+    remedy: 'Begin anew (docs/begin-anew.md), and keep log.keep_hours above the longest time that an agent is away.',
   },
   'SYN-A001': {
     class: 'data',

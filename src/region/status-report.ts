@@ -15,16 +15,20 @@ export type ReportedParts = Pick<AgentStatus, 'region' | 'log' | 'transfers'> & 
   readonly apply: ApplyKeeper;
   readonly setAside: SetAside;
   readonly orphans: OrphanTally;
+  /** What keeps the server from sending anything to capture. */
+  readonly held: Problem | null;
   /** Of sequences, merge rules and tables that are published late. */
   readonly problems: readonly Problem[];
 };
 
 export function reportStatus(parts: ReportedParts): AgentStatus {
-  const { capture, apply, setAside, orphans } = parts;
+  const { capture, apply, setAside, orphans, held } = parts;
   const { baseline, slotProblem } = capture;
   const links = parts.links.all();
+  const captured = capture.status();
   const problems: Problem[] = [...capture.tableProblems, ...parts.problems, ...orphans.problems];
   if (slotProblem !== null) problems.push(slotProblem);
+  if (held !== null) problems.push(held);
   for (const link of links) if (link.reason !== null) problems.push(link.reason);
   // No link is of the region's own events.
   const own = setAside.quarantined(parts.region);
@@ -34,8 +38,8 @@ export function reportStatus(parts: ReportedParts): AgentStatus {
     region: parts.region,
     run: capture.run,
     started_at: parts.startedAt.toISOString(),
-    ready: capture.isStreaming && apply.isRunning,
-    capture: capture.status(),
+    ready: capture.isStreaming && apply.isRunning && held === null,
+    capture: { ...captured, problem: captured.problem ?? held },
     apply: apply.status(),
     baseline: baselineStatus(baseline),
     links,

@@ -25,11 +25,18 @@ if (DEFAULT_MAJOR >= 17) {
     eu.startAgent();
     await us.sql('insert into item values (1)');
     await waitFor(async () => (await eu.one(COUNT)) === '1', { what: 'eu to apply', limitMs: LIMIT_MS });
-    assert.match(eu.output, /SYN-P055/);
+    await waitFor(
+      async () => (await (await fetch(`${eu.api}/readyz`)).text()).includes('capture is held up (SYN-P055)'),
+      {
+        what: 'eu to say that it publishes nothing',
+        limitMs: LIMIT_MS,
+      },
+    );
     await eu.sql('insert into item values (2)');
     await eu.sql('alter system reset synchronized_standby_slots');
     await eu.sql('select pg_reload_conf()');
     await waitFor(async () => (await us.one(COUNT)) === '2', { what: 'eu to publish', limitMs: LIMIT_MS });
+    await eu.agentReady();
     await cluster.settle();
   });
 }
