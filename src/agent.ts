@@ -27,6 +27,7 @@ import type { Config } from './platform/config.ts';
 import type { Logger } from './platform/logger.ts';
 import { systemRandom } from './platform/random.ts';
 import { StandingConnection } from './platform/standing-connection.ts';
+import { unlessAborted } from './platform/unless-aborted.ts';
 import { ApplyKeeper } from './region/apply-keeper.ts';
 import { ApplySessions } from './region/apply-sessions.ts';
 import { CaptureKeeper } from './region/capture-keeper.ts';
@@ -76,7 +77,7 @@ export class Agent implements AgentControl, AsyncDisposable {
   #upkeep: Promise<unknown> = Promise.resolve();
   #gating: Promise<void> = Promise.resolve();
 
-  private constructor(config: Config, logger: Logger, parts: Parts) {
+  private constructor(config: Config, logger: Logger, parts: Parts, starting: AbortSignal) {
     this.#config = config;
     this.#logger = logger;
     this.#parts = parts;
@@ -98,7 +99,7 @@ export class Agent implements AgentControl, AsyncDisposable {
       keptMs: async (source) => await logs.keptForMs(source, this.#apply.applier.mark(source)?.log_offset ?? 0),
     });
     this.#orphans = new OrphanTally(config, logger);
-    this.#sessions = new ApplySessions(config, lease, this.#stability, this.#orphans);
+    this.#sessions = new ApplySessions(config, lease, this.#stability, this.#orphans, starting);
     this.#merges = new RegionMerges({
       config,
       logger,
@@ -169,39 +170,48 @@ export class Agent implements AgentControl, AsyncDisposable {
   static async start(config: Config, logger: Logger, signal?: AbortSignal): Promise<Agent> {
     const backoff = new Backoff({ random: systemRandom });
     for (;;) {
+      signal?.throwIfAborted();
+      const attempt = new AbortController();
+      const giveUp = (): void => attempt.abort();
+      signal?.addEventListener('abort', giveUp);
       try {
-        return await Agent.#startOnce(config, logger);
+        return await Agent.#startOnce(config, logger, attempt);
       } catch (error) {
         const fault = passingFault(error);
         if (fault === null || signal?.aborted === true) throw error;
         const retry_ms = backoff.nextMs();
         logger.warn({ err: fault, retry_ms }, 'the agent cannot start yet');
         await delay(retry_ms, undefined, { signal }).catch(() => undefined);
+      } finally {
+        signal?.removeEventListener('abort', giveUp);
       }
     }
   }
 
-  static async #startOnce(config: Config, logger: Logger): Promise<Agent> {
-    await prepareDatabase(config, logger);
+  /** The attempt is aborted from outside or by what fails; then its connections are cut, since nobody waits for them any more. */
+  static async #startOnce(config: Config, logger: Logger, attempt: AbortController): Promise<Agent> {
+    const { signal } = attempt;
+    await prepareDatabase(config, logger, signal);
     await using resources = new AsyncDisposableStack();
     const slot = captureName(config.region);
-    const lease = resources.use(await Lease.acquire({ url: config.database, region: config.region, slot }));
-    await upgradeDatabase(config, lease, logger);
-    await enterCluster(config, lease, logger);
+    const lease = resources.use(await Lease.acquire({ url: config.database, region: config.region, slot, signal }));
+    await upgradeDatabase(config, lease, logger, signal);
+    await enterCluster(config, lease, logger, signal);
     const applicationName = lease.applicationName('control');
-    const control = resources.use(new StandingConnection(config.database, { applicationName }));
+    const control = resources.use(new StandingConnection(config.database, { applicationName, signal }));
     const links = resources.use(new LinkStore(control, config.region));
     await links.open(config.peers.map((peer) => peer.region));
     const { rows } = await control.query('select origin from syncline.applied');
     const joined = new Set(rows.map((row) => String(row.origin)));
     const logs = resources.use(await RegionLogs.open(config, (detail) => logger.warn(detail)));
-    const agent = new Agent(config, logger, { lease, control, links, logs, ledger: new NotesLedger() });
+    const agent = new Agent(config, logger, { lease, control, links, logs, ledger: new NotesLedger() }, signal);
     // From here on the agent gives them back.
     resources.move();
     try {
-      await agent.#run(joined);
+      await agent.#run(joined, signal);
       return agent;
     } catch (error) {
+      attempt.abort();
       await agent.stop();
       throw error;
     }
@@ -285,7 +295,7 @@ export class Agent implements AgentControl, AsyncDisposable {
   }
 
   /** `joined` has the regions of which something was applied before. */
-  async #run(joined: ReadonlySet<string>): Promise<void> {
+  async #run(joined: ReadonlySet<string>, starting: AbortSignal): Promise<void> {
     const { signal } = this.#stopping;
     if (this.#config.baseline === 'trust') {
       this.#logger.warn(
@@ -299,7 +309,7 @@ export class Agent implements AgentControl, AsyncDisposable {
     this.#applying = applier.run(signal);
     this.#applying.catch((error: unknown) => this.#end(error));
     // Nobody else listens to the end of an agent before its start is over.
-    await Promise.race([applier.opened, this.#ended.promise]);
+    await unlessAborted(Promise.race([applier.opened, this.#ended.promise]), starting);
     this.#gating = this.#gates.run(joined, signal);
     this.#capture.start(signal);
     const putOff = (error: unknown): void => this.#logger.warn({ err: error }, 'upkeep is put off');

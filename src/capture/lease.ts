@@ -16,6 +16,7 @@ import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fail, type SynclineError, sqlStateOf } from '../platform/errors.ts';
 import { connect, type PostgresClient } from '../platform/postgres.ts';
+import { unlessAborted } from '../platform/unless-aborted.ts';
 
 export type LeaseLimits = {
   readonly renewMs: number;
@@ -33,6 +34,8 @@ export type LeaseOptions = {
   /** The replication slot, whose user may be a backend of the holder before. */
   readonly slot: string;
   readonly limits?: Partial<LeaseLimits>;
+  /** Ends the wait for the lease, and for the word that it is held. */
+  readonly signal?: AbortSignal;
 };
 
 /** One row: an agent serves one region, and a database is one region. */
@@ -40,6 +43,8 @@ const NAME = 'agent';
 const POLL_MS = 100;
 /** A renewal that hangs is worth nothing: its connection is given up and made anew. */
 const PATIENCE = { statementTimeoutMs: 5_000 };
+/** A database that does not answer gets nothing back: the lease expires by itself. */
+const GIVE_BACK_MS = 2_000;
 /** A holder's name in application_name: enough of its id to tell it from others. */
 const HOLDER_CHARACTERS = 8;
 
@@ -48,28 +53,27 @@ export class Lease implements AsyncDisposable {
   readonly #limits: LeaseLimits;
   readonly #id = randomUUID();
   readonly #lost = new AbortController();
-  #client: PostgresClient;
+  #client: PostgresClient | undefined;
   #connecting: Promise<PostgresClient> | undefined;
   #renewing: Promise<void> | undefined;
   readonly #stop = new AbortController();
+  /** Cuts the connection, whatever it waits for. */
+  readonly #cut = new AbortController();
 
-  private constructor(options: LeaseOptions, client: PostgresClient) {
+  private constructor(options: LeaseOptions) {
     this.#options = options;
     this.#limits = { ...LEASE_LIMITS, ...options.limits };
-    this.#client = client;
   }
 
   /** Takes the lease, or refuses with SYN-K005. */
   static async acquire(options: LeaseOptions): Promise<Lease> {
-    const client = await connect(options.url, { applicationName: 'syncline lease', ...PATIENCE });
-    const lease = new Lease(options, client);
+    const lease = new Lease(options);
     try {
-      await client.query("select set_config('application_name', $1, false)", [lease.applicationName('lease')]);
-      await lease.#take();
+      await unlessAborted(lease.#take(), options.signal);
       lease.#renewing = lease.#renewForEver();
       return lease;
     } catch (error) {
-      await client.end();
+      await lease[Symbol.asyncDispose]();
       throw error;
     }
   }
@@ -86,7 +90,7 @@ export class Lease implements AsyncDisposable {
 
   /** Makes sure that the lease is held at this moment. Throws SYN-L005 where another agent has it. */
   async assertHeld(): Promise<void> {
-    await this.#renew();
+    await unlessAborted(this.#renew(), this.#options.signal);
   }
 
   /** The highest run that this database has handed out. */
@@ -108,12 +112,26 @@ export class Lease implements AsyncDisposable {
   /** Gives the lease back, so that the next agent need not wait for its expiry. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(fail('SYN-P009', 'the lease is being given back'));
+    const limit = setTimeout(() => this.#cut.abort(), GIVE_BACK_MS);
     await this.#renewing;
     await this.#connecting?.catch(() => undefined);
+    if (this.#client?.lost.aborted === false) await this.#giveBack(this.#client).catch(() => undefined);
+    await this.#client?.end();
+    clearTimeout(limit);
+  }
+
+  async #giveBack(client: PostgresClient): Promise<void> {
+    // A statement whose connection was cut goes on in the server until it has something to say.
+    await client.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid() and starts_with(application_name, $1)`,
+      [this.applicationName('')],
+    );
     // The row stays: it knows the highest run.
-    const sql = `update syncline.lease set renewed_at = '-infinity' where name = $1 and holder = $2`;
-    if (!this.#client.lost.aborted) await this.#client.query(sql, [NAME, this.#holder]).catch(() => undefined);
-    await this.#client.end();
+    await client.query(`update syncline.lease set renewed_at = '-infinity' where name = $1 and holder = $2`, [
+      NAME,
+      this.#holder,
+    ]);
   }
 
   get #holder(): string {
@@ -121,10 +139,9 @@ export class Lease implements AsyncDisposable {
   }
 
   async #take(): Promise<void> {
-    const client = this.#client;
     let seen: string | null = null;
     for (;;) {
-      const { rows } = await client.query(
+      const { rows } = await (await this.#connected()).query(
         `insert into syncline.lease as l (name, holder, run, backend_pids) values ($1, $2, 0, array[pg_backend_pid()])
          on conflict (name) do update
            set holder = excluded.holder, backend_pids = excluded.backend_pids,
@@ -147,7 +164,8 @@ export class Lease implements AsyncDisposable {
   }
 
   async #holderNow(): Promise<{ holder: string; renewed_at: string | null }> {
-    const { rows } = await this.#client.query('select holder, renewed_at from syncline.lease where name = $1', [NAME]);
+    const client = await this.#connected();
+    const { rows } = await client.query('select holder, renewed_at from syncline.lease where name = $1', [NAME]);
     return { holder: rows[0]?.holder ?? 'nobody', renewed_at: rows[0]?.renewed_at ?? null };
   }
 
@@ -163,7 +181,8 @@ export class Lease implements AsyncDisposable {
     const values = [prefixOf(region), this.applicationName(''), slot];
     const end = performance.now() + this.#limits.terminateMs;
     for (;;) {
-      const { rows } = await this.#client
+      const client = await this.#connected();
+      const { rows } = await client
         .query(`select a.pid, pg_terminate_backend(a.pid) ${others}`, values)
         .catch(async (cause: unknown) => await this.#mayNotEnd(`select a.pid, a.usename ${others}`, values, cause));
       if (rows.length === 0) return;
@@ -178,7 +197,7 @@ export class Lease implements AsyncDisposable {
   /** A backend of a role that this one may not end is somebody else's. */
   async #mayNotEnd(sql: string, values: readonly string[], cause: unknown): Promise<never> {
     if (sqlStateOf(cause) !== '42501') throw cause;
-    const { rows } = await this.#client.query(sql, values);
+    const { rows } = await (await this.#connected()).query(sql, values);
     const holders = rows.map(({ pid, usename }) => `backend ${pid} of ${usename}`).join(', ');
     const detail = `slot ${this.#options.slot} is held by ${holders}, which this role may not end`;
     throw fail('SYN-K004', detail, { cause, context: { slot: this.#options.slot } });
@@ -198,19 +217,22 @@ export class Lease implements AsyncDisposable {
     if (rowCount === 0) throw this.#lose();
   }
 
-  /** The connection, made anew where it was lost; whoever asks meanwhile waits for the same one. */
+  /** The connection, made where there is none or it was lost; whoever asks meanwhile waits for the same one. */
   async #connected(): Promise<PostgresClient> {
     this.#lost.signal.throwIfAborted();
-    if (!this.#client.lost.aborted) return this.#client;
     this.#stop.signal.throwIfAborted();
+    if (this.#client?.lost.aborted === false) return this.#client;
     this.#connecting ??= connect(this.#options.url, {
       applicationName: this.applicationName('lease'),
       ...PATIENCE,
+      signal: this.#cut.signal,
     }).finally(() => {
       this.#connecting = undefined;
     });
-    this.#client = await this.#connecting;
-    return this.#client;
+    const client = await this.#connecting;
+    this.#client = client;
+    this.#stop.signal.throwIfAborted();
+    return client;
   }
 
   #lose(): SynclineError {

@@ -43,7 +43,7 @@ async function serve(
   logger.info({ api: api.url }, 'the API listens');
   const starting = Agent.start(config, logger, stopping);
   if ((await Promise.race([starting.then(() => 'started'), signalled])) !== 'started') {
-    // A start that a signal overtook is let go on to where it can be ended in order.
+    // A start that a signal overtook gives back what it has; what else it ends with is no news.
     await starting.then((agent) => agent.stop()).catch(() => undefined);
     return;
   }

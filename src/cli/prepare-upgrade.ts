@@ -6,7 +6,7 @@ import type { Command } from 'commander';
 import { Agent } from '../agent.ts';
 import { captureName } from '../capture/publication.ts';
 import { loadConfig } from '../platform/config.ts';
-import { fail } from '../platform/errors.ts';
+import { fail, type SynclineError } from '../platform/errors.ts';
 import { createLogger } from '../platform/logger.ts';
 import type { Readiness } from '../region/server-upgrade.ts';
 import { integer } from './option-values.ts';
@@ -53,12 +53,16 @@ async function prepareUpgrade({ config: path, wait }: Flags): Promise<void> {
   const limit = setTimeout(() => over.abort(`${wait} s are over`), wait * 1_000);
   for (const signal of SIGNALS) process.once(signal, () => over.abort(`it was ended by ${signal}`));
   let told = 'the agent starts';
+  const unready = (cause?: unknown): SynclineError =>
+    fail('SYN-K033', `region ${config.region}: ${over.signal.reason}, and ${told}`, { cause });
   try {
-    await using agent = await Agent.start(config, logger, over.signal);
+    await using agent = await Agent.start(config, logger, over.signal).catch((cause: unknown) => {
+      throw over.signal.aborted ? unready(cause) : cause;
+    });
     const ended = Promise.race([agent.ended, once(over.signal, 'abort')]).then(() => null);
     for (;;) {
       const readiness = over.signal.aborted ? null : await Promise.race([agent.rest(), ended]);
-      if (readiness === null) throw fail('SYN-K033', `region ${config.region}: ${over.signal.reason}, and ${told}`);
+      if (readiness === null) throw unready();
       if (readiness.kind === 'rest') break;
       const waits = readiness.waits.map((what) => WAITS[what]).join('; ');
       if (waits !== told) print(`${config.region} is not at rest yet: ${waits}`);

@@ -36,6 +36,8 @@ export interface ConnectOptions {
   /** 0 means none, and then silence is not limited either. */
   readonly statementTimeoutMs?: number;
   readonly lockTimeoutMs?: number;
+  /** Cuts the connection once it aborts, also while it is being made; what is under way fails with SYN-P009 then. */
+  readonly signal?: AbortSignal;
 }
 
 /** A value in PostgreSQL's text form, or NULL. */
@@ -96,6 +98,9 @@ export async function connect(url: string, options: ConnectOptions): Promise<Pos
   const client = makeClient(url, options);
   const connection = new PostgresClient(client, statementTimeoutMs);
   try {
+    const { signal } = options;
+    signal?.throwIfAborted();
+    signal?.addEventListener('abort', () => connection.destroy(), { once: true, signal: connection.lost });
     await client.connect();
     await connection.query(sessionSettings({ ...options, statementTimeoutMs }));
     if (options.role === 'apply') await writeAsReplica(connection, 'session');

@@ -17,6 +17,7 @@ import { SqlNoteStore } from '../clock/sql-note-store.ts';
 import type { Stability } from '../clock/stability.ts';
 import type { Config } from '../platform/config.ts';
 import { connect, type PostgresClient } from '../platform/postgres.ts';
+import { unlessAborted } from '../platform/unless-aborted.ts';
 import type { OrphanTally } from './orphan-tally.ts';
 
 const TERMINATE_POLL_MS = 50;
@@ -26,14 +27,17 @@ export class ApplySessions {
   readonly #lease: Lease;
   readonly #stability: Stability;
   readonly #orphans: OrphanTally;
+  readonly #starting: AbortSignal;
   /** What was committed when the own stream began; null before that is known. */
   #began: Snapshot | null = null;
 
-  constructor(config: Config, lease: Lease, stability: Stability, orphans: OrphanTally) {
+  /** `starting` aborts if the agent ends before its start is over: nothing is waited for then. */
+  constructor(config: Config, lease: Lease, stability: Stability, orphans: OrphanTally, starting: AbortSignal) {
     this.#config = config;
     this.#lease = lease;
     this.#stability = stability;
     this.#orphans = orphans;
+    this.#starting = starting;
   }
 
   /** Where the own stream begins. */
@@ -44,15 +48,16 @@ export class ApplySessions {
 
   async open(): Promise<ApplySession> {
     const { database, region, apply, conflicts } = this.#config;
+    const signal = this.#starting;
     // Whoever was stopped and lost the lease meanwhile may find another agent's lane at work, and its schema upgraded.
     await this.#lease.assertHeld();
     const applicationName = this.#lease.applicationName('apply');
-    const client = await connect(database, { applicationName: this.#lease.applicationName('notes') });
+    const client = await connect(database, { applicationName: this.#lease.applicationName('notes'), signal });
     try {
       await endBackends(client, applicationName);
       const history = await readHistory(client);
       if (history !== null) this.began(history);
-      const port = await SqlApplyPort.connect(database, {
+      const connecting = SqlApplyPort.connect(database, {
         region,
         slot: captureName(region),
         applicationName,
@@ -61,6 +66,9 @@ export class ApplySessions {
         began: () => this.#began,
         redact: conflicts.redact,
       });
+      const close = (port: SqlApplyPort): void => void port[Symbol.asyncDispose]();
+      const port = await unlessAborted(connecting, signal, close);
+      signal.addEventListener('abort', () => close(port), { once: true, signal: port.lost });
       return {
         port,
         notes: new SqlNoteStore(client),

@@ -15,8 +15,8 @@ import { connect } from '../platform/postgres.ts';
 import { adaptPublication } from './server-upgrade.ts';
 
 /** The lease can be taken then. Rejects with what the operator has to mend. */
-export async function prepareDatabase(config: Config, logger: Logger): Promise<void> {
-  const client = await connect(config.database, { applicationName: `syncline ${config.region} start` });
+export async function prepareDatabase(config: Config, logger: Logger, signal: AbortSignal): Promise<void> {
+  const client = await connect(config.database, { applicationName: `syncline ${config.region} start`, signal });
   try {
     await adaptPublication(client, config.region);
     tellWarnings(await checkPrerequisites(client, config), logger);
@@ -26,8 +26,13 @@ export async function prepareDatabase(config: Config, logger: Logger): Promise<v
   }
 }
 
-export async function upgradeDatabase(config: Config, lease: Lease, logger: Logger): Promise<void> {
-  const client = await connect(config.database, { applicationName: lease.applicationName('upgrade') });
+export async function upgradeDatabase(
+  config: Config,
+  lease: Lease,
+  logger: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  const client = await connect(config.database, { applicationName: lease.applicationName('upgrade'), signal });
   try {
     await lease.assertHeld();
     const { from, to } = await migrate(client);

@@ -70,10 +70,10 @@ async function readNote(client: PostgresClient): Promise<string | null> {
  * Goes on in the cluster that the database is in: in another one than before only where the region was at rest, SYN-K020, and
  * nothing was written since, SYN-K032.
  */
-export async function enterCluster(config: Config, lease: Lease, logger: Logger): Promise<void> {
+export async function enterCluster(config: Config, lease: Lease, logger: Logger, signal: AbortSignal): Promise<void> {
   // After an upgrade all published tables are read, however long that takes.
   const applicationName = lease.applicationName('upgrade');
-  const client = await connect(config.database, { applicationName, statementTimeoutMs: 0 });
+  const client = await connect(config.database, { applicationName, statementTimeoutMs: 0, signal });
   try {
     await lease.assertHeld();
     const { was, here } = await clusterOf(client);

@@ -216,6 +216,20 @@ describe('failures', () => {
     assert.equal(await answer, '1');
   });
 
+  test('a signal cuts a connection, also while it is made or was only to be made', async () => {
+    await using proxy = await TcpProxy.start(server);
+    const abort = new AbortController();
+    const { signal } = abort;
+    await using made = await connect(proxy.url(url), { ...options, signal });
+    const asked = assert.rejects(made.query('select pg_sleep(60)'), { code: 'SYN-P009' });
+    proxy.blackHole();
+    const making = assert.rejects(connect(proxy.url(url), { ...options, signal }), { code: 'SYN-P009' });
+    abort.abort();
+    await Promise.all([asked, making]);
+    assert.equal(made.lost.aborted, true);
+    await assert.rejects(connect(url, { ...options, signal }), { code: 'SYN-P009' });
+  });
+
   test('end() waits for what is in flight, and does not wait for ever', async () => {
     await using proxy = await TcpProxy.start(server);
     const graceful = await connect(proxy.url(url), options);

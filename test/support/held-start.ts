@@ -13,15 +13,21 @@ import { waitFor } from './wait-for.ts';
 
 const NAME = { applicationName: 'syncline test' };
 /** Of the connections that a start opens one after the other, those that can be held, and the table that each reads first. */
-const FIRST_READ = { control: 'syncline.link', notes: 'syncline.applied_at', apply: 'syncline.parked' } as const;
+const FIRST_READ = {
+  lease: 'syncline.lease',
+  control: 'syncline.link',
+  notes: 'syncline.applied_at',
+  apply: 'syncline.parked',
+} as const;
 
 export class HeldStart implements AsyncDisposable {
   readonly region: string;
   readonly url: string;
   readonly configPath: string;
   readonly proxy: TcpProxy;
+  /** By the agent that was started last. */
+  printed = '';
   #running: Running | undefined;
-  #printed = '';
 
   private constructor(region: string, url: string, configPath: string, proxy: TcpProxy) {
     this.region = region;
@@ -63,25 +69,25 @@ export class HeldStart implements AsyncDisposable {
   }
 
   startAgent(args: readonly string[] = ['agent']): Running {
-    this.#printed = '';
+    this.printed = '';
     this.#running = start([...args, '-c', this.configPath]);
     this.#running.process.stdout?.on('data', (chunk: string) => {
-      this.#printed += chunk;
+      this.printed += chunk;
     });
     return this.#running;
   }
 
   async prints(text: string): Promise<void> {
-    await waitFor(() => this.#printed.includes(text), { what: () => `the agent to print ${text}: ${this.#printed}` });
+    await waitFor(() => this.printed.includes(text), { what: () => `the agent to print ${text}: ${this.printed}` });
   }
 
   async ready(): Promise<void> {
     await waitFor(
       async () => {
-        const api = /"api":"([^"]+)"/.exec(this.#printed)?.[1];
+        const api = /"api":"([^"]+)"/.exec(this.printed)?.[1];
         return api !== undefined && (await fetch(`${api}/readyz`)).ok;
       },
-      { what: () => `the agent to be ready: ${this.#printed}` },
+      { what: () => `the agent to be ready: ${this.printed}` },
     );
   }
 
@@ -95,7 +101,7 @@ export class HeldStart implements AsyncDisposable {
         );
         return rows[0]?.pid;
       },
-      { what: () => `${role} to wait: ${this.#printed}` },
+      { what: () => `${role} to wait: ${this.printed}` },
     );
   }
 
