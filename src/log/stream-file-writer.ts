@@ -73,6 +73,8 @@ export class StreamFileWriter {
   #nextOffset: number;
   #highestRun: number;
   #uncheckpointedBytes = 0;
+  /** The stream is large, and its reserve may not be whole. */
+  #isReserveDue = false;
 
   constructor(paths: StreamPaths, bytesMax: number) {
     this.#paths = paths;
@@ -201,11 +203,18 @@ export class StreamFileWriter {
   }
 
   #checkpointAfter(bytes: number): void {
+    if (this.#isReserveDue) ifPossible(this.#paths.reserve, () => this.#growReserve(bytes));
     this.#uncheckpointedBytes += bytes;
     if (this.#uncheckpointedBytes < CHECKPOINT_BYTES) return;
     this.#uncheckpointedBytes = 0;
     this.#checkpoint(sizeOf(this.#paths.wal) > WAL_BYTES_MAX ? 'TRUNCATE' : 'PASSIVE');
-    ifPossible(this.#paths.reserve, () => this.#reserve.take());
+    this.#isReserveDue = true;
+  }
+
+  /** A disk that has no room for it now is asked again after the next checkpoint. */
+  #growReserve(bytes: number): void {
+    this.#isReserveDue = false;
+    this.#isReserveDue = this.#reserve.grow(bytes);
   }
 
   /** What was appended is durable in the WAL already: a fault here loses nothing, and if it stays an append meets it. */
