@@ -2,7 +2,7 @@
 // stream that has filled its own disk could not be trimmed, though nobody needs its content any more.
 //
 // It is a file, really written, since a sparse one has no room. A stream that is small has none, nor has a disk that is. It grows
-// by as little at once as the stream does: to write all of it in one go held appends up for a tenth of a second.
+// by as little at once as the stream does: all of it in one go would hold appends up for a tenth of a second.
 
 import { randomFillSync } from 'node:crypto';
 import { appendFileSync, statfsSync, truncateSync } from 'node:fs';
