@@ -28,7 +28,7 @@ import { logsOf } from './cluster-log.ts';
 import { DEFAULT_MAJOR } from './postgres-majors.ts';
 import { ServerClock } from './server-clock.ts';
 import { TcpProxy } from './tcp-proxy.ts';
-import { waitFor } from './wait-for.ts';
+import { Hopeless, waitFor } from './wait-for.ts';
 
 const PROGRAM = resolve(import.meta.dirname, '../../bin/syncline');
 const SETTLE_LIMIT_MS = 120_000;
@@ -161,7 +161,7 @@ export class ClusterRegion {
   async agentReady(limitMs = READY_LIMIT_MS): Promise<void> {
     await waitFor(
       async () => {
-        if (this.agent?.exitCode != null) throw new Error(`the agent of ${this.name} ended:\n${this.output}`);
+        if (this.agent?.exitCode != null) throw new Hopeless(`the agent of ${this.name} ended:\n${this.output}`);
         const answer = await fetch(`${this.api}/readyz`, { signal: AbortSignal.timeout(ANSWER_LIMIT_MS) });
         if (answer.ok) return true;
         throw new Error(await answer.text());

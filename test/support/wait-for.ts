@@ -7,11 +7,14 @@ const LIMIT_MS = 30_000;
 const POLL_MIN_MS = 2;
 const POLL_MAX_MS = 50;
 
+/** Thrown by a condition that can no longer come true: it ends the wait at once. */
+export class Hopeless extends Error {}
+
 type Truthy<T> = Exclude<T, false | null | undefined | 0 | 0n | ''>;
 
 /**
  * Calls the condition until it gives something truthy, and returns that. An error that it throws
- * counts as not yet, and is the cause of the error at the limit.
+ * counts as not yet, and is the cause of the error at the limit, unless it is `Hopeless`.
  */
 export async function waitFor<T>(
   condition: () => T | Promise<T>,
@@ -29,6 +32,7 @@ export async function waitFor<T>(
       if (value) return value as Truthy<T>;
       last = value;
     } catch (cause) {
+      if (cause instanceof Hopeless) throw cause;
       error = cause;
     }
     if (performance.now() >= end) {
