@@ -9,6 +9,7 @@ import type { Command } from 'commander';
 import type { Conflict } from '../api/schemas.ts';
 import { microsToIso } from '../change/change-event.ts';
 import { hlcFromText, hlcMicros } from '../change/hlc.ts';
+import { SOURCE_MAX } from '../merge/merge-definition.ts';
 import { fail } from '../platform/errors.ts';
 import type { MergeAnswer } from '../resolve/fold.ts';
 import { MergeSandbox } from '../resolve/merge-sandbox.ts';
@@ -50,7 +51,14 @@ export function addMergeTest(merge: Command): void {
     .option('--limit <n>', 'how many of them', integer(1, SAMPLES_MAX), 50)
     .option('--json', 'print { samples, failed, nondeterministic, trials }');
   addApiOptions(command).action(async (file: string, flags: Flags) => {
-    const version = makeMergeVersion(await readText(file));
+    const source = await readText(file);
+    if (source.length > SOURCE_MAX) {
+      throw fail(
+        'SYN-A084',
+        `${file} has ${source.length} characters, more than the ${SOURCE_MAX} that a source may have`,
+      );
+    }
+    const version = makeMergeVersion(source);
     const samples = flags.conflicts === undefined ? await logged(flags) : parseSamples(await readText(flags.conflicts));
     const trials = await tryAll(
       version,

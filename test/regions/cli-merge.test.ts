@@ -91,6 +91,21 @@ describe('the commands', () => {
     await fails('required option', 'register', '--column', 'a=max');
   });
 
+  test('try no function that is too large to be registered', async () => {
+    await using fixture = await startMergeApi(server);
+    await using folder = await Folder.make();
+    const source = 'export default ({ b }) => b;';
+    const samples = await folder.file('samples.json', JSON.stringify([{ base: null, a: { n: '1' }, b: { n: '2' } }]));
+    const attempt = async (characters: number) => {
+      const file = await folder.file('large.ts', `${source}//`.padEnd(characters, 'x'));
+      return await merge(fixture, 'test', file, '--conflicts', samples);
+    };
+    assert.equal((await attempt(65_536)).code, 0);
+    const { code, stderr } = await attempt(65_537);
+    assert.equal(code, 1);
+    assert.match(stderr, /SYN-A084[\s\S]*65537 characters/);
+  });
+
   test('try a function on samples and on logged conflicts, and change nothing', async () => {
     await using fixture = await startMergeApi(server);
     await using folder = await Folder.make();

@@ -16,7 +16,7 @@ import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
 import { StandingConnection } from '../../src/platform/standing-connection.ts';
 import { tellRows } from '../../src/transfer/row-teller.ts';
 import { TransferKeeper } from '../../src/transfer/transfer-keeper.ts';
-import { readWords, type TableWord } from '../../src/transfer/transfer-store.ts';
+import { readTableState, readWords, type TableWord } from '../../src/transfer/transfer-store.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -133,6 +133,24 @@ test('a table whose rows cannot be told for now is told with a code, and holds u
     });
     await waitFor(() => told().join() === 'public.b_broken', { what: 'only the other one to be told of', limitMs });
   });
+});
+
+test('whether rows can be told is known of a partitioned table too, also while a user has a partition to himself', async () => {
+  const { url, client } = await made(`
+    create table public.p (id int primary key, v int) partition by range (id);
+    create table public.p1 partition of public.p for values from (1) to (2);
+    create table public.p2 partition of public.p for values from (2) to (9) partition by range (id);
+    create table public.p22 partition of public.p2 for values from (2) to (3)`);
+  await using _ = client;
+  await using user = await connect(url, NAME);
+  const refusal = async (): Promise<string | null> =>
+    (await readTableState(client, PUBLICATION, { schema: 'public', table: 'p' })).refusal;
+  await client.query(`set statement_timeout = ${limitMs}`);
+  await user.query('begin; lock table public.p1 in access exclusive mode');
+  assert.equal(await refusal(), null);
+  await client.query('create unique index on public.p22 (v)');
+  assert.equal(await refusal(), 'it has a unique index or an exclusion constraint beside its key');
+  await user.query('rollback');
 });
 
 describe('a chunk', () => {
