@@ -53,8 +53,9 @@ const POLL_MS = 200;
 const CAUGHT_UP_MS = 500;
 const CONVERGE_LIMIT_MS = 120_000;
 const MEASURED_LIMIT_MS = 60_000;
-/** All quiet for longer than two heartbeats. */
+/** All quiet for longer than two heartbeats, and nothing that waits longer than for the next one. */
 const QUIET_MS = 2_500;
+const QUIET_LAG_MS = 1_000;
 const SETTLE_MS = 5_000;
 const CONFLICTS_SHOWN = 3;
 
@@ -170,13 +171,15 @@ export class Story {
     this.#catchingUpSinceMs = startedMs;
   }
 
-  /** True once every link has had nothing to do for a while. */
+  /** True once no link has had more to do for a while than to hear a heartbeat, of which there is always one under way. */
   async #becomesQuiet(): Promise<boolean> {
     const limitMs = performance.now() + CONVERGE_LIMIT_MS;
     let quietSinceMs = Number.POSITIVE_INFINITY;
     for (let now = 0; now < limitMs; now = performance.now()) {
       const board = await this.#draw();
-      const isQuiet = board.links.every(({ lagMs, waiting }) => lagMs === 0 && waiting === 0);
+      const isQuiet = board.links.every(
+        ({ lagMs, waiting }) => lagMs !== null && lagMs < QUIET_LAG_MS && waiting !== null && waiting <= 1,
+      );
       if (!isQuiet) quietSinceMs = Number.POSITIVE_INFINITY;
       else quietSinceMs = Math.min(quietSinceMs, performance.now());
       if (performance.now() - quietSinceMs >= QUIET_MS) return true;

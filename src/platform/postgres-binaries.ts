@@ -157,10 +157,10 @@ async function buildOnce(folder: string, owner: number, build: (folder: string) 
     await build(scratch);
     await chmod(scratch, 0o755);
     await writeFile(join(scratch, WHOLE), String(await countFiles(scratch)), { mode: 0o644 });
-    // Whoever was faster built the same; what is there and not whole goes aside first.
-    if (!(await isWhole(folder, owner))) {
+    // Whoever was faster built the same, and is left alone; what is there and not whole goes aside.
+    if (!(await isPut(scratch, folder)) && !(await isWhole(folder, owner))) {
       await rename(folder, `${scratch}.broken`).catch(() => undefined);
-      await rename(scratch, folder).catch(() => undefined);
+      await isPut(scratch, folder);
     }
     if (!(await isWhole(folder, owner))) throw fail('SYN-D002', `${folder} cannot be built`);
   } finally {
@@ -168,6 +168,13 @@ async function buildOnce(folder: string, owner: number, build: (folder: string) 
     await rm(`${scratch}.broken`, { recursive: true, force: true });
   }
 }
+
+/** False where something is at that place already. */
+const isPut = (scratch: string, folder: string): Promise<boolean> =>
+  rename(scratch, folder).then(
+    () => true,
+    () => false,
+  );
 
 /**
  * Whether the folder has all its files. Its parent must belong to this user: in a shared temporary

@@ -163,7 +163,8 @@ describe('a version of a merge function', () => {
 
 describe('a sandbox', () => {
   test('that is silent beyond all measure is ended as a fault, never as a fallback, and another one takes over', async () => {
-    await using impatient = new MergeSandbox(1_500);
+    // Longer than a sandbox takes to start, also on a busy machine: the other one has to answer within it.
+    await using impatient = new MergeSandbox(5_000);
     const stuck = makeMergeVersion(
       'export default ({ a }) => ({ ...a, n: String(("a".repeat(3e6)).indexOf("a".repeat(15e5) + "b")) })',
       'javascript',

@@ -49,7 +49,10 @@ class LogProcess {
   /** Resolves once the process has printed so many more lines. */
   async printed(more: number): Promise<void> {
     const lines = this.lines + more;
-    await waitFor(() => this.lines >= lines || !this.isRunning, { what: `${more} lines of process ${this.pid}` });
+    await waitFor(() => this.lines >= lines || !this.isRunning, {
+      what: `${more} lines of process ${this.pid}`,
+      limitMs: 120_000,
+    });
     assert.ok(this.isRunning, `process ${this.pid} goes on`);
   }
 

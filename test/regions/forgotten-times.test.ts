@@ -31,7 +31,7 @@ test('an event that may be older than a row of which the time is forgotten waits
   // Its remedy.
   await eu.sql('update t set v = v where id = 1');
   await cluster.settle();
-  assert.equal((await linkFrom('us', eu)).reason, null);
+  await waitFor(async () => (await linkFrom('us', eu)).reason === null, { what: 'the link to say so no more' });
   assert.deepEqual(await cluster.equal('select * from t order by id'), [
     ['1', 'newer'],
     ['2', 'first'],

@@ -33,8 +33,13 @@ describe('a link', () => {
     const file = join(folder, 'eu/acks/us.ack');
     // Nothing is put in the place of a folder that holds something.
     await waitFor(async () => (await stat(file)).isFile(), { what: 'a first acknowledgement', limitMs: LIMIT_MS });
-    await rm(file);
-    await mkdir(file);
+    const replace = async (): Promise<boolean> => {
+      await rm(file, { force: true });
+      // Fails where the agent has acknowledged in between.
+      await mkdir(file);
+      return true;
+    };
+    await waitFor(replace, { what: 'a folder in the place of the acknowledgement', limitMs: LIMIT_MS });
     await writeFile(join(file, 'something'), '');
     await eu.sql(`insert into item values (1, 'while nothing is acknowledged')`);
     await untilLink('degraded');

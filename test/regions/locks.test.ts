@@ -18,7 +18,7 @@ const OPPOSITE_TURNS = 25;
 const OPPOSITE_TRANSACTIONS = 60;
 const ALTERS = 10;
 /** A user's DDL that waits for longer fails, and takes the test with it. */
-const DDL_PATIENCE_MS = 3_000;
+const DDL_PATIENCE_MS = 15_000;
 const ROWS = 40;
 
 let cluster: Cluster;

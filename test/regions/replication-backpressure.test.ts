@@ -11,7 +11,7 @@ import { waitFor } from '../support/wait-for.ts';
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const ROWS = 200_000;
-// 200 bytes a row make 40 MB, ten times what may be held.
+// 200 bytes a row make 40 MB, more than may be held.
 const NOTE_BYTES = 200;
 
 describe('backpressure', () => {
@@ -59,7 +59,7 @@ describe('backpressure', () => {
     // Beyond the bound: the frames of the chunk that crossed it.
     assert.ok(queuedBytesMax <= queueBytesMax + 128 * KIB, `${queuedBytesMax} bytes were queued`);
     // The queue, what the socket read ahead, and chunks that the garbage collector has not met yet.
-    assert.ok(heldBytesMax < 16 * MIB, `${heldBytesMax} bytes were held`);
+    assert.ok(heldBytesMax < 24 * MIB, `${heldBytesMax} bytes were held`);
   });
 
   test('a paused stream keeps the connection alive, and a silent one is cut by the server', async () => {

@@ -62,7 +62,7 @@ for (const version of CONTRACT_MAJORS) {
         asked += 1;
         return await holdsSlot(source.sql, source.slot, pid);
       };
-      const stream = await source.stream(connection, { statusIntervalMs: 20, silenceLimitMs: 100, isAtWork });
+      const stream = await source.stream(connection, { statusIntervalMs: 50, silenceLimitMs: 1_000, isAtWork });
       const pid = Number(await source.slotColumn('active_pid'));
       assert.equal(await holdsSlot(source.sql, source.slot, pid + 1), false);
       process.kill(pid, 'SIGSTOP');
@@ -133,7 +133,7 @@ for (const version of CONTRACT_MAJORS) {
       }
       await waitFor(async () => (await source.slotColumn('active_pid')) === null, { what: 'the slot is released' });
       await using connection = await ReplicationConnection.connect({ url });
-      const stream = await source.stream(connection, { statusIntervalMs: 20, silenceLimitMs: 300, stopLimitMs: 100 });
+      const stream = await source.stream(connection, { statusIntervalMs: 50, silenceLimitMs: 2_000, stopLimitMs: 100 });
       await source.insert(1);
       await readCommits(stream, 1);
       proxy.blackHole();
@@ -144,10 +144,10 @@ for (const version of CONTRACT_MAJORS) {
     test('an idle stream is not taken for a silent one', async () => {
       await using source = await ReplicationSource.make(server);
       await using connection = await ReplicationConnection.connect({ url: source.url });
-      const stream = await source.stream(connection, { statusIntervalMs: 20, silenceLimitMs: 100 });
+      const stream = await source.stream(connection, { statusIntervalMs: 50, silenceLimitMs: 1_500 });
       let keepalives = 0;
       for await (const item of stream) {
-        if (item.kind === 'keepalive' && ++keepalives === 10) break;
+        if (item.kind === 'keepalive' && ++keepalives === 4) break;
       }
       await source.insert(1);
       assert.deepEqual(idsOf(await readCommits(stream, 1)), ['1']);

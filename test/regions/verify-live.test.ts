@@ -11,7 +11,10 @@ import { Regions, tableOf } from '../support/verified-regions.ts';
 let servers: PostgresServer[] = [];
 
 before(async () => {
-  servers = await Promise.all([PostgresServer.start({ version: 18 }), PostgresServer.start({ version: 15 })]);
+  servers = await Promise.all([
+    PostgresServer.start({ version: 18, settings: { fsync: 'off' } }),
+    PostgresServer.start({ version: 15, settings: { fsync: 'off' } }),
+  ]);
 });
 after(async () => {
   await Promise.all(servers.map((server) => server[Symbol.asyncDispose]()));
@@ -24,7 +27,7 @@ describe('verify', () => {
     await regions.all('insert into public.items select i, 0 from generate_series(1, 20000) i');
     await regions.in('there', 'update public.items set v = -1 where id = 12345');
     await using lagging = await LaggingCopy.start(regions.urls);
-    const report = await regions.verify({ settleMs: 1_000 });
+    const report = await regions.verify({ settleMs: 3_000 });
     const writes = await lagging.stop();
     const items = tableOf(report, 'public.items');
     assert.deepEqual(
@@ -41,7 +44,7 @@ describe('verify', () => {
     await regions.all('create table public.items (id int primary key, v int not null)');
     await regions.all('insert into public.items select i, -1 from generate_series(1, 100) i');
     await using hot = await HotRow.start(regions.urls[0] ?? '');
-    const report = await regions.verify({ settleMs: 200, giveUpMs: 600 });
+    const report = await regions.verify({ settleMs: 2_000, giveUpMs: 4_000 });
     await hot.stop();
     assert.deepEqual(tableOf(report, 'public.items').in_flight, [{ key: { id: '50' }, changed_in: ['here'] }]);
     assert.equal(tableOf(report, 'public.items').status, 'in-flight');

@@ -129,10 +129,10 @@ async function writeOnce(client: PostgresClient, journal: Journal, attempt: Atte
 }
 
 /**
- * What nothing explains where clocks are set back under load. PostgreSQL's timers go by the wall clock: the lane's early
- * look at deadlocks is put off by the step, and a user's own may come first.
+ * What nothing explains where clocks are set back under load, or servers stand still. PostgreSQL's timers go by the wall
+ * clock: the lane's early look at deadlocks is put off by the step, or is due together with a user's, which may come first.
  */
-export function besideSteps(surprises: readonly Surprise[]): Surprise[] {
+export function besideDeadlocks(surprises: readonly Surprise[]): Surprise[] {
   return surprises.filter(({ state }) => state !== '40P01');
 }
 
