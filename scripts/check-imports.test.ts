@@ -52,3 +52,26 @@ test('packages outside of dependencies and files that do not exist are complaint
   const tree = new Map([MANIFEST, ['src/a.ts', "import './gone.ts';"]]);
   assert.deepEqual(checkImports(tree), ['src/a.ts: no file src/gone.ts']);
 });
+
+test('folders within a folder that import each other, also by way of a third, are a complaint', () => {
+  const files = (...arrows: [string, string][]): string[] => {
+    const tree = new Map<string, string>([MANIFEST]);
+    for (const [from, to] of arrows) {
+      const target = new URL(to, `file:///${from}`).pathname.slice(1);
+      tree.set(from, `${tree.get(from) ?? ''}import '${to}';`);
+      tree.set(target, tree.get(target) ?? '');
+    }
+    return checkImports(tree);
+  };
+  const there: [string, string][] = [
+    ['src/apply/lane/a.ts', '../batch/b.ts'],
+    ['src/apply/batch/b.ts', '../c.ts'],
+  ];
+  assert.deepEqual(
+    files(...there, ['src/apply/lane/d.ts', '../c.ts'], ['src/apply/batch/b.test.ts', '../lane/a.ts']),
+    [],
+  );
+  assert.deepEqual(files(...there, ['src/apply/e.ts', './lane/d.ts']), [
+    'folders import each other in a circle: src/apply/lane > src/apply/batch > src/apply > src/apply/lane',
+  ]);
+});

@@ -1,7 +1,9 @@
 // Keeps the arrows between the folders: data flows capture → log → apply, and each layer knows only
 // the ones below it. Capture and apply never import each other: they meet at the log and in clock/.
-// Only agent.ts names a concrete log, so that the rest works with any.
+// Only agent.ts names a concrete log, so that the rest works with any. Folders within a folder have
+// an order too, which is whatever it is as long as no way leads back.
 
+import { posix } from 'node:path';
 import { importsOf } from './module-graph.ts';
 import { type Check, isTest } from './source-tree.ts';
 
@@ -35,6 +37,7 @@ const PROBES: Readonly<Record<string, string>> = { 'src/cli/doctor-kafka.ts': 's
 
 export const checkImports: Check = (tree) => {
   const complaints: string[] = [];
+  const arrows = new Map<string, Set<string>>();
   const manifest = JSON.parse(tree.get('package.json') ?? '{}') as { dependencies?: Record<string, string> };
   const dependencies = new Set(Object.keys(manifest.dependencies ?? {}));
   for (const [path, text] of tree) {
@@ -44,10 +47,36 @@ export const checkImports: Check = (tree) => {
       const complaint = complainAbout(path, folder, imported, dependencies);
       if (complaint !== undefined) complaints.push(`${path}: ${complaint}`);
       else if (imported.startsWith('src/') && !tree.has(imported)) complaints.push(`${path}: no file ${imported}`);
+      else innerArrow(arrows, path, imported);
     }
+  }
+  for (const from of arrows.keys()) {
+    const way = wayBack(arrows, from);
+    if (way !== undefined) return [...complaints, `folders import each other in a circle: ${way.join(' > ')}`];
   }
   return complaints;
 };
+
+/** Notes that modules of one part of a folder import another part; what stands in the folder itself is a part too. */
+function innerArrow(arrows: Map<string, Set<string>>, path: string, imported: string): void {
+  const [from, to] = [posix.dirname(path), posix.dirname(imported)];
+  if (from === to || from.split('/')[1] !== to.split('/')[1]) return;
+  arrows.set(from, (arrows.get(from) ?? new Set()).add(to));
+}
+
+/** The folders from one on along the arrows and back to it, if there is such a way. */
+function wayBack(arrows: ReadonlyMap<string, ReadonlySet<string>>, start: string): string[] | undefined {
+  const seen = new Set<string>();
+  const open = [[start]];
+  for (let way = open.pop(); way !== undefined; way = open.pop()) {
+    for (const next of arrows.get(way.at(-1) ?? '') ?? []) {
+      if (next === start) return [...way, next];
+      if (!seen.has(next)) open.push([...way, next]);
+      seen.add(next);
+    }
+  }
+  return undefined;
+}
 
 function complainAbout(
   path: string,

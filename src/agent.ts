@@ -9,8 +9,8 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Mark } from './apply/apply-port.ts';
-import type { BaselineGates } from './apply/baseline-gates.ts';
-import type { Reapplied } from './apply/loser-write.ts';
+import type { BaselineGates } from './apply/lane/baseline-gates.ts';
+import type { Reapplied } from './apply/sql/loser-write.ts';
 import { Lease } from './capture/lease.ts';
 import { captureName } from './capture/publication.ts';
 import type { Image } from './change/change-event.ts';

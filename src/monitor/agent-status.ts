@@ -1,5 +1,5 @@
 /** What an agent can tell about itself at any moment: the one shape that API, CLI and metrics read. */
-import type { Reapplied } from '../apply/loser-write.ts';
+import type { Reapplied } from '../apply/sql/loser-write.ts';
 import type { Image } from '../change/change-event.ts';
 import type { MergeRegistry } from '../merge/merge-registry.ts';
 import type { ErrorCode } from '../platform/errors.ts';

@@ -1,5 +1,5 @@
 /** What is shown of baselines: the region's own, and the verdict of each link's gate. */
-import type { GateVerdict } from '../apply/baseline-gate.ts';
+import type { GateVerdict } from '../apply/lane/baseline-gate.ts';
 import type { BaselineState } from '../capture/baseline.ts';
 import type { BaselineStatus, LinkBaseline } from './agent-status.ts';
 import { toProblem } from './link-activity.ts';

@@ -1,5 +1,5 @@
 /** What a link did so far and does now, kept by the target's agent in bounded memory. */
-import type { AppliedReport } from '../apply/batch-attempt.ts';
+import type { AppliedReport } from '../apply/lane/batch-attempt.ts';
 import type { LaneItem } from '../apply/lane-item.ts';
 import { isoToMillis } from '../change/change-event.ts';
 import { type ErrorCode, SynclineError } from '../platform/errors.ts';

@@ -2,10 +2,10 @@
  * Makes this region's apply of its parts, and keeps what is to be told of it: whether it is at work, and how often it was
  * interrupted. What happens to a link while it is applied is told to the links.
  */
-import { Applier } from '../apply/applier.ts';
-import type { BaselineGates } from '../apply/baseline-gates.ts';
+import { Applier } from '../apply/lane/applier.ts';
+import type { BaselineGates } from '../apply/lane/baseline-gates.ts';
+import type { Chore } from '../apply/lane/lane-loop.ts';
 import { touchesRegistry } from '../apply/lane-item.ts';
-import type { Chore } from '../apply/lane-loop.ts';
 import { isRegistryTable } from '../change/merge-registry.ts';
 import { positionEpoch } from '../change/position.ts';
 import type { NotesLedger } from '../clock/notes-ledger.ts';

@@ -6,8 +6,8 @@
  * can apply anything: by the database, or at the very first start by capture, while the gates of all links are closed.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ApplySession } from '../apply/applier.ts';
-import { SqlApplyPort } from '../apply/sql-apply-port.ts';
+import type { ApplySession } from '../apply/lane/applier.ts';
+import { SqlApplyPort } from '../apply/sql/sql-apply-port.ts';
 import type { Lease } from '../capture/lease.ts';
 import { captureName } from '../capture/publication.ts';
 import { readHistory, type SlotHistory } from '../capture/slot.ts';

@@ -5,7 +5,7 @@
  * while the agent runs, so capture begins anew after a while. Until then the slot keeps everything.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { OwnBaseline } from '../apply/baseline-gate.ts';
+import type { OwnBaseline } from '../apply/lane/baseline-gate.ts';
 import type { BaselineState } from '../capture/baseline.ts';
 import { Capture, type CaptureState } from '../capture/capture.ts';
 import type { Lease } from '../capture/lease.ts';

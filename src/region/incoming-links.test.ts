@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Waiting } from '../apply/applier.ts';
+import type { Waiting } from '../apply/lane/applier.ts';
 import type { LaneItem } from '../apply/lane-item.ts';
 import { parseConfig } from '../platform/config.ts';
 import { createLogger } from '../platform/logger.ts';

@@ -5,11 +5,11 @@
  * degraded, whatever its stored status, while it stands still, is not joined, or has events in the quarantine.
  */
 
-import type { Waiting } from '../apply/applier.ts';
-import type { GateVerdict } from '../apply/baseline-gate.ts';
-import type { AppliedReport } from '../apply/batch-attempt.ts';
+import type { Waiting } from '../apply/lane/applier.ts';
+import type { GateVerdict } from '../apply/lane/baseline-gate.ts';
+import type { AppliedReport } from '../apply/lane/batch-attempt.ts';
+import type { LeadLimits } from '../apply/lane/lead-gate.ts';
 import type { LaneItem } from '../apply/lane-item.ts';
-import type { LeadLimits } from '../apply/lead-gate.ts';
 import type { Delays } from '../change/stream-record.ts';
 import type { LinkPolicy, Problem, ReplicationLink } from '../monitor/agent-status.ts';
 import { linkBaseline } from '../monitor/baseline-view.ts';

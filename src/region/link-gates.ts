@@ -1,6 +1,6 @@
 /** The gates of this region's links, as its configuration wants them; what they decide is logged. */
-import { type GateVerdict, isOpen } from '../apply/baseline-gate.ts';
-import { BaselineGates } from '../apply/baseline-gates.ts';
+import { type GateVerdict, isOpen } from '../apply/lane/baseline-gate.ts';
+import { BaselineGates } from '../apply/lane/baseline-gates.ts';
 import type { EventLog } from '../log/event-log.ts';
 import { linkBaseline } from '../monitor/baseline-view.ts';
 import type { Config } from '../platform/config.ts';

@@ -2,7 +2,7 @@
  * Writes what lost a conflict again, at an operator's request. Over a connection of its own: it may wait for a lock, and
  * nothing of the agent may wait behind it.
  */
-import { type Reapplied, writeLoser } from '../apply/loser-write.ts';
+import { type Reapplied, writeLoser } from '../apply/sql/loser-write.ts';
 import type { Lease } from '../capture/lease.ts';
 import type { Config } from '../platform/config.ts';
 import type { Logger } from '../platform/logger.ts';

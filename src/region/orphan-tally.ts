@@ -1,5 +1,5 @@
 /** How many rows were found whose parent was removed elsewhere, and where they may be missed. */
-import { OrphanFinder } from '../apply/orphan-finder.ts';
+import { OrphanFinder } from '../apply/upkeep/orphan-finder.ts';
 import type { Problem } from '../monitor/agent-status.ts';
 import type { Config } from '../platform/config.ts';
 import type { Logger } from '../platform/logger.ts';

@@ -2,7 +2,7 @@
  * Merge rules in this region: what operators do with them, what its keeper does about them, who runs their functions
  * for the lane, and who runs those that are in shadow.
  */
-import type { LaneOptions } from '../apply/lane.ts';
+import type { LaneOptions } from '../apply/lane/lane.ts';
 import { Redaction } from '../apply/redaction.ts';
 import { readOwnHistory } from '../clock/sql-own-history.ts';
 import { readKnownMerges } from '../merge/lane-merges.ts';

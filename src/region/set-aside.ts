@@ -3,7 +3,7 @@
  * operator decides about them. Quarantined events are the lane's, which applies or gives them up in its turn; parked rows
  * are decided about in every region, so that goes through the database into the stream.
  */
-import type { Applier } from '../apply/applier.ts';
+import type { Applier } from '../apply/lane/applier.ts';
 import { discardParked, editParked } from '../capture/parked-decisions.ts';
 import type { Image } from '../change/change-event.ts';
 import { toProblem } from '../monitor/link-activity.ts';

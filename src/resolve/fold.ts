@@ -29,7 +29,7 @@
  *   lacks g's increment as soon as h stands between; its next image, taken for complete, loses it.
  * - Telling concurrency from equal images: a row that goes x, y, x fools it.
  * - Taking "has seen all before it" for "was made on what they make of the row": while local writes are not captured, the row
- *   that a user finds is made of a guess at them (`src/apply/merged-row.ts`). Where nothing was known of the row, the guess
+ *   that a user finds is made of a guess at them (`src/apply/merges/merged-row.ts`). Where nothing was known of the row, the guess
  *   can lack an own increment, and the next image, taken for complete, loses it.
  * - Judging validity of the final row alone: which merges count would depend on the order of arrival.
  * - Taking a transaction's events on a row together: a delete and an insert within it are no update, and each of its images was
@@ -63,7 +63,7 @@ export type FoldEvent = {
   readonly after: Image | null;
   /** The rule that its origin had active; none is last writer wins. */
   readonly rule?: MergeRule | undefined;
-  /** What is guessed of a local write that is not captured (`src/apply/merged-row.ts`): that it knows every event does not mean that it found their fold. */
+  /** What is guessed of a local write that is not captured (`src/apply/merges/merged-row.ts`): that it knows every event does not mean that it found their fold. */
   readonly isGuess?: true;
 };
 

@@ -15,10 +15,10 @@
  * stream, it would stop the capture of the region.
  */
 
-import { loadShape } from '../apply/sql-catalog.ts';
-import { canonicalKeysSql, inspectSql, overwriteSql, overwrittenColumns, target } from '../apply/sql-statements.ts';
-import type { SqlTableShape } from '../apply/sql-table-shape.ts';
-import { AUTHOR_LABEL, FACTS_OF_AUTHORS } from '../apply/sql-tuple-facts.ts';
+import { loadShape } from '../apply/sql/sql-catalog.ts';
+import { canonicalKeysSql, inspectSql, overwriteSql, overwrittenColumns, target } from '../apply/sql/sql-statements.ts';
+import type { SqlTableShape } from '../apply/sql/sql-table-shape.ts';
+import { AUTHOR_LABEL, FACTS_OF_AUTHORS } from '../apply/sql/sql-tuple-facts.ts';
 import type { Image } from '../change/change-event.ts';
 import { type Hlc, hlcFromMicros, hlcFromText, hlcToText } from '../change/hlc.ts';
 import { rowKey } from '../change/row-key.ts';

@@ -3,9 +3,9 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import * as statements from '../../src/apply/sql-statements.ts';
-import type { SqlTableShape } from '../../src/apply/sql-table-shape.ts';
-import { FACTS_OF_AUTHORS, FACTS_OF_ORIGINS } from '../../src/apply/sql-tuple-facts.ts';
+import * as statements from '../../src/apply/sql/sql-statements.ts';
+import type { SqlTableShape } from '../../src/apply/sql/sql-table-shape.ts';
+import { FACTS_OF_AUTHORS, FACTS_OF_ORIGINS } from '../../src/apply/sql/sql-tuple-facts.ts';
 import { hlcFromMicros } from '../../src/change/hlc.ts';
 import { sqlStateOf } from '../../src/platform/errors.ts';
 import { connect, quoteIdent } from '../../src/platform/postgres.ts';

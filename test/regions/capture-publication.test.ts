@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { SAY_SIGNED } from '../../src/apply/sql-bookkeeping.ts';
+import { SAY_SIGNED } from '../../src/apply/sql/sql-bookkeeping.ts';
 import { ensurePublication, reconcilePublication } from '../../src/capture/publication.ts';
 import type { PublicationSpec } from '../../src/capture/publication-plan.ts';
 import { connect } from '../../src/platform/postgres.ts';

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Reapplied } from '../../src/api/schemas.ts';
-import { writeLoser } from '../../src/apply/loser-write.ts';
+import { writeLoser } from '../../src/apply/sql/loser-write.ts';
 import { connect } from '../../src/platform/postgres.ts';
 import { type Answer, ApiFixture, assertFits, assertProblem, type Json } from '../support/api-fixture.ts';
 import { run } from '../support/command.ts';

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import type { Conflict } from '../../src/api/schemas.ts';
-import { OrphanFinder, type OrphansMissed } from '../../src/apply/orphan-finder.ts';
-import type { RemovedParent } from '../../src/apply/removed-parents.ts';
+import { OrphanFinder, type OrphansMissed } from '../../src/apply/upkeep/orphan-finder.ts';
+import type { RemovedParent } from '../../src/apply/upkeep/removed-parents.ts';
 import { migrate } from '../../src/platform/migrations.ts';
 import { connect } from '../../src/platform/postgres.ts';
 import { agentStatus, setLink } from '../support/agent-client.ts';

@@ -3,7 +3,7 @@
  * about all published events, word for word.
  */
 import type { ConflictEntry } from '../../src/apply/apply-port.ts';
-import { conflictId } from '../../src/apply/conflicts.ts';
+import { conflictId } from '../../src/apply/history/conflicts.ts';
 import { lossesOf } from '../../src/resolve/losses.ts';
 import type { Failure } from './invariants.ts';
 import { resultBehind, strategyOf } from './merging.ts';

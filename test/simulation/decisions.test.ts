@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Lane } from '../../src/apply/lane.ts';
+import { Lane } from '../../src/apply/lane/lane.ts';
 import type { LaneItem } from '../../src/apply/lane-item.ts';
 import { type ChangeEvent, type Image, microsToIso } from '../../src/change/change-event.ts';
 import { eventId } from '../../src/change/event-id.ts';

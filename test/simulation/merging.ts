@@ -3,7 +3,7 @@
  * fold's questions. The second rule has a function that is neither commutative nor associative nor anything else.
  */
 import { hash } from 'node:crypto';
-import type { MergeFunctions } from '../../src/apply/merge-writer.ts';
+import type { MergeFunctions } from '../../src/apply/merges/merge-writer.ts';
 import type { Image } from '../../src/change/change-event.ts';
 import { isAbove } from '../../src/change/version.ts';
 import type { Random } from '../../src/platform/random.ts';

@@ -1,6 +1,6 @@
 /** What the parts of a simulated system know of the whole. */
 
-import type { UnsettledLimits } from '../../src/apply/unsettled-events.ts';
+import type { UnsettledLimits } from '../../src/apply/history/unsettled-events.ts';
 import type { MemoryLog } from '../../src/log/memory-log.ts';
 import type { Random } from '../../src/platform/random.ts';
 import type { BaselineRow } from './baseline-rows.ts';

@@ -2,7 +2,7 @@
  * A whole simulated system: regions, users who write to all of them, and everything that can go wrong, driven by one
  * seed. The code between the databases is the real one; the fold of all published events is the oracle.
  */
-import { UNSETTLED_LIMITS, type UnsettledLimits } from '../../src/apply/unsettled-events.ts';
+import { UNSETTLED_LIMITS, type UnsettledLimits } from '../../src/apply/history/unsettled-events.ts';
 import type { Position } from '../../src/change/position.ts';
 import { MemoryLog } from '../../src/log/memory-log.ts';
 import { READ_AHEAD } from '../../src/log/transaction-reader.ts';

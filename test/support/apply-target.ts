@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import type { ApplyTransaction, TableShape, UpsertRow } from '../../src/apply/apply-port.ts';
-import { SqlApplyPort, type SqlApplyPortOptions } from '../../src/apply/sql-apply-port.ts';
+import { SqlApplyPort, type SqlApplyPortOptions } from '../../src/apply/sql/sql-apply-port.ts';
 import type { Image } from '../../src/change/change-event.ts';
 import { type Hlc, hlcFromMicros } from '../../src/change/hlc.ts';
 import { rowKey } from '../../src/change/row-key.ts';

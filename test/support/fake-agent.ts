@@ -1,6 +1,6 @@
 // An agent as the API sees it, whose state a test sets by hand. Links are kept by the real store.
 
-import type { Reapplied } from '../../src/apply/loser-write.ts';
+import type { Reapplied } from '../../src/apply/sql/loser-write.ts';
 import type { Image } from '../../src/change/change-event.ts';
 import type { AgentControl, AgentStatus, MergeControl, ReplicationLink } from '../../src/monitor/agent-status.ts';
 import { fail } from '../../src/platform/errors.ts';

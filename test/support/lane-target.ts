@@ -1,8 +1,8 @@
 // The real lane of a region over a real database, fed with transactions that a test makes.
 
-import { Lane } from '../../src/apply/lane.ts';
+import { Lane } from '../../src/apply/lane/lane.ts';
+import type { RetryOutcome } from '../../src/apply/lane/quarantine-retry.ts';
 import type { LaneItem } from '../../src/apply/lane-item.ts';
-import type { RetryOutcome } from '../../src/apply/quarantine-retry.ts';
 import { type ChangeEvent, type Image, microsToIso } from '../../src/change/change-event.ts';
 import { eventId } from '../../src/change/event-id.ts';
 import { type Hlc, hlcFromMicros, hlcToText } from '../../src/change/hlc.ts';

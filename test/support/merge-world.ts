@@ -4,8 +4,8 @@
  * event can arrive before those that it knew.
  */
 import fc from 'fast-check';
-import { HistoryPacking } from '../../src/apply/history-packing.ts';
-import { type HistoryEvent, MergedRow } from '../../src/apply/merged-row.ts';
+import { HistoryPacking } from '../../src/apply/merges/history-packing.ts';
+import { type HistoryEvent, MergedRow } from '../../src/apply/merges/merged-row.ts';
 import type { Image } from '../../src/change/change-event.ts';
 import { makePosition, type Position, positionLsn } from '../../src/change/position.ts';
 import { compareVersions, isAbove, VERSION_ZERO, type Version } from '../../src/change/version.ts';

@@ -2,7 +2,7 @@
 // of its own for every test. A lock wait is seen where the server itself reports it.
 
 import type { ConflictEntry } from '../../src/apply/apply-port.ts';
-import { SqlApplyPort } from '../../src/apply/sql-apply-port.ts';
+import { SqlApplyPort } from '../../src/apply/sql/sql-apply-port.ts';
 import type { Image } from '../../src/change/change-event.ts';
 import { type Hlc, hlcFromText } from '../../src/change/hlc.ts';
 import { lsnFromText } from '../../src/change/position.ts';
