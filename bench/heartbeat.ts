@@ -12,7 +12,7 @@
  * subscription. The clients, and what writes to its own region's log, are near. A lag cannot be below the delay of one way.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { type KafkaBroker, startKafka } from '../src/platform/embedded-kafka.ts';
+import { type KafkaBroker, startKafka } from '../src/platform/servers/embedded-kafka.ts';
 import { kafkaLog } from '../test/support/cluster-log.ts';
 import { ProxiedKafka } from '../test/support/proxied-kafka.ts';
 import { ACCOUNTS_SCHEMA, startLoad } from './load.ts';

@@ -8,8 +8,8 @@
  * first answer of the other region that shows it; that one is asked all the time, and all clocks are those of this process.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { type KafkaBroker, startKafka } from '../src/platform/embedded-kafka.ts';
 import type { PostgresClient } from '../src/platform/postgres.ts';
+import { type KafkaBroker, startKafka } from '../src/platform/servers/embedded-kafka.ts';
 import { Cluster } from '../test/support/cluster.ts';
 import { quantile } from './quantile.ts';
 import type { Measured } from './run.ts';

@@ -7,9 +7,9 @@ import { type FoldEvent, foldOn } from '../src/resolve/fold.ts';
 import { foldNow, foldTogether, neverAsked } from '../src/resolve/fold-drivers.ts';
 import { settledRow } from '../src/resolve/fold-state.ts';
 import { LAST_WRITER_WINS, type MergeRule } from '../src/resolve/merge-rule.ts';
-import { MergeSandbox } from '../src/resolve/merge-sandbox.ts';
-import { makeMergeVersion } from '../src/resolve/merge-version.ts';
 import { RowFold } from '../src/resolve/row-fold.ts';
+import { MergeSandbox } from '../src/resolve/sandbox/merge-sandbox.ts';
+import { makeMergeVersion } from '../src/resolve/sandbox/merge-version.ts';
 import type { Measured } from './run.ts';
 
 const REGIONS = 5;

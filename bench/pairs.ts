@@ -7,8 +7,8 @@
  * regions can be far from each other: PostgreSQL's subscriptions are made through proxies then, whose delay a benchmark sets.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { EmbeddedPostgres } from '../src/platform/embedded-postgres.ts';
 import { connect, type PostgresClient } from '../src/platform/postgres.ts';
+import { EmbeddedPostgres } from '../src/platform/servers/embedded-postgres.ts';
 import { setLink } from '../test/support/agent-client.ts';
 import { peakMegabytes } from '../test/support/agent-memory.ts';
 import { Cluster, type ClusterOptions, type ClusterRegion } from '../test/support/cluster.ts';

@@ -7,8 +7,9 @@
  * earnest. Paused is the link for Syncline, so that capture goes on publishing, and the subscription for PostgreSQL, which
  * then only keeps the WAL. Ratios are to the figure without replication of the same round.
  */
-import { EmbeddedPostgres } from '../src/platform/embedded-postgres.ts';
+
 import { connect } from '../src/platform/postgres.ts';
+import { EmbeddedPostgres } from '../src/platform/servers/embedded-postgres.ts';
 import { ACCOUNTS_SCHEMA, reachedPerSecond } from './load.ts';
 import { peaks } from './memory.ts';
 import { NativePair, PAIR_SETTINGS, type Pair, SynclinePair, untilThere } from './pairs.ts';

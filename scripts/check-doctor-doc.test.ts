@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { CHECKS } from '../src/monitor/check-list.ts';
+import { CHECKS } from '../src/monitor/checks/check-list.ts';
 import { checkDoctorDoc, renewDoctorDoc } from './check-doctor-doc.ts';
 
 const check = (page: string): readonly string[] => checkDoctorDoc(new Map([['docs/doctor.md', page]]));

@@ -4,7 +4,7 @@
 
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { AREAS, type Area, CHECKS, type CheckCode } from '../src/monitor/check-list.ts';
+import { AREAS, type Area, CHECKS, type CheckCode } from '../src/monitor/checks/check-list.ts';
 import { ERRORS } from '../src/platform/errors.ts';
 import type { Check } from './source-tree.ts';
 
@@ -14,7 +14,7 @@ const HEADER = ['| code | check | level | what it finds | how it is mended |', '
 export const checkDoctorDoc: Check = (tree) => {
   const page = tree.get(PAGE) ?? '';
   if (page === renewDoctorDoc(page)) return [];
-  return [`${PAGE} differs from src/monitor/check-list.ts or src/platform/errors.ts (npm run docs:errors)`];
+  return [`${PAGE} differs from src/monitor/checks/check-list.ts or src/platform/errors.ts (npm run docs:errors)`];
 };
 
 /** The page with a section for each area, in their order, and its table; other text stays. */

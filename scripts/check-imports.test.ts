@@ -18,7 +18,7 @@ test('the allowed arrows pass', () => {
     ['src/apply/a.ts', '../log/transaction-reader.ts'],
     ['src/apply/a.ts', '../resolve/fold.ts'],
     ['src/apply/a.ts', './b.ts'],
-    ['src/agent.ts', './log/embedded-log.ts'],
+    ['src/region-logs.ts', './log/embedded/embedded-log.ts'],
     ['src/region/a.ts', '../capture/capture.ts'],
     ['src/cli/a.ts', '../apply/lane.ts'],
     ['src/apply/a.test.ts', '../capture/slot.ts'],
@@ -35,11 +35,11 @@ test('every other arrow is a complaint', () => {
     ['src/capture/a.ts', '../apply/lane.ts'],
     ['src/apply/a.ts', '../capture/slot.ts'],
     ['src/capture/a.ts', '../resolve/fold.ts'],
-    ['src/apply/a.ts', '../log/embedded-log.ts'],
+    ['src/apply/a.ts', '../log/embedded/embedded-log.ts'],
     ['src/clock/a.ts', '../log/event-log.ts'],
-    ['src/region/a.ts', '../log/embedded-log.ts'],
+    ['src/region/a.ts', '../log/embedded/embedded-log.ts'],
     ['src/region/a.ts', '../api/server.ts'],
-    ['src/cli/a.ts', '../log/embedded-log.ts'],
+    ['src/cli/a.ts', '../log/embedded/embedded-log.ts'],
     ['src/api/a.ts', '../../test/support/wait-for.ts'],
   ] as const;
   for (const [path, specifier] of forbidden) {

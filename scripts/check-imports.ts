@@ -1,6 +1,6 @@
 // Keeps the arrows between the folders: data flows capture → log → apply, and each layer knows only
 // the ones below it. Capture and apply never import each other: they meet at the log and in clock/.
-// Only agent.ts names a concrete log, so that the rest works with any. Folders within a folder have
+// Only region-logs.ts names a concrete log, so that the rest works with any. Folders within a folder have
 // an order too, which is whatever it is as long as no way leads back.
 
 import { posix } from 'node:path';
@@ -30,10 +30,10 @@ const ARROWS: Readonly<Record<string, readonly RegExp[]>> = {
   demo: [/^src\/(platform|verify)\//],
 };
 
-const NAMES_A_LOG = 'src/agent.ts';
+const NAMES_A_LOG = 'src/region-logs.ts';
 
 /** What doctor asks before there is an agent. */
-const PROBES: Readonly<Record<string, string>> = { 'src/cli/doctor-kafka.ts': 'src/log/kafka-check.ts' };
+const PROBES: Readonly<Record<string, string>> = { 'src/cli/doctor-kafka.ts': 'src/log/kafka/kafka-check.ts' };
 
 export const checkImports: Check = (tree) => {
   const complaints: string[] = [];

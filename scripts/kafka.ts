@@ -8,9 +8,9 @@
 import { join, relative } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { type KafkaBroker, startKafka } from '../src/platform/embedded-kafka.ts';
 import { SynclineError } from '../src/platform/errors.ts';
-import { installKafka } from '../src/platform/kafka-artifacts.ts';
+import { type KafkaBroker, startKafka } from '../src/platform/servers/embedded-kafka.ts';
+import { installKafka } from '../src/platform/servers/kafka-artifacts.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const DATA = join(ROOT, '.cache/kafka-data');

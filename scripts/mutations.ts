@@ -120,7 +120,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'published-is-published-again',
     rule: 'what the stream holds is skipped when the slot sends it again',
-    file: 'src/capture/publisher.ts',
+    file: 'src/capture/publish/publisher.ts',
     find: 'if (tail === null || lsn > this.#tailLsn) {',
     replace: 'if (tail === null || lsn > 0n) {',
   },
@@ -176,7 +176,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'foreign-timestamps-count',
     rule: "(d) another tool's commit timestamp is no stamp",
-    file: 'src/capture/publisher.ts',
+    file: 'src/capture/publish/publisher.ts',
     find: 'if (!isForeign) {',
     replace: 'if (!isForeign || begin.commitMicros > 0n) {',
   },
@@ -324,21 +324,21 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'lost-part-is-passed-over',
     rule: 'what a restored region has lost comes back to it',
-    file: 'src/capture/own-stream.ts',
+    file: 'src/capture/publish/own-stream.ts',
     find: 'fork: trace.fork,\n    after',
     replace: 'fork: trace.end,\n    after',
   },
   {
     name: 'epoch-named-by-the-clock',
     rule: 'a new epoch is above the old one, whatever the clock says',
-    file: 'src/capture/own-stream.ts',
+    file: 'src/capture/publish/own-stream.ts',
     find: 'if (now > highest) return now;',
     replace: 'return now;',
   },
   {
     name: 'same-id-is-same-transaction',
     rule: 'a transaction is known by its commit timestamp too',
-    file: 'src/capture/own-stream.ts',
+    file: 'src/capture/publish/own-stream.ts',
     find: "place.keptMicros === null ? time !== 'never' : time === place.keptMicros",
     replace: "time !== 'never'",
   },
@@ -352,7 +352,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'seen-lacks-the-fork',
     rule: "a transaction has seen its region's earlier epochs up to the fork",
-    file: 'src/capture/publisher.ts',
+    file: 'src/capture/publish/publisher.ts',
     find: 'if (fork === null || (known !== undefined && known >= fork)) return noted;',
     replace: 'return noted;',
   },
@@ -366,7 +366,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'lineage-is-forgotten',
     rule: 'what a database made in an earlier epoch comes back as an echo',
-    file: 'src/capture/own-stream.ts',
+    file: 'src/capture/publish/own-stream.ts',
     find: 'lineage: trace.lineage,',
     replace: 'lineage: history.lineage,',
   },
@@ -859,7 +859,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'activations-are-not-followed',
     rule: 'what an event names follows the activation row in the WAL',
-    file: 'src/capture/active-merges.ts',
+    file: 'src/capture/publish/active-merges.ts',
     find: '    this.#follow(change);\n',
     replace: '',
   },

@@ -11,7 +11,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { POSTGRES_MAJORS } from '../src/platform/postgres-binaries.ts';
+import { POSTGRES_MAJORS } from '../src/platform/servers/postgres-binaries.ts';
 
 const RUNNER = join(import.meta.dirname, 'test.ts');
 

@@ -13,8 +13,8 @@
 
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
-import { freePort } from '../src/platform/free-port.ts';
 import { systemRandom } from '../src/platform/random.ts';
+import { freePort } from '../src/platform/servers/free-port.ts';
 import { Cluster, type ClusterRegion } from '../test/support/cluster.ts';
 import { run } from '../test/support/command.ts';
 import { EarlierBuild, schemaVersionHere } from '../test/support/earlier-build.ts';

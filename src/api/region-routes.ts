@@ -2,8 +2,8 @@
 // the database. The agent needs not be at work for it, only its database.
 
 import type { FastifyInstance } from 'fastify';
+import { portraitText, readPortrait } from '../monitor/checks/portrait.ts';
 import { serverTimeMs } from '../monitor/clock-offset.ts';
-import { portraitText, readPortrait } from '../monitor/portrait.ts';
 import { described } from './described.ts';
 import { Clock, RegionPortrait } from './schemas.ts';
 import type { ApiContext } from './server.ts';

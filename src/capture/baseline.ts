@@ -22,7 +22,7 @@ import { fail, isInfrastructure, SynclineError } from '../platform/errors.ts';
 import { connect, type PostgresClient } from '../platform/postgres.ts';
 import { type Scan, type ScanProgress, scanTables, tableName } from './baseline-scan.ts';
 import { beat } from './heartbeat.ts';
-import type { SlotHistory } from './slot.ts';
+import type { SlotHistory } from './slot/slot.ts';
 
 const BASELINE_KEY = 'baseline';
 const RETRY_MS = 5_000;

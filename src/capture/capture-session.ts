@@ -8,10 +8,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fail } from '../platform/errors.ts';
 import { type BaselineSession, makeBaseline } from './baseline.ts';
 import { keepBeating } from './heartbeat.ts';
-import { reconcilePublication } from './publication.ts';
-import type { Publisher } from './publisher.ts';
+import type { Publisher } from './publish/publisher.ts';
 import { type CaptureOptions, type SessionEvents, type StartedSession, startSession } from './session-start.ts';
-import { noteMarked, readSlot } from './slot.ts';
+import { noteMarked, readSlot } from './slot/slot.ts';
+import { reconcilePublication } from './tables/publication.ts';
 
 /** How often the publication and the origins are looked at. */
 const LOOK_MS = 1_000;

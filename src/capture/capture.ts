@@ -20,10 +20,10 @@ import { type Random, systemRandom } from '../platform/random.ts';
 import { runLoop } from '../platform/run-loop.ts';
 import type { BaselineState } from './baseline.ts';
 import { runSession } from './capture-session.ts';
-import type { PublicationReport } from './publication.ts';
-import { NOTHING_PUBLISHED, type PublishedCounts } from './publisher.ts';
+import { NOTHING_PUBLISHED, type PublishedCounts } from './publish/publisher.ts';
 import type { CaptureOptions, OpenedEpoch, SessionEvents, StreamingSession } from './session-start.ts';
-import type { SlotHistory } from './slot.ts';
+import type { SlotHistory } from './slot/slot.ts';
+import type { PublicationReport } from './tables/publication.ts';
 
 export type CaptureState =
   | { readonly kind: 'starting' }

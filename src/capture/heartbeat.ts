@@ -8,7 +8,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Delays } from '../change/stream-record.ts';
 import type { PostgresClient } from '../platform/postgres.ts';
-import { HEARTBEAT_PREFIX } from './transaction-assembler.ts';
+import { HEARTBEAT_PREFIX } from './publish/transaction-assembler.ts';
 
 export type HeartbeatOptions = {
   readonly client: PostgresClient;

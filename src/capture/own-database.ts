@@ -8,9 +8,9 @@ import { invariant } from '../platform/assert.ts';
 import { fail, type SynclineError } from '../platform/errors.ts';
 import type { PostgresClient } from '../platform/postgres.ts';
 import type { Lease } from './lease.ts';
-import type { OwnMark } from './own-stream.ts';
-import type { OwnDatabase } from './run-start.ts';
-import { SLOT_DUE_KEY, SYSTEM_KEY, serverMicros } from './slot.ts';
+import type { OwnMark } from './publish/own-stream.ts';
+import type { OwnDatabase } from './publish/run-start.ts';
+import { SLOT_DUE_KEY, SYSTEM_KEY, serverMicros } from './slot/slot.ts';
 
 /** Written to for the sake of a commit. */
 const FLUSH_KEY = 'flush';

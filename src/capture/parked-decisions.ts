@@ -11,7 +11,7 @@ import { SECRET_KEY } from '../change/table-transfer.ts';
 import { fail } from '../platform/errors.ts';
 import { arrayText } from '../platform/postgres.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
-import { OPERATOR_PREFIX, type OperatorDecision } from './operator-message.ts';
+import { OPERATOR_PREFIX, type OperatorDecision } from './publish/operator-message.ts';
 
 type Parked = Pick<OperatorDecision, 'schema' | 'table' | 'pk' | 'before'> & {
   readonly id: string;

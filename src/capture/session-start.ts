@@ -25,9 +25,6 @@ import { invariant } from '../platform/assert.ts';
 import { fail, SynclineError } from '../platform/errors.ts';
 import { ownOriginPrefix } from '../platform/own-origins.ts';
 import { connect, type PostgresClient, quoteLiteral } from '../platform/postgres.ts';
-import { readActiveMerges } from './active-merges.ts';
-import { pacedAppends } from './append-pace.ts';
-import { AppliedWork } from './applied-work.ts';
 import {
   type BaselineMode,
   type BaselineSession,
@@ -38,14 +35,14 @@ import {
 import type { Lease } from './lease.ts';
 import { checkLedger } from './ledger-check.ts';
 import { checkCluster, isNoted, SqlOwnDatabase, untilFlushed } from './own-database.ts';
-import type { OwnMark, OwnTrace } from './own-stream.ts';
-import { ensurePublication, type PublicationReport } from './publication.ts';
-import { isExcluded, type PublicationSpec } from './publication-plan.ts';
-import { type PublishedCounts, Publisher, type PublisherLimits } from './publisher.ts';
-import { ReplicationConnection } from './replication-connection.ts';
-import type { ReplicationStream } from './replication-stream.ts';
-import { readResumePoint } from './resume-point.ts';
-import { type StartedRun, startRun } from './run-start.ts';
+import { readActiveMerges } from './publish/active-merges.ts';
+import { pacedAppends } from './publish/append-pace.ts';
+import type { OwnMark, OwnTrace } from './publish/own-stream.ts';
+import { type PublishedCounts, Publisher, type PublisherLimits } from './publish/publisher.ts';
+import { readResumePoint } from './publish/resume-point.ts';
+import { type StartedRun, startRun } from './publish/run-start.ts';
+import { TransactionAssembler } from './publish/transaction-assembler.ts';
+import { findUnpublished } from './publish/unpublished-rows.ts';
 import {
   confirmedEnd,
   dropSlot,
@@ -55,12 +52,15 @@ import {
   readSlot,
   type SlotFacts,
   type SlotHistory,
-} from './slot.ts';
-import { SlotAcker } from './slot-acker.ts';
-import { holdsSlot } from './slot-holder.ts';
-import { readTable } from './table-catalog.ts';
-import { TransactionAssembler } from './transaction-assembler.ts';
-import { findUnpublished } from './unpublished-rows.ts';
+} from './slot/slot.ts';
+import { SlotAcker } from './slot/slot-acker.ts';
+import { holdsSlot } from './slot/slot-holder.ts';
+import { AppliedWork } from './stream/applied-work.ts';
+import { ReplicationConnection } from './stream/replication-connection.ts';
+import type { ReplicationStream } from './stream/replication-stream.ts';
+import { ensurePublication, type PublicationReport } from './tables/publication.ts';
+import { isExcluded, type PublicationSpec } from './tables/publication-plan.ts';
+import { readTable } from './tables/table-catalog.ts';
 
 export type CaptureOptions = {
   readonly region: string;

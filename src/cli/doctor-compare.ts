@@ -6,13 +6,13 @@
 
 import Type, { type Static } from 'typebox';
 import { Clock, RegionPortrait } from '../api/schemas.ts';
+import { compareRedaction } from '../monitor/checks/compare-redaction.ts';
+import { compareClocks, compareSequences, compareServers } from '../monitor/checks/compare-servers.ts';
+import { compareTables } from '../monitor/checks/compare-tables.ts';
+import { compareTypes } from '../monitor/checks/compare-types.ts';
+import type { Finding } from '../monitor/checks/finding.ts';
+import { type Portrait, parsePortrait, readPortrait } from '../monitor/checks/portrait.ts';
 import { type ClockOffset, measureOffset, serverTimeMs } from '../monitor/clock-offset.ts';
-import { compareRedaction } from '../monitor/compare-redaction.ts';
-import { compareClocks, compareSequences, compareServers } from '../monitor/compare-servers.ts';
-import { compareTables } from '../monitor/compare-tables.ts';
-import { compareTypes } from '../monitor/compare-types.ts';
-import type { Finding } from '../monitor/finding.ts';
-import { type Portrait, parsePortrait, readPortrait } from '../monitor/portrait.ts';
 import type { Config } from '../platform/config.ts';
 import { SynclineError, sqlStateOf } from '../platform/errors.ts';
 import { connect } from '../platform/postgres.ts';

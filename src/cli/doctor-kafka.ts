@@ -1,14 +1,14 @@
 // What doctor looks at where streams are in Kafka: the brokers, the topics of the region, and what its user
 // may do; of a peer's cluster, whether it lets this region in. Nothing is made or changed.
 
-import { type CheckCode, isCheckCode } from '../monitor/check-list.ts';
-import type { Finding } from '../monitor/finding.ts';
+import { type CheckCode, isCheckCode } from '../monitor/checks/check-list.ts';
+import type { Finding } from '../monitor/checks/finding.ts';
 import type { Config } from '../platform/config.ts';
 import { ERRORS, type SynclineError } from '../platform/errors.ts';
 
 export async function checkKafkaLogs({ region, log, peers }: Config): Promise<Finding[]> {
   if ([log, ...peers.map((peer) => peer.log)].every((each) => each?.type !== 'kafka')) return [];
-  const { checkKafka, checkKafkaOfPeer } = await import('../log/kafka-check.ts');
+  const { checkKafka, checkKafkaOfPeer } = await import('../log/kafka/kafka-check.ts');
   const own = log.type === 'kafka' ? await checkKafka(log, region) : [];
   const findings = own.map(({ severity, error }) => findingOf(error, severity));
   for (const peer of peers) {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Finding } from '../monitor/finding.ts';
+import type { Finding } from '../monitor/checks/finding.ts';
 import { mergedFixes, renderFindings } from './doctor-view.ts';
 
 const noKey = (table: string): Finding => ({

@@ -4,8 +4,8 @@
 // other. With one, the agents of its peers are asked for what they have.
 
 import type { Command } from 'commander';
-import { CHECKS } from '../monitor/check-list.ts';
-import type { Finding } from '../monitor/finding.ts';
+import { CHECKS } from '../monitor/checks/check-list.ts';
+import type { Finding } from '../monitor/checks/finding.ts';
 import { loadConfig } from '../platform/config.ts';
 import { fail } from '../platform/errors.ts';
 import { examine, sorted } from './doctor-checks.ts';

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { Agent } from '../agent.ts';
-import { captureName } from '../capture/publication.ts';
+import { captureName } from '../capture/tables/publication.ts';
 import { loadConfig } from '../platform/config.ts';
 import { fail, type SynclineError } from '../platform/errors.ts';
 import { createLogger } from '../platform/logger.ts';

@@ -11,7 +11,7 @@
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LEASE_LIMITS } from '../capture/lease.ts';
-import { captureName } from '../capture/publication.ts';
+import { captureName } from '../capture/tables/publication.ts';
 import type { Config } from '../platform/config.ts';
 import { fail, sqlStateOf } from '../platform/errors.ts';
 import { OWN_ORIGIN_PREFIX } from '../platform/own-origins.ts';

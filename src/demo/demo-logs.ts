@@ -9,9 +9,9 @@ import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Admin } from '@platformatic/kafka';
-import { startKafka } from '../platform/embedded-kafka.ts';
 import { fail } from '../platform/errors.ts';
-import { installKafka } from '../platform/kafka-artifacts.ts';
+import { startKafka } from '../platform/servers/embedded-kafka.ts';
+import { installKafka } from '../platform/servers/kafka-artifacts.ts';
 
 export const LOG_TYPES = ['embedded', 'kafka'] as const;
 export type LogType = (typeof LOG_TYPES)[number];

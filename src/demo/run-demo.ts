@@ -8,7 +8,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fail } from '../platform/errors.ts';
-import { freePorts } from '../platform/free-port.ts';
+import { freePorts } from '../platform/servers/free-port.ts';
 import { type DemoLogs, openLogs } from './demo-logs.ts';
 import { DemoRegion, type RegionPlan } from './demo-region.ts';
 import { OrphanWatch } from './orphan-watch.ts';

@@ -5,8 +5,8 @@
  */
 import type { Queryable } from '../platform/standing-connection.ts';
 import type { KnownMerges, RegisteredRule } from '../resolve/known-merges.ts';
-import type { MergeSandbox } from '../resolve/merge-sandbox.ts';
-import { makeMergeVersion } from '../resolve/merge-version.ts';
+import type { MergeSandbox } from '../resolve/sandbox/merge-sandbox.ts';
+import { makeMergeVersion } from '../resolve/sandbox/merge-version.ts';
 import type { MergeDefinition } from './merge-definition.ts';
 import { readDefinitions, readRegistry } from './registry-store.ts';
 import { tableText } from './rollout.ts';

@@ -14,7 +14,7 @@ import {
   type MergeRule,
   validateRule,
 } from '../resolve/merge-rule.ts';
-import { type MergeLimits, type MergeVersion, makeMergeVersion } from '../resolve/merge-version.ts';
+import { type MergeLimits, type MergeVersion, makeMergeVersion } from '../resolve/sandbox/merge-version.ts';
 import type { TableName } from './rollout.ts';
 import type { CheckRule, TableColumn, TableFacts } from './table-facts.ts';
 

@@ -6,8 +6,8 @@
  * Who lost the lease is refused by it, and who is started anew by the version of the schema.
  */
 import type { Lease } from '../capture/lease.ts';
-import type { Finding } from '../monitor/finding.ts';
-import { checkPrerequisites } from '../monitor/prerequisites.ts';
+import type { Finding } from '../monitor/checks/finding.ts';
+import { checkPrerequisites } from '../monitor/checks/prerequisites.ts';
 import type { Config } from '../platform/config.ts';
 import type { Logger } from '../platform/logger.ts';
 import { checkVersion, migrate } from '../platform/migrations.ts';

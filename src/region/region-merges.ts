@@ -13,7 +13,7 @@ import { ShadowJudge } from '../merge/shadow-judge.ts';
 import type { Config } from '../platform/config.ts';
 import type { Logger } from '../platform/logger.ts';
 import type { Queryable } from '../platform/standing-connection.ts';
-import { MergeSandbox } from '../resolve/merge-sandbox.ts';
+import { MergeSandbox } from '../resolve/sandbox/merge-sandbox.ts';
 
 export type RegionMergesOptions = {
   readonly config: Pick<Config, 'region' | 'peers' | 'tables' | 'conflicts'>;

@@ -1,6 +1,6 @@
 /** Makes this region's keeper of tables that are published late, of what the region's other parts know. */
 import type { Mark } from '../apply/apply-port.ts';
-import { captureName } from '../capture/publication.ts';
+import { captureName } from '../capture/tables/publication.ts';
 import type { Hlc } from '../change/hlc.ts';
 import type { NotesLedger } from '../clock/notes-ledger.ts';
 import type { Stability } from '../clock/stability.ts';

@@ -11,9 +11,9 @@
 import type { Rest, Unrest } from '../apply/rest-watch.ts';
 import type { Lease } from '../capture/lease.ts';
 import { clusterOf, otherCluster } from '../capture/own-database.ts';
-import { captureName } from '../capture/publication.ts';
-import { noteBeginsAnew } from '../capture/slot.ts';
-import { rowsOf } from '../capture/unpublished-rows.ts';
+import { rowsOf } from '../capture/publish/unpublished-rows.ts';
+import { noteBeginsAnew } from '../capture/slot/slot.ts';
+import { captureName } from '../capture/tables/publication.ts';
 import type { Config } from '../platform/config.ts';
 import { fail } from '../platform/errors.ts';
 import type { Logger } from '../platform/logger.ts';

@@ -11,7 +11,7 @@ import { orderOf } from './ordered-values.ts';
 export const COLUMN_STRATEGIES = ['lww', 'lww-columns', 'counter', 'set', 'max', 'min', 'text', 'json', 'yjs'] as const;
 export type ColumnStrategy = (typeof COLUMN_STRATEGIES)[number];
 
-/** A custom function, by the hash of its version; `src/resolve/merge-version.ts` makes it. */
+/** A custom function, by the hash of its version; `src/resolve/sandbox/merge-version.ts` makes it. */
 export type MergeFunction = { readonly hash: string };
 
 export type RowStrategy = 'lww' | 'lww-columns' | MergeFunction;

@@ -8,7 +8,7 @@ import { rename, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { installPostgres } from '../../src/platform/postgres-binaries.ts';
+import { installPostgres } from '../../src/platform/servers/postgres-binaries.ts';
 import { agentStatus, linkFrom } from '../support/agent-client.ts';
 import { Cluster, type ClusterRegion } from '../support/cluster.ts';
 import { JOURNAL_SCHEMA, Journal, JournalWriters } from '../support/journal.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { EmbeddedLog } from '../../src/log/embedded-log.ts';
+import { EmbeddedLog } from '../../src/log/embedded/embedded-log.ts';
 import type { StreamWriter } from '../../src/log/event-log.ts';
 import { SmallDisk } from '../support/small-disk.ts';
 import { runStart, transaction } from '../support/stream-records.ts';

@@ -4,10 +4,10 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { Admin } from '@platformatic/kafka';
 import { checkKafkaLogs } from '../../src/cli/doctor-kafka.ts';
-import { KafkaLog } from '../../src/log/kafka-log.ts';
-import { type KafkaLogSettings, topicNames } from '../../src/log/kafka-settings.ts';
+import { KafkaLog } from '../../src/log/kafka/kafka-log.ts';
+import { type KafkaLogSettings, topicNames } from '../../src/log/kafka/kafka-settings.ts';
 import { type Config, parseConfig } from '../../src/platform/config.ts';
-import { type KafkaBroker, startKafka } from '../../src/platform/embedded-kafka.ts';
+import { type KafkaBroker, startKafka } from '../../src/platform/servers/embedded-kafka.ts';
 import { kafkaSettings } from '../support/kafka-streams.ts';
 import { waitFor } from '../support/wait-for.ts';
 

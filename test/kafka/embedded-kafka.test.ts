@@ -9,13 +9,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { startKafka } from '../../src/platform/embedded-kafka.ts';
-import { isAlive } from '../../src/platform/processes.ts';
+import { startKafka } from '../../src/platform/servers/embedded-kafka.ts';
+import { isAlive } from '../../src/platform/servers/processes.ts';
 import { plainKafka } from '../support/kafka-cluster.ts';
 import { KafkaTopic } from '../support/kafka-topic.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const MODULE = join(import.meta.dirname, '../../src/platform/embedded-kafka.ts');
+const MODULE = join(import.meta.dirname, '../../src/platform/servers/embedded-kafka.ts');
 
 /** A process that starts a broker, tells its pid and addresses, and lives until it is killed. */
 async function startInChild(directory?: string) {

@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { Consumer, stringDeserializer } from '@platformatic/kafka';
 import type { LogRecord } from '../../src/change/stream-record.ts';
-import { KafkaLog } from '../../src/log/kafka-log.ts';
+import { KafkaLog } from '../../src/log/kafka/kafka-log.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
 import { seededRandom } from '../../src/platform/random.ts';
 import { Cluster } from '../support/cluster.ts';

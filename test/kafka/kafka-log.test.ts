@@ -1,6 +1,6 @@
 // The log on Kafka keeps the contract of every log.
 
-import { KafkaLog } from '../../src/log/kafka-log.ts';
+import { KafkaLog } from '../../src/log/kafka/kafka-log.ts';
 import { eventLogContract } from '../support/event-log-contract.ts';
 import { plainKafka } from '../support/kafka-cluster.ts';
 import { kafkaSettings } from '../support/kafka-streams.ts';

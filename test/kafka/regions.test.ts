@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
-import { type KafkaBroker, startKafka } from '../../src/platform/embedded-kafka.ts';
+import { type KafkaBroker, startKafka } from '../../src/platform/servers/embedded-kafka.ts';
 import { agentStatus, linkFrom } from '../support/agent-client.ts';
 import { Cluster } from '../support/cluster.ts';
 import { waitFor } from '../support/wait-for.ts';

@@ -11,7 +11,7 @@ import {
   ResourceTypes,
   type SASLMechanismValue,
 } from '@platformatic/kafka';
-import { type KafkaBroker, startKafka } from '../../src/platform/embedded-kafka.ts';
+import { type KafkaBroker, startKafka } from '../../src/platform/servers/embedded-kafka.ts';
 import { CertificateAuthority } from '../support/certificate-authority.ts';
 import { type KafkaAccess, KafkaTopic } from '../support/kafka-topic.ts';
 

@@ -11,7 +11,7 @@ import { hlcFromMicros } from '../../src/change/hlc.ts';
 import { makePosition, type Position } from '../../src/change/position.ts';
 import type { NoteRow } from '../../src/clock/note-store.ts';
 import { SqlNoteStore } from '../../src/clock/sql-note-store.ts';
-import { replicaGrant } from '../../src/monitor/role-checks.ts';
+import { replicaGrant } from '../../src/monitor/checks/role-checks.ts';
 import { isInfrastructure, sqlStateOf } from '../../src/platform/errors.ts';
 import { migrate } from '../../src/platform/migrations.ts';
 import { connect } from '../../src/platform/postgres.ts';

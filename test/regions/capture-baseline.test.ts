@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { type BaselineSession, type BaselineState, makeBaseline } from '../../src/capture/baseline.ts';
 import { scanTables } from '../../src/capture/baseline-scan.ts';
-import { readHistory } from '../../src/capture/slot.ts';
+import { readHistory } from '../../src/capture/slot/slot.ts';
 import { compareBaselines, type TableBaseline } from '../../src/change/baseline.ts';
 import { parseBaseline } from '../../src/change/stream-record.ts';
 import { Snapshot } from '../../src/clock/snapshot.ts';

@@ -2,8 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { ensurePublication, type PublicationReport, reconcilePublication } from '../../src/capture/publication.ts';
-import type { PublicationSpec } from '../../src/capture/publication-plan.ts';
+import {
+  ensurePublication,
+  type PublicationReport,
+  reconcilePublication,
+} from '../../src/capture/tables/publication.ts';
+import type { PublicationSpec } from '../../src/capture/tables/publication-plan.ts';
 import { connect } from '../../src/platform/postgres.ts';
 import { CapturedRegion } from '../support/captured-region.ts';
 import { CONTRACT_MAJORS } from '../support/postgres-majors.ts';

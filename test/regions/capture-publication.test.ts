@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { SAY_SIGNED } from '../../src/apply/sql/sql-bookkeeping.ts';
-import { ensurePublication, reconcilePublication } from '../../src/capture/publication.ts';
-import type { PublicationSpec } from '../../src/capture/publication-plan.ts';
+import { ensurePublication, reconcilePublication } from '../../src/capture/tables/publication.ts';
+import type { PublicationSpec } from '../../src/capture/tables/publication-plan.ts';
 import { connect } from '../../src/platform/postgres.ts';
 import { CapturedRegion } from '../support/captured-region.ts';
 import { CONTRACT_MAJORS } from '../support/postgres-majors.ts';

@@ -7,7 +7,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { freePorts } from '../../src/platform/free-port.ts';
+import { freePorts } from '../../src/platform/servers/free-port.ts';
 import { assertSays, run, start, startInto } from '../support/command.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { waitFor } from '../support/wait-for.ts';

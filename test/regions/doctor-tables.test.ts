@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { readPortrait } from '../../src/monitor/portrait.ts';
-import { findProblems } from '../../src/monitor/prerequisites.ts';
+import { readPortrait } from '../../src/monitor/checks/portrait.ts';
+import { findProblems } from '../../src/monitor/checks/prerequisites.ts';
 import { connect } from '../../src/platform/postgres.ts';
 import { clinicForAll } from '../support/doctor-clinic.ts';
 import { type Fault, faultsIn, T, testMending } from '../support/doctor-faults.ts';

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, test } from 'node:test';
-import { EmbeddedLog } from '../../src/log/embedded-log.ts';
+import { EmbeddedLog } from '../../src/log/embedded/embedded-log.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
 import { seededRandom } from '../../src/platform/random.ts';
 import { runStart, transaction } from '../support/stream-records.ts';

@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { Client } from 'pg';
-import { childrenOf, isAlive } from '../../src/platform/processes.ts';
+import { childrenOf, isAlive } from '../../src/platform/servers/processes.ts';
 import { CONTRACT_MAJORS } from '../support/postgres-majors.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { waitFor } from '../support/wait-for.ts';

@@ -9,7 +9,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { ReplicationConnection } from '../../src/capture/replication-connection.ts';
+import { ReplicationConnection } from '../../src/capture/stream/replication-connection.ts';
 import { type ErrorCode, SynclineError } from '../../src/platform/errors.ts';
 import { agentStatus } from '../support/agent-client.ts';
 import { Cluster, type ClusterRegion } from '../support/cluster.ts';

@@ -6,8 +6,8 @@ import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { Watchdog } from '../../src/platform/guarded-process.ts';
-import { isAlive } from '../../src/platform/processes.ts';
+import { Watchdog } from '../../src/platform/servers/guarded-process.ts';
+import { isAlive } from '../../src/platform/servers/processes.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 // `exec` keeps the pid, and what a signal does is up to the trap.
@@ -24,7 +24,7 @@ afterEach(async () => await rm(folder, { recursive: true, force: true }));
 async function guardInChild(signal: 'QUIT' | 'KILL', command: string) {
   const script = `
     import { open } from 'node:fs/promises';
-    import { Watchdog } from ${JSON.stringify(join(import.meta.dirname, '../../src/platform/guarded-process.ts'))};
+    import { Watchdog } from ${JSON.stringify(join(import.meta.dirname, '../../src/platform/servers/guarded-process.ts'))};
     const log = await open('/dev/null', 'w');
     const watchdog = new Watchdog({ signal: '${signal}', folder: ${JSON.stringify(folder)} });
     watchdog.start(['/bin/sh', '-c', ${JSON.stringify(command)}], { cwd: '/', env: process.env, output: log.fd });

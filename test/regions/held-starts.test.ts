@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { captureName } from '../../src/capture/publication.ts';
+import { captureName } from '../../src/capture/tables/publication.ts';
 import type { PostgresClient } from '../../src/platform/postgres.ts';
 import { noteRest } from '../../src/region/server-upgrade.ts';
 import { assertSays, type Running } from '../support/command.ts';

@@ -1,8 +1,8 @@
 /** What the lane commits is not flushed at once: a crash of the server takes it back, and the log delivers it again. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { RegionLogs } from '../../src/log/region-logs.ts';
 import { loadConfig } from '../../src/platform/config.ts';
+import { RegionLogs } from '../../src/region-logs.ts';
 import { Cluster, type ClusterRegion } from '../support/cluster.ts';
 import { waitFor } from '../support/wait-for.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { replicaGrant } from '../../src/monitor/role-checks.ts';
+import { replicaGrant } from '../../src/monitor/checks/role-checks.ts';
 import { arrayText, connect, type PostgresClient, quoteLiteral } from '../../src/platform/postgres.ts';
 import { writeAsReplica } from '../../src/platform/replica-role.ts';
 import { PostgresServer } from '../support/postgres-server.ts';

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { ReplicationConnection } from '../../src/capture/replication-connection.ts';
+import { ReplicationConnection } from '../../src/capture/stream/replication-connection.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { hasCode, idsOf, ReplicationSource, readCommits, readToEnd } from '../support/replication-source.ts';
 import { waitFor } from '../support/wait-for.ts';

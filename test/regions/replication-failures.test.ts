@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { ReplicationConnection } from '../../src/capture/replication-connection.ts';
-import { holdsSlot } from '../../src/capture/slot-holder.ts';
+import { holdsSlot } from '../../src/capture/slot/slot-holder.ts';
+import { ReplicationConnection } from '../../src/capture/stream/replication-connection.ts';
 import { CONTRACT_MAJORS } from '../support/postgres-majors.ts';
 import { PostgresServer } from '../support/postgres-server.ts';
 import { commitsOf, hasCode, idsOf, ReplicationSource, readCommits, readToEnd } from '../support/replication-source.ts';

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { Agent } from '../../src/agent.ts';
 import { findRemains } from '../../src/cli/uninstall-steps.ts';
-import { findProblems } from '../../src/monitor/prerequisites.ts';
+import { findProblems } from '../../src/monitor/checks/prerequisites.ts';
 import { parseConfig } from '../../src/platform/config.ts';
 import { createLogger } from '../../src/platform/logger.ts';
 import { migrate } from '../../src/platform/migrations.ts';

@@ -8,8 +8,8 @@ import {
   ensurePublication,
   type PublicationReport,
   reconcilePublication,
-} from '../../src/capture/publication.ts';
-import type { PublicationSpec } from '../../src/capture/publication-plan.ts';
+} from '../../src/capture/tables/publication.ts';
+import type { PublicationSpec } from '../../src/capture/tables/publication-plan.ts';
 import { createLogger } from '../../src/platform/logger.ts';
 import { migrate } from '../../src/platform/migrations.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';

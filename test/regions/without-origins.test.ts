@@ -8,7 +8,7 @@
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
-import { APPLIED_PREFIX } from '../../src/capture/applied-work.ts';
+import { APPLIED_PREFIX } from '../../src/capture/stream/applied-work.ts';
 import { sqlStateOf } from '../../src/platform/errors.ts';
 import { systemRandom } from '../../src/platform/random.ts';
 import { runDoctorsStatements } from '../support/agent-role.ts';

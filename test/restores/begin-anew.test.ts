@@ -5,7 +5,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { streamPaths } from '../../src/log/stream-file.ts';
+import { streamPaths } from '../../src/log/embedded/stream-file.ts';
 import { linkFrom } from '../support/agent-client.ts';
 import { Cluster } from '../support/cluster.ts';
 import { run } from '../support/command.ts';

@@ -4,9 +4,9 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { RegionLogs } from '../../src/log/region-logs.ts';
 import { loadConfig } from '../../src/platform/config.ts';
-import type { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
+import type { EmbeddedPostgres } from '../../src/platform/servers/embedded-postgres.ts';
+import { RegionLogs } from '../../src/region-logs.ts';
 import { Cluster, type ClusterRegion } from '../support/cluster.ts';
 import { comesBack, copyOf } from '../support/older-copy.ts';
 import { standbyFrom, takesPlace } from '../support/standby.ts';

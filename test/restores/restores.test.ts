@@ -8,7 +8,7 @@ import { appendFile, mkdir, mkdtemp, readdir, writeFile } from 'node:fs/promises
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import type { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
+import type { EmbeddedPostgres } from '../../src/platform/servers/embedded-postgres.ts';
 import { Cluster, type ClusterRegion } from '../support/cluster.ts';
 import { JOURNAL_SCHEMA, Journal, JournalWriters } from '../support/journal.ts';
 import { accountForAll } from '../support/journal-check.ts';

@@ -5,13 +5,13 @@
  * an append failed. An agent that was replaced may linger: it goes on with what it had received, and never with more.
  */
 
-import { ActiveMerges } from '../../src/capture/active-merges.ts';
-import type { RowChange } from '../../src/capture/decoded-transaction.ts';
 import { checkLedger } from '../../src/capture/ledger-check.ts';
-import { Publisher } from '../../src/capture/publisher.ts';
-import { readResumePoint } from '../../src/capture/resume-point.ts';
-import { type OwnDatabase, startRun } from '../../src/capture/run-start.ts';
-import { SlotAcker } from '../../src/capture/slot-acker.ts';
+import { ActiveMerges } from '../../src/capture/publish/active-merges.ts';
+import type { RowChange } from '../../src/capture/publish/decoded-transaction.ts';
+import { Publisher } from '../../src/capture/publish/publisher.ts';
+import { readResumePoint } from '../../src/capture/publish/resume-point.ts';
+import { type OwnDatabase, startRun } from '../../src/capture/publish/run-start.ts';
+import { SlotAcker } from '../../src/capture/slot/slot-acker.ts';
 import { hlcFromMicros, hlcToText } from '../../src/change/hlc.ts';
 import { ACTIVATION_TABLE, REGISTRY_SCHEMA } from '../../src/change/merge-registry.ts';
 import type { Position } from '../../src/change/position.ts';

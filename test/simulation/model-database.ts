@@ -6,7 +6,7 @@
  * Everything is deterministic: time comes from outside, and every statement asks `step` before it acts, which is where
  * a scheduler interleaves sessions.
  */
-import type { RowChange } from '../../src/capture/decoded-transaction.ts';
+import type { RowChange } from '../../src/capture/publish/decoded-transaction.ts';
 import type { Image } from '../../src/change/change-event.ts';
 import { invariant } from '../../src/platform/assert.ts';
 import { UNIQUE_COLUMNS } from './model-store.ts';

@@ -1,5 +1,5 @@
 /** A user's session on the model: statements one by one, as an application sends them. */
-import type { RowChange } from '../../src/capture/decoded-transaction.ts';
+import type { RowChange } from '../../src/capture/publish/decoded-transaction.ts';
 import type { Image } from '../../src/change/change-event.ts';
 import { type Hlc, hlcToText } from '../../src/change/hlc.ts';
 import type { RowClaim } from '../../src/transfer/row-claim.ts';

@@ -1,5 +1,5 @@
 /** A transaction of the modelled PostgreSQL: its ids, its undo log, and who waits for its end. */
-import type { RowChange } from '../../src/capture/decoded-transaction.ts';
+import type { RowChange } from '../../src/capture/publish/decoded-transaction.ts';
 import type { Image } from '../../src/change/change-event.ts';
 import type { Position } from '../../src/change/position.ts';
 import type { ModelTable, Slot } from './model-database.ts';

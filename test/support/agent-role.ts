@@ -6,12 +6,12 @@
  * when a table was made. What doctor forgets to print therefore fails the tests that need it.
  */
 
-import { CHECKS } from '../../src/monitor/check-list.ts';
-import { findProblems } from '../../src/monitor/prerequisites.ts';
+import { CHECKS } from '../../src/monitor/checks/check-list.ts';
+import { findProblems } from '../../src/monitor/checks/prerequisites.ts';
 import { loadConfig } from '../../src/platform/config.ts';
-import type { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
 import type { ErrorCode } from '../../src/platform/errors.ts';
 import { connect } from '../../src/platform/postgres.ts';
+import type { EmbeddedPostgres } from '../../src/platform/servers/embedded-postgres.ts';
 
 export type AgentRole = 'superuser' | 'plain';
 

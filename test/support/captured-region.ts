@@ -8,8 +8,8 @@
 import assert from 'node:assert/strict';
 import { Capture, type CaptureState } from '../../src/capture/capture.ts';
 import { Lease, type LeaseOptions } from '../../src/capture/lease.ts';
-import { captureName, type PublicationReport } from '../../src/capture/publication.ts';
 import type { CaptureOptions } from '../../src/capture/session-start.ts';
+import { captureName, type PublicationReport } from '../../src/capture/tables/publication.ts';
 import type { ChangeEvent } from '../../src/change/change-event.ts';
 import { NotesLedger } from '../../src/clock/notes-ledger.ts';
 import { Stability } from '../../src/clock/stability.ts';

@@ -12,10 +12,10 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type Hlc, hlcFromMicros } from '../../src/change/hlc.ts';
 import { lsnFromText, makePosition, type Position } from '../../src/change/position.ts';
-import { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
-import { freePorts } from '../../src/platform/free-port.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
-import type { PostgresMajor } from '../../src/platform/postgres-binaries.ts';
+import { EmbeddedPostgres } from '../../src/platform/servers/embedded-postgres.ts';
+import { freePorts } from '../../src/platform/servers/free-port.ts';
+import type { PostgresMajor } from '../../src/platform/servers/postgres-binaries.ts';
 import {
   type AgentRole,
   DEFAULT_ROLE,

@@ -3,11 +3,11 @@
  * that would wait for news comes never.
  */
 
-import { recordBatch } from '../../src/log/kafka-batch.ts';
-import type { Followed } from '../../src/log/kafka-follower.ts';
-import { decodePart, encodeRecord, type StoredPart } from '../../src/log/kafka-record.ts';
-import type { Fetched } from '../../src/log/kafka-topic.ts';
-import { PackedBatch } from '../../src/log/packed-batch.ts';
+import { recordBatch } from '../../src/log/kafka/kafka-batch.ts';
+import type { Followed } from '../../src/log/kafka/kafka-follower.ts';
+import { decodePart, encodeRecord, type StoredPart } from '../../src/log/kafka/kafka-record.ts';
+import type { Fetched } from '../../src/log/kafka/kafka-topic.ts';
+import { PackedBatch } from '../../src/log/kafka/packed-batch.ts';
 import { change } from './stream-records.ts';
 
 export type TopicShape = {

@@ -8,12 +8,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before } from 'node:test';
 import { parse } from 'yaml';
-import { CHECKS } from '../../src/monitor/check-list.ts';
-import type { Finding } from '../../src/monitor/finding.ts';
-import { findProblems } from '../../src/monitor/prerequisites.ts';
+import { CHECKS } from '../../src/monitor/checks/check-list.ts';
+import type { Finding } from '../../src/monitor/checks/finding.ts';
+import { findProblems } from '../../src/monitor/checks/prerequisites.ts';
 import { type Config, parseConfig } from '../../src/platform/config.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
-import type { PostgresMajor } from '../../src/platform/postgres-binaries.ts';
+import type { PostgresMajor } from '../../src/platform/servers/postgres-binaries.ts';
 import { PostgresServer } from './postgres-server.ts';
 
 const NAME = { applicationName: 'syncline test' };

@@ -4,11 +4,11 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { CheckCode } from '../../src/monitor/check-list.ts';
-import type { Finding } from '../../src/monitor/finding.ts';
-import { checkPrerequisites, LEAVES_OUT_TABLE } from '../../src/monitor/prerequisites.ts';
+import type { CheckCode } from '../../src/monitor/checks/check-list.ts';
+import type { Finding } from '../../src/monitor/checks/finding.ts';
+import { checkPrerequisites, LEAVES_OUT_TABLE } from '../../src/monitor/checks/prerequisites.ts';
 import { connect } from '../../src/platform/postgres.ts';
-import type { PostgresMajor } from '../../src/platform/postgres-binaries.ts';
+import type { PostgresMajor } from '../../src/platform/servers/postgres-binaries.ts';
 import type { Clinic, Patient } from './doctor-clinic.ts';
 import { DEFAULT_MAJOR } from './postgres-majors.ts';
 

@@ -8,7 +8,7 @@
 
 import { writeSync } from 'node:fs';
 import { positionLsn } from '../../src/change/position.ts';
-import { EmbeddedLog } from '../../src/log/embedded-log.ts';
+import { EmbeddedLog } from '../../src/log/embedded/embedded-log.ts';
 import { readTail } from '../../src/log/stream-tail.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
 import { runStart, transaction } from './stream-records.ts';

@@ -1,6 +1,7 @@
 /** Makes a server forget when its transactions were committed. */
-import type { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
+
 import { connect } from '../../src/platform/postgres.ts';
+import type { EmbeddedPostgres } from '../../src/platform/servers/embedded-postgres.ts';
 
 /** As autovacuum does at the latest after 200 million transactions. */
 export async function freezeEverything(server: Pick<EmbeddedPostgres, 'url'>): Promise<void> {

@@ -3,10 +3,10 @@
  * where the streams end. It reads on while agents run, because what all of them have acknowledged is trimmed.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { RegionLogs } from '../../src/log/region-logs.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
 import { loadConfig } from '../../src/platform/config.ts';
 import { isInfrastructure } from '../../src/platform/errors.ts';
+import { RegionLogs } from '../../src/region-logs.ts';
 import type { Cluster } from './cluster.ts';
 import { waitFor } from './wait-for.ts';
 

@@ -1,7 +1,7 @@
 // The cluster of a test that needs no more than plain brokers: the one that KAFKA_BROKERS names, else
 // a broker of its own. Topics of such a test have names of their own, since others may use the cluster too.
 
-import { startKafka } from '../../src/platform/embedded-kafka.ts';
+import { startKafka } from '../../src/platform/servers/embedded-kafka.ts';
 
 export interface KafkaCluster extends AsyncDisposable {
   /** Bootstrap addresses. */

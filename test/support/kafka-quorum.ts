@@ -4,10 +4,10 @@
  */
 import { randomUUID } from 'node:crypto';
 import { metadataV12 } from '@platformatic/kafka';
-import { KafkaLink } from '../../src/log/kafka-link.ts';
-import { type KafkaBroker, startKafka } from '../../src/platform/embedded-kafka.ts';
-import { freePort } from '../../src/platform/free-port.ts';
-import type { KafkaMember } from '../../src/platform/kafka-properties.ts';
+import { KafkaLink } from '../../src/log/kafka/kafka-link.ts';
+import { type KafkaBroker, startKafka } from '../../src/platform/servers/embedded-kafka.ts';
+import { freePort } from '../../src/platform/servers/free-port.ts';
+import type { KafkaMember } from '../../src/platform/servers/kafka-properties.ts';
 
 const COUNT = 3;
 

@@ -8,8 +8,8 @@ import {
   ConfigResourceTypes,
   IncrementalAlterConfigOperationTypes,
 } from '@platformatic/kafka';
-import type { KafkaLogSettings } from '../../src/log/kafka-settings.ts';
-import type { KafkaBroker } from '../../src/platform/embedded-kafka.ts';
+import type { KafkaLogSettings } from '../../src/log/kafka/kafka-settings.ts';
+import type { KafkaBroker } from '../../src/platform/servers/embedded-kafka.ts';
 
 export function kafkaSettings(brokers: readonly string[], changes: Partial<KafkaLogSettings> = {}): KafkaLogSettings {
   const topic_prefix = `test-${randomBytes(6).toString('hex')}.`;

@@ -1,7 +1,7 @@
 /** A broker of its own for the tests of a suite, and the settings of logs in it; to be asked for in the suite's body. */
 import { after, before } from 'node:test';
-import type { KafkaLogSettings } from '../../src/log/kafka-settings.ts';
-import { type KafkaBroker, startKafka } from '../../src/platform/embedded-kafka.ts';
+import type { KafkaLogSettings } from '../../src/log/kafka/kafka-settings.ts';
+import { type KafkaBroker, startKafka } from '../../src/platform/servers/embedded-kafka.ts';
 import { kafkaSettings } from './kafka-streams.ts';
 
 export class KafkaSuite {

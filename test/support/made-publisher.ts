@@ -1,8 +1,8 @@
 // A publisher with everything that it needs, and transactions to send through it.
 import assert from 'node:assert/strict';
-import { ActiveMerges } from '../../src/capture/active-merges.ts';
-import type { RowChange } from '../../src/capture/decoded-transaction.ts';
-import { Publisher, type PublisherOptions } from '../../src/capture/publisher.ts';
+import { ActiveMerges } from '../../src/capture/publish/active-merges.ts';
+import type { RowChange } from '../../src/capture/publish/decoded-transaction.ts';
+import { Publisher, type PublisherOptions } from '../../src/capture/publish/publisher.ts';
 import type { LogRecord } from '../../src/change/stream-record.ts';
 import { NotesLedger } from '../../src/clock/notes-ledger.ts';
 import { Stability } from '../../src/clock/stability.ts';

@@ -4,14 +4,14 @@
  */
 import { type API, type fetchV13, type listOffsetsV7, Reader, ResponseError, Writer } from '@platformatic/kafka';
 import type { LogRecord } from '../../src/change/stream-record.ts';
-import { recordBatch } from '../../src/log/kafka-batch.ts';
-import { KAFKA } from '../../src/log/kafka-errors.ts';
-import { fetchPacked } from '../../src/log/kafka-fetch.ts';
-import { type ClusterPlace, KafkaLink } from '../../src/log/kafka-link.ts';
-import { KafkaReader } from '../../src/log/kafka-reader.ts';
-import { encodeRecord } from '../../src/log/kafka-record.ts';
-import { KafkaSetup } from '../../src/log/kafka-setup.ts';
-import { KafkaStream } from '../../src/log/kafka-stream.ts';
+import { recordBatch } from '../../src/log/kafka/kafka-batch.ts';
+import { KAFKA } from '../../src/log/kafka/kafka-errors.ts';
+import { fetchPacked } from '../../src/log/kafka/kafka-fetch.ts';
+import { type ClusterPlace, KafkaLink } from '../../src/log/kafka/kafka-link.ts';
+import { KafkaReader } from '../../src/log/kafka/kafka-reader.ts';
+import { encodeRecord } from '../../src/log/kafka/kafka-record.ts';
+import { KafkaSetup } from '../../src/log/kafka/kafka-setup.ts';
+import { KafkaStream } from '../../src/log/kafka/kafka-stream.ts';
 
 const ACCESS = { brokers: ['memory:1'], client_id: 'test', tls: null, servername: null };
 const LEADER = { host: 'memory', port: 1 };

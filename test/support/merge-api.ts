@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { MergeVersion } from '../../src/api/merge-schemas.ts';
 import { MergeRegistry } from '../../src/merge/merge-registry.ts';
-import { MergeSandbox } from '../../src/resolve/merge-sandbox.ts';
+import { MergeSandbox } from '../../src/resolve/sandbox/merge-sandbox.ts';
 import { type Answer, ApiFixture, assertFits, type Json } from './api-fixture.ts';
 import type { PostgresServer } from './postgres-server.ts';
 

@@ -8,8 +8,8 @@ import { type FoldEvent, foldOn } from '../../src/resolve/fold.ts';
 import { foldNow, foldTogether, neverAsked } from '../../src/resolve/fold-drivers.ts';
 import { settledRow } from '../../src/resolve/fold-state.ts';
 import { COLUMN_STRATEGIES, LAST_WRITER_WINS, type MergeRule, validateRule } from '../../src/resolve/merge-rule.ts';
-import { MergeSandbox, runRepeatedly } from '../../src/resolve/merge-sandbox.ts';
-import { DEFAULT_LIMITS, makeMergeVersion } from '../../src/resolve/merge-version.ts';
+import { MergeSandbox, runRepeatedly } from '../../src/resolve/sandbox/merge-sandbox.ts';
+import { DEFAULT_LIMITS, makeMergeVersion } from '../../src/resolve/sandbox/merge-version.ts';
 
 const PAGE = await readFile(join(import.meta.dirname, '../../docs/merging.md'), 'utf8');
 

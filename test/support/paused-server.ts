@@ -2,8 +2,8 @@
  * Holds a whole database server, as a long pause of its machine would: connections stay, and nothing answers. The postmaster is
  * stopped first and goes on last, so that there is no session in between that it has started or missed.
  */
-import type { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
-import { childrenOf } from '../../src/platform/processes.ts';
+import type { EmbeddedPostgres } from '../../src/platform/servers/embedded-postgres.ts';
+import { childrenOf } from '../../src/platform/servers/processes.ts';
 
 export type PausedServer = { readonly processes: number; readonly resume: () => void };
 

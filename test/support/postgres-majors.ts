@@ -6,7 +6,7 @@
  * (scripts/test-matrix.ts runs them on all). What depends on the version most, decoding and applying, is tested on
  * two in every run: on the newest, and on 15, the first with the grants that spare a superuser.
  */
-import { POSTGRES_MAJORS, type PostgresMajor } from '../../src/platform/postgres-binaries.ts';
+import { POSTGRES_MAJORS, type PostgresMajor } from '../../src/platform/servers/postgres-binaries.ts';
 
 const NEWEST: PostgresMajor = 18;
 /** 14 comes from npm for that platform alone. */

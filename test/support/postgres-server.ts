@@ -3,8 +3,8 @@
 //   await using server = await PostgresServer.start();
 //   const url = server.url(await server.createDatabase());
 
-import { EmbeddedPostgres, type PostgresSettings } from '../../src/platform/embedded-postgres.ts';
-import type { PostgresMajor } from '../../src/platform/postgres-binaries.ts';
+import { EmbeddedPostgres, type PostgresSettings } from '../../src/platform/servers/embedded-postgres.ts';
+import type { PostgresMajor } from '../../src/platform/servers/postgres-binaries.ts';
 import { DEFAULT_MAJOR } from './postgres-majors.ts';
 
 export type PostgresServer = EmbeddedPostgres;

@@ -4,9 +4,9 @@
  * tells them; whoever uses `broker` itself is near.
  */
 import { randomUUID } from 'node:crypto';
-import { type KafkaBroker, startKafka } from '../../src/platform/embedded-kafka.ts';
-import { freePort, LOOPBACK } from '../../src/platform/free-port.ts';
-import { kafkaSettings } from '../../src/platform/kafka-properties.ts';
+import { type KafkaBroker, startKafka } from '../../src/platform/servers/embedded-kafka.ts';
+import { freePort, LOOPBACK } from '../../src/platform/servers/free-port.ts';
+import { kafkaSettings } from '../../src/platform/servers/kafka-properties.ts';
 import { kafkaLog, randomPrefix } from './cluster-log.ts';
 import { TcpProxy } from './tcp-proxy.ts';
 

@@ -1,8 +1,8 @@
 /** What the regions of a cluster have published so far, read from its log beside the agents. */
 import type { ChangeEvent } from '../../src/change/change-event.ts';
-import { RegionLogs } from '../../src/log/region-logs.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
 import { loadConfig } from '../../src/platform/config.ts';
+import { RegionLogs } from '../../src/region-logs.ts';
 import type { ClusterRegion } from './cluster.ts';
 
 /** All events of the region's own stream, in its order. */

@@ -3,9 +3,9 @@
  * applied to everything that was published.
  */
 import type { ChangeEvent } from '../../src/change/change-event.ts';
-import { RegionLogs } from '../../src/log/region-logs.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
 import { loadConfig } from '../../src/platform/config.ts';
+import { RegionLogs } from '../../src/region-logs.ts';
 import { type Contender, lossesOf } from '../../src/resolve/losses.ts';
 import type { Cluster } from './cluster.ts';
 

@@ -2,9 +2,9 @@
 // a slot named after the database, and a session to write with.
 
 import assert from 'node:assert/strict';
-import type { CommitMessage, PgoutputMessage } from '../../src/capture/pgoutput-messages.ts';
-import { ReplicationConnection, type StartOptions } from '../../src/capture/replication-connection.ts';
-import type { ReplicationStream } from '../../src/capture/replication-stream.ts';
+import type { CommitMessage, PgoutputMessage } from '../../src/capture/stream/pgoutput-messages.ts';
+import { ReplicationConnection, type StartOptions } from '../../src/capture/stream/replication-connection.ts';
+import type { ReplicationStream } from '../../src/capture/stream/replication-stream.ts';
 import { type ErrorCode, SynclineError } from '../../src/platform/errors.ts';
 import { connect, type PostgresClient } from '../../src/platform/postgres.ts';
 import type { PostgresServer } from './postgres-server.ts';

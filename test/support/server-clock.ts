@@ -10,7 +10,7 @@ import { access, chmod, glob, mkdtemp, rename, rm, writeFile } from 'node:fs/pro
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fail } from '../../src/platform/errors.ts';
-import { sharedTemporaryFolder } from '../../src/platform/postgres-binaries.ts';
+import { sharedTemporaryFolder } from '../../src/platform/servers/postgres-binaries.ts';
 
 /** What the library knows as whole seconds, and takes for passed once the next one has begun. */
 const READ_EVERY_SECONDS = 1;

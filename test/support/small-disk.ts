@@ -7,7 +7,7 @@ import { execFile } from 'node:child_process';
 import { chmod, chown, mkdtemp, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { sharedTemporaryFolder } from '../../src/platform/postgres-binaries.ts';
+import { sharedTemporaryFolder } from '../../src/platform/servers/postgres-binaries.ts';
 
 const run = promisify(execFile);
 const CHUNK = Buffer.alloc(1 << 20);

@@ -9,7 +9,7 @@ import { lsnFromText } from '../../src/change/position.ts';
 import { Snapshot } from '../../src/clock/snapshot.ts';
 import { migrate } from '../../src/platform/migrations.ts';
 import { connect, type PostgresClient, type TextRow, type TextValue } from '../../src/platform/postgres.ts';
-import type { PostgresMajor } from '../../src/platform/postgres-binaries.ts';
+import type { PostgresMajor } from '../../src/platform/servers/postgres-binaries.ts';
 import type {
   ApplyPortHarness,
   Foreground,

@@ -1,7 +1,7 @@
 /** A hot standby of a region's server, and its taking the region's place. */
 import { appendFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { EmbeddedPostgres } from '../../src/platform/embedded-postgres.ts';
+import { EmbeddedPostgres } from '../../src/platform/servers/embedded-postgres.ts';
 import type { ClusterRegion } from './cluster.ts';
 import { placeData } from './older-copy.ts';
 

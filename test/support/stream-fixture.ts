@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import type { LogRecord } from '../../src/change/stream-record.ts';
+import { streamPaths } from '../../src/log/embedded/stream-file.ts';
 import type { StoredRecord, StreamReader } from '../../src/log/event-log.ts';
-import { type BatchSource, recordBatch } from '../../src/log/kafka-batch.ts';
-import { decodePart } from '../../src/log/kafka-record.ts';
-import { PackedBatch } from '../../src/log/packed-batch.ts';
-import { PartAssembler } from '../../src/log/part-assembler.ts';
-import { streamPaths } from '../../src/log/stream-file.ts';
+import { type BatchSource, recordBatch } from '../../src/log/kafka/kafka-batch.ts';
+import { decodePart } from '../../src/log/kafka/kafka-record.ts';
+import { PackedBatch } from '../../src/log/kafka/packed-batch.ts';
+import { PartAssembler } from '../../src/log/kafka/part-assembler.ts';
 import { TransactionReader } from '../../src/log/transaction-reader.ts';
 import { REGION } from './made-publisher.ts';
 

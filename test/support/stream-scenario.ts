@@ -10,7 +10,7 @@ import {
   runRecord,
 } from '../../src/change/stream-record.ts';
 import { NotesLedger } from '../../src/clock/notes-ledger.ts';
-import { encodeRecord } from '../../src/log/kafka-record.ts';
+import { encodeRecord } from '../../src/log/kafka/kafka-record.ts';
 import { change, EPOCH, endOf, make, REGION, START_MICROS, send, sent } from './made-publisher.ts';
 
 /** Small, so that a value of some kilobytes already comes in parts. */

@@ -5,8 +5,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type KafkaBroker, startKafka } from '../../../src/platform/embedded-kafka.ts';
 import { systemRandom } from '../../../src/platform/random.ts';
+import { type KafkaBroker, startKafka } from '../../../src/platform/servers/embedded-kafka.ts';
 import { agentStatus } from '../../support/agent-client.ts';
 import { Cluster, type ClusterRegion } from '../../support/cluster.ts';
 import { kafkaLog } from '../../support/cluster-log.ts';

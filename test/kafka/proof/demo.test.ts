@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { startKafka } from '../../../src/platform/embedded-kafka.ts';
+import { startKafka } from '../../../src/platform/servers/embedded-kafka.ts';
 import { checkStory, DemoFolder, OPEN } from '../../support/demo-process.ts';
 import { adminOf } from '../../support/kafka-streams.ts';
 

@@ -4,8 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { topicNames } from '../../../src/log/kafka-settings.ts';
-import { type KafkaBroker, startKafka } from '../../../src/platform/embedded-kafka.ts';
+import { topicNames } from '../../../src/log/kafka/kafka-settings.ts';
+import { type KafkaBroker, startKafka } from '../../../src/platform/servers/embedded-kafka.ts';
 import { agentStatus } from '../../support/agent-client.ts';
 import { Cluster, type ClusterRegion } from '../../support/cluster.ts';
 import { kafkaLog } from '../../support/cluster-log.ts';

@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { topicNames } from '../../../src/log/kafka-settings.ts';
+import { topicNames } from '../../../src/log/kafka/kafka-settings.ts';
 import { systemRandom } from '../../../src/platform/random.ts';
 import { agentStatus } from '../../support/agent-client.ts';
 import { Cluster } from '../../support/cluster.ts';
