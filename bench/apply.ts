@@ -25,7 +25,7 @@ import { migrate } from '../src/platform/migrations.ts';
 import { connect } from '../src/platform/postgres.ts';
 import { EmbeddedPostgres } from '../src/platform/servers/embedded-postgres.ts';
 import { NO_MERGES } from '../src/resolve/known-merges.ts';
-import type { Measured } from './run.ts';
+import type { Measured } from './measured.ts';
 
 const ACCOUNTS = 100_000;
 const WITH_ORIGINS = 'apply_transactions_per_s';

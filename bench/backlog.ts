@@ -8,8 +8,8 @@
  * write, each waiting for its commits, on the same server with replication at work.
  */
 import { ACCOUNTS, ACCOUNTS_SCHEMA, reachedPerSecond } from './load.ts';
+import type { Measured } from './measured.ts';
 import { markSeen, NativePair, type Pair, SynclinePair, untilThere, type Waits, writeMark } from './pairs.ts';
-import type { Measured } from './run.ts';
 
 const CLIENTS = 8;
 export const BACKLOG_SCHEMA = `

@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { agentStatus } from '../test/support/agent-client.ts';
 import { Cluster } from '../test/support/cluster.ts';
 import { runTpcb, TPCB_SCHEMA } from '../test/support/tpcb.ts';
-import type { Measured } from './run.ts';
+import type { Measured } from './measured.ts';
 
 const SKEW_SECONDS = 5;
 const CLIENTS = 4;

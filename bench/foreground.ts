@@ -16,7 +16,7 @@ import { agentStatus, setLink } from '../test/support/agent-client.ts';
 import { Cluster, type ClusterRegion } from '../test/support/cluster.ts';
 import { allRows, tpcbSchema } from '../test/support/tpcb.ts';
 import { type LoadFigures, startLoad } from './load.ts';
-import type { Measured } from './run.ts';
+import type { Measured } from './measured.ts';
 
 const CLIENTS = 8;
 /** As many branches as clients, as pgbench wants it. */

@@ -2,8 +2,9 @@
  * How long after its commit one transaction of very many rows is visible in another region, side by side with PostgreSQL's own
  * logical replication, with everything up and idle before.
  */
+
+import type { Measured } from './measured.ts';
 import { NativePair, type Pair, SynclinePair, untilThere } from './pairs.ts';
-import type { Measured } from './run.ts';
 
 export const GIANT_SCHEMA =
   'create table public.readings (id bigint primary key, at timestamptz, value int, note text)';

@@ -16,10 +16,10 @@ import { type KafkaBroker, startKafka } from '../src/platform/servers/embedded-k
 import { kafkaLog } from '../test/support/cluster-log.ts';
 import { ProxiedKafka } from '../test/support/proxied-kafka.ts';
 import { ACCOUNTS_SCHEMA, startLoad } from './load.ts';
+import type { Measured } from './measured.ts';
 import { peaks } from './memory.ts';
 import { NativePair, type Pair, SynclinePair, untilThere } from './pairs.ts';
 import { quantile } from './quantile.ts';
-import type { Measured } from './run.ts';
 
 const EVERY_MS = 20;
 const POLL_MS = 1;

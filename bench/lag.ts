@@ -11,8 +11,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { PostgresClient } from '../src/platform/postgres.ts';
 import { type KafkaBroker, startKafka } from '../src/platform/servers/embedded-kafka.ts';
 import { Cluster } from '../test/support/cluster.ts';
+import type { Measured } from './measured.ts';
 import { quantile } from './quantile.ts';
-import type { Measured } from './run.ts';
 
 const RATES = [500, 2_000];
 const CLIENTS = 16;

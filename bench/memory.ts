@@ -8,8 +8,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { peakMegabytes, residentMegabytes } from '../test/support/agent-memory.ts';
 import { Cluster } from '../test/support/cluster.ts';
 import { ACCOUNTS_SCHEMA, runLoad } from './load.ts';
+import type { Measured } from './measured.ts';
 import type { Pair } from './pairs.ts';
-import type { Measured } from './run.ts';
 
 const CLIENTS = 8;
 const REST_SECONDS = 5;

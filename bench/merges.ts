@@ -11,7 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { setLink } from '../test/support/agent-client.ts';
 import { Cluster, type ClusterRegion } from '../test/support/cluster.ts';
 import { registerMerge, untilMerge } from '../test/support/merge-client.ts';
-import type { Measured } from './run.ts';
+import type { Measured } from './measured.ts';
 
 const SHARES = [1, 100];
 const SIDES = ['lww', 'counter', 'function'] as const;

@@ -10,7 +10,7 @@ import { LAST_WRITER_WINS, type MergeRule } from '../src/resolve/merge-rule.ts';
 import { RowFold } from '../src/resolve/row-fold.ts';
 import { MergeSandbox } from '../src/resolve/sandbox/merge-sandbox.ts';
 import { makeMergeVersion } from '../src/resolve/sandbox/merge-version.ts';
-import type { Measured } from './run.ts';
+import type { Measured } from './measured.ts';
 
 const REGIONS = 5;
 /** How far behind the newest event the others' are known. */

@@ -11,9 +11,9 @@
 import type { PostgresClient } from '../src/platform/postgres.ts';
 import { TPCB_TABLES, tpcbSchema } from '../test/support/tpcb.ts';
 import { startLoad } from './load.ts';
+import type { Measured } from './measured.ts';
 import { peaks } from './memory.ts';
 import { NativePair, type Pair, SynclinePair, untilBothThere } from './pairs.ts';
-import type { Measured } from './run.ts';
 
 const CLIENTS_OF_REGION = 4;
 const WARM_UP_SECONDS = 3;

@@ -15,8 +15,8 @@ import { agentStatus, setLink } from '../test/support/agent-client.ts';
 import { Cluster, type ClusterRegion } from '../test/support/cluster.ts';
 import { type ProcessorTimes, processorTimes, takenSince } from '../test/support/processor-time.ts';
 import { ACCOUNTS_SCHEMA, runLoad } from './load.ts';
+import type { Measured } from './measured.ts';
 import { peaks } from './memory.ts';
-import type { Measured } from './run.ts';
 
 const COUNTS = [2, 3, 4, 6];
 const RATE_OF_REGION = 50;

@@ -5,8 +5,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
-
-export type Measured = { readonly side: string; readonly metric: string; readonly value: number };
+import type { Measured } from './measured.ts';
 
 type Benchmark = {
   readonly measure: () => Promise<Measured[]>;

@@ -11,9 +11,9 @@
 import { connect } from '../src/platform/postgres.ts';
 import { EmbeddedPostgres } from '../src/platform/servers/embedded-postgres.ts';
 import { ACCOUNTS_SCHEMA, reachedPerSecond } from './load.ts';
+import type { Measured } from './measured.ts';
 import { peaks } from './memory.ts';
 import { NativePair, PAIR_SETTINGS, type Pair, SynclinePair, untilThere } from './pairs.ts';
-import type { Measured } from './run.ts';
 
 const CLIENTS = 8;
 const WARM_UP_SECONDS = 3;

@@ -5,9 +5,9 @@ import type { FastifyInstance } from 'fastify';
 import type { AgentStatus } from '../monitor/agent-status.ts';
 import { LAG_WINDOW_MS } from '../monitor/lag-window.ts';
 import { fail } from '../platform/errors.ts';
+import type { ApiContext } from './api-context.ts';
 import { described } from './described.ts';
 import { Health, LagPage, Status } from './schemas.ts';
-import type { ApiContext } from './server.ts';
 
 export function addHealthRoutes(app: FastifyInstance, { config, agent }: ApiContext): void {
   const { region } = config;

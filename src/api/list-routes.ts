@@ -2,6 +2,7 @@
 
 import type { FastifyInstance } from 'fastify';
 import type { Static } from 'typebox';
+import type { ApiContext } from './api-context.ts';
 import { listConflicts } from './conflict-list.ts';
 import { described } from './described.ts';
 import { listQuarantine } from './quarantine-list.ts';
@@ -18,7 +19,6 @@ import {
   Reapplied,
   Retried,
 } from './schemas.ts';
-import type { ApiContext } from './server.ts';
 
 export function addListRoutes(app: FastifyInstance, { database, agent }: ApiContext): void {
   app.get<{ Querystring: ConflictQuery }>(

@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Static, TSchema } from 'typebox';
 import type { RolloutStep } from '../merge/merge-registry.ts';
 import { fail } from '../platform/errors.ts';
+import type { ApiContext } from './api-context.ts';
 import { described } from './described.ts';
 import { listMerges, readMerge, readShadow } from './merge-list.ts';
 import {
@@ -17,7 +18,6 @@ import {
   ShadowReport,
   VersionParams,
 } from './merge-schemas.ts';
-import type { ApiContext } from './server.ts';
 
 type Params = Static<typeof VersionParams>;
 

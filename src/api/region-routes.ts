@@ -4,9 +4,9 @@
 import type { FastifyInstance } from 'fastify';
 import { portraitText, readPortrait } from '../monitor/checks/portrait.ts';
 import { serverTimeMs } from '../monitor/clock-offset.ts';
+import type { ApiContext } from './api-context.ts';
 import { described } from './described.ts';
 import { Clock, RegionPortrait } from './schemas.ts';
-import type { ApiContext } from './server.ts';
 
 export function addRegionRoutes(app: FastifyInstance, { config, database }: ApiContext): void {
   const viewer = { role: 'viewer' } as const;

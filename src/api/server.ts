@@ -24,6 +24,7 @@ import type { Logger } from '../platform/logger.ts';
 import { problemsOf } from '../platform/schema-problems.ts';
 import { StandingConnection } from '../platform/standing-connection.ts';
 import { Access, type Role } from './access.ts';
+import type { ApiContext } from './api-context.ts';
 import { addHealthRoutes } from './health-routes.ts';
 import { addListRoutes } from './list-routes.ts';
 import { addMergeRoutes } from './merge-routes.ts';
@@ -37,14 +38,6 @@ declare module 'fastify' {
     role?: Role;
   }
 }
-
-/** What the routes know of their surroundings. */
-export type ApiContext = {
-  readonly config: Config;
-  readonly database: StandingConnection;
-  /** SYN-T011 while the agent starts. */
-  readonly agent: () => AgentControl;
-};
 
 const BODY_BYTES_MAX = 128 * 1024;
 const REQUEST_TIMEOUT_MS = 10_000;

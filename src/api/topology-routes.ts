@@ -4,9 +4,9 @@
 import type { FastifyInstance } from 'fastify';
 import type { Static } from 'typebox';
 import { fail, SynclineError } from '../platform/errors.ts';
+import type { ApiContext } from './api-context.ts';
 import { described } from './described.ts';
 import { Link, LinkParams, LinkPatch, Topology } from './schemas.ts';
-import type { ApiContext } from './server.ts';
 
 export function addTopologyRoutes(app: FastifyInstance, { config, agent }: ApiContext): void {
   app.get(

@@ -5,8 +5,8 @@
 // be copied as it is, so nothing of it is wrapped, cut or indented. Notes need nothing and print no
 // statements.
 
-import { CHECKS, type CheckCode } from '../monitor/checks/check-list.ts';
-import type { Finding, Severity } from '../monitor/checks/finding.ts';
+import { CHECKS, type CheckCode, type Severity } from '../monitor/checks/check-list.ts';
+import type { Finding } from '../monitor/checks/finding.ts';
 import { paint } from './output.ts';
 import { widthOf } from './text-table.ts';
 

@@ -16,7 +16,7 @@ import type { MergeInput, MergeMeta, Row } from '../resolve/merge-types.ts';
 import { MergeSandbox } from '../resolve/sandbox/merge-sandbox.ts';
 import { type MergeVersion, makeMergeVersion } from '../resolve/sandbox/merge-version.ts';
 import { type ApiFlags, addApiOptions, clientOf } from './api-client.ts';
-import { renderTrial } from './merge-trial-view.ts';
+import { renderTrial, type Trial } from './merge-trial-view.ts';
 import { integer } from './option-values.ts';
 import { print, printJson } from './output.ts';
 
@@ -30,16 +30,6 @@ type Flags = ApiFlags & {
 };
 type GivenSample = Pick<MergeInput, 'a' | 'b'> & { readonly base?: Row | null; readonly meta?: Partial<MergeMeta> };
 type Sample = GivenSample | Conflict;
-
-/** What became of one sample. */
-export type Trial = {
-  readonly input: MergeInput;
-  /** Null where the function failed. */
-  readonly result: Row | null;
-  /** Why the later event's row would be taken instead. */
-  readonly fallback: string | null;
-  readonly deterministic: boolean;
-};
 
 export function addMergeTest(merge: Command): void {
   const command = merge

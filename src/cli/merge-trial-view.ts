@@ -1,10 +1,20 @@
 // What a merge function made of one sample, for people: the columns in which the two sides or the result differ; pure.
 
-import type { Trial } from './merge-test.ts';
+import type { MergeInput, Row } from '../resolve/merge-types.ts';
 import { paint } from './output.ts';
 import { shortened, textTable } from './text-table.ts';
 
 const VALUE_WIDTH = 36;
+
+/** What became of one sample. */
+export type Trial = {
+  readonly input: MergeInput;
+  /** Null where the function failed. */
+  readonly result: Row | null;
+  /** Why the later event's row would be taken instead. */
+  readonly fallback: string | null;
+  readonly deterministic: boolean;
+};
 
 export function renderTrial({ input, result, fallback, deterministic }: Trial): string {
   const { base, a, b, meta } = input;

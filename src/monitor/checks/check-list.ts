@@ -6,7 +6,8 @@
  * note is worth knowing and needs nothing.
  */
 import type { ErrorCode } from '../../platform/errors.ts';
-import type { Severity } from './finding.ts';
+
+export type Severity = 'error' | 'warning' | 'info';
 
 export const AREAS = {
   server: 'Server',

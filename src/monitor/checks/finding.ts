@@ -1,8 +1,5 @@
 // What a check of the prerequisites found: a fault, why it matters, and how it is mended.
-import type { CheckCode } from './check-list.ts';
-
-/** An error keeps the agent from starting, or lets regions differ; a warning is a risk to decide on; info needs nothing. */
-export type Severity = 'error' | 'warning' | 'info';
+import type { CheckCode, Severity } from './check-list.ts';
 
 export type Finding = {
   readonly code: CheckCode;

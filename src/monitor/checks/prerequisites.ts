@@ -5,9 +5,9 @@
 import type { Config } from '../../platform/config.ts';
 import { fail } from '../../platform/errors.ts';
 import type { PostgresClient } from '../../platform/postgres.ts';
-import type { CheckCode } from './check-list.ts';
+import type { CheckCode, Severity } from './check-list.ts';
 import { checkCollations } from './collation-checks.ts';
-import type { Finding, Severity } from './finding.ts';
+import type { Finding } from './finding.ts';
 import { checkNeighbours } from './neighbour-checks.ts';
 import { checkPublication } from './publication-checks.ts';
 import { checkRole } from './role-checks.ts';
