@@ -8,24 +8,21 @@ import { enableCompileCache, flushCompileCache } from 'node:module';
 import { join } from 'node:path';
 
 const ROOT = join(import.meta.dirname, '..');
-const COMMANDS = [
-  'agent',
-  'conflicts',
-  'demo',
-  'doctor',
-  'link',
-  'quarantine',
-  'status',
-  'topology',
-  'uninstall',
-  'verify',
-];
-
 enableCompileCache(join(ROOT, 'node_modules/.cache/node'));
-await import(join(ROOT, 'src/cli/program.ts'));
-for (const command of COMMANDS) await import(join(ROOT, `src/cli/${command}.ts`));
+await import('../src/cli/program.ts');
+await import('../src/cli/agent.ts');
+await import('../src/cli/conflicts.ts');
+await import('../src/cli/demo.ts');
+await import('../src/cli/doctor.ts');
+await import('../src/cli/link.ts');
+await import('../src/cli/quarantine.ts');
+await import('../src/cli/status.ts');
+await import('../src/cli/topology.ts');
+await import('../src/cli/uninstall.ts');
+await import('../src/cli/verify.ts');
 // What is loaded only once it is needed.
-for (const late of ['log/writer-worker.ts', 'log/kafka-log.ts', 'log/kafka-check.ts', 'monitor/metrics.ts']) {
-  await import(join(ROOT, 'src', late));
-}
+await import('../src/log/embedded/writer-worker.ts');
+await import('../src/log/kafka/kafka-log.ts');
+await import('../src/log/kafka/kafka-check.ts');
+await import('../src/monitor/metrics.ts');
 flushCompileCache();

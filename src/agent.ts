@@ -1,7 +1,7 @@
 /**
  * One region: everything that its agent does, put together. Capture publishes what this database commits; apply writes
- * what the others published; both meet in the log and in the clock's ledger. This is the only place that names a
- * concrete log. What is kept going, counted and told of each part is in `region/`.
+ * what the others published; both meet in the log and in the clock's ledger. What is kept going, counted and told of each
+ * part is in `region/`.
  *
  * The order of a start is part of correctness. The lease comes first, so that no other agent of this region is at work.
  * Then apply reads what was noted, because capture must not stamp a transaction before the ledger knows every note; and

@@ -8,7 +8,7 @@
  * alone, since it dies with its session; and to begin the slot anew would put what was written since into the baseline.)
  *
  * It rests on the stream being all that changed the tables: nothing of other regions is applied here before the baseline
- * is known (`apply/baseline-gate.ts` sees to that), and the stream is not trimmed. Where that does not hold, and for a
+ * is known (`apply/lane/baseline-gate.ts` sees to that), and the stream is not trimmed. Where that does not hold, and for a
  * table that was truncated or got other columns before it was read, nobody can tell any more, and the record says so.
  */
 import { setTimeout as delay } from 'node:timers/promises';
