@@ -85,7 +85,7 @@ function complainAbout(
   dependencies: ReadonlySet<string>,
 ): string | undefined {
   if (imported.startsWith('node:')) return undefined;
-  if (!/^(\.|src\/|test\/|scripts\/|bench\/|console\/)/.test(imported)) {
+  if (!/^(\.|src\/|test\/|scripts\/|bench\/)/.test(imported)) {
     const name = imported
       .split('/')
       .slice(0, imported.startsWith('@') ? 2 : 1)

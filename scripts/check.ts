@@ -6,6 +6,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { checkArchitecture } from './check-architecture.ts';
 import { checkBannedWords } from './check-banned-words.ts';
+import { checkConfigDoc } from './check-config-doc.ts';
 import { checkDeadFiles } from './check-dead-files.ts';
 import { checkDocLinks } from './check-doc-links.ts';
 import { checkDoctorDoc } from './check-doctor-doc.ts';
@@ -34,6 +35,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
   'errors-doc': checkErrorsDoc,
   'doctor-doc': checkDoctorDoc,
   'events-doc': checkEventsDoc,
+  'config-doc': checkConfigDoc,
   architecture: checkArchitecture,
   mutations: checkMutations,
   spec: checkSpec,

@@ -22,7 +22,12 @@ const milliseconds = (byDefault: number, minimum: number, description: string) =
 const Region = Type.String({ pattern: '^[a-z0-9-]{1,32}$', description: 'Name of a region: a-z, 0-9 and hyphens.' });
 
 const Token = Type.Object(
-  { token: Type.String({ minLength: 1 }), role: Type.Enum(['viewer', 'operator', 'admin']) },
+  {
+    token: Type.String({ minLength: 1, description: 'A secret of your own, sent as `Authorization: Bearer …`.' }),
+    role: Type.Enum(['viewer', 'operator', 'admin'], {
+      description: 'What its bearer may do, each also what those before it may.',
+    }),
+  },
   closed,
 );
 
@@ -35,22 +40,31 @@ const ColumnPattern = Type.String({
   description: 'schema.table.column, with * for any characters.',
 });
 
-const ConfigSchema = Type.Object(
+/** All but `log`, whose schema depends on its type. */
+export const ConfigSchema = Type.Object(
   {
     region: Region,
     database: Type.String({ pattern: '^postgres(ql)?://', description: 'URL of the database of this region.' }),
     log: Type.Optional(Type.Unknown({ description: 'Where the stream of this region lives: see log-config.ts.' })),
     api: Type.Object(
       {
-        listen: Type.String({ default: '127.0.0.1:7400', pattern: '^(\\[[0-9a-fA-F:]+\\]|[^:\\[\\]]+):[0-9]{1,5}$' }),
+        listen: Type.String({
+          default: '127.0.0.1:7400',
+          pattern: '^(\\[[0-9a-fA-F:]+\\]|[^:\\[\\]]+):[0-9]{1,5}$',
+          description: 'Address that the API listens at; one that others can reach needs tokens.',
+        }),
         tokens: Type.Array(Token, { default: [], description: 'Who may call the API; none is fine on loopback.' }),
       },
       { ...closed, default: {} },
     ),
     tables: Type.Object(
       {
-        include: Type.Array(TablePattern, { default: ['public.*'], minItems: 1 }),
-        exclude: Type.Array(TablePattern, { default: [] }),
+        include: Type.Array(TablePattern, {
+          default: ['public.*'],
+          minItems: 1,
+          description: 'Tables that are replicated.',
+        }),
+        exclude: Type.Array(TablePattern, { default: [], description: 'Of these, tables that are not.' }),
       },
       { ...closed, default: {} },
     ),
@@ -66,7 +80,7 @@ const ConfigSchema = Type.Object(
               description: "For the peer's API, where it asks for one: a viewer's will do.",
             }),
           ),
-          baseline: Baseline('The same for this peer alone.'),
+          baseline: Baseline('The same for this peer alone, which is trusted where either says so.'),
         },
         closed,
       ),
@@ -77,7 +91,13 @@ const ConfigSchema = Type.Object(
     ),
     apply: Type.Object(
       {
-        batch_rows_max: Type.Integer({ default: 5_000, minimum: 1, maximum: 100_000 }),
+        batch_rows_max: Type.Integer({
+          default: 5_000,
+          minimum: 1,
+          maximum: 100_000,
+          description:
+            'Rows that are applied in one transaction at most, but for a larger one of users, which stays whole.',
+        }),
         lead_wait_ms: milliseconds(
           20,
           0,
@@ -149,7 +169,10 @@ const ConfigSchema = Type.Object(
       { max_clock_drift_ms: milliseconds(60_000, 1, 'Events further ahead of the local clock are held.') },
       { ...closed, default: {} },
     ),
-    log_level: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace'], { default: 'info' }),
+    log_level: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace'], {
+      default: 'info',
+      description: 'The least serious lines that the agent prints.',
+    }),
   },
   closed,
 );

@@ -445,7 +445,7 @@ export const ERRORS = {
     class: 'protocol',
     cause: 'The database is an older copy, and the log no longer holds what the copy lacks of its own stream.',
     remedy:
-      'Restore a younger copy, or begin anew (docs/begin-anew.md); raise log.keep_hours and log.max_bytes to keep more.',
+      'Restore a younger copy, or begin anew (docs/begin-anew.md); raise log.keep_hours (of topics that exist, retention.ms) and log.max_bytes to keep more.',
   },
   'SYN-K023': {
     class: 'protocol',
@@ -513,7 +513,7 @@ export const ERRORS = {
     class: 'protocol',
     cause: 'The log was trimmed beyond the position from which this region has to read on.',
     remedy:
-      'Where the region is a restored copy, restore a younger one. Else keep its database, which alone has what its users wrote, and begin anew (docs/begin-anew.md). Raise log.max_bytes or log.keep_hours if regions may be away for longer.',
+      'Where the region is a restored copy, restore a younger one. Else keep its database, which alone has what its users wrote, and begin anew (docs/begin-anew.md). Raise log.max_bytes or log.keep_hours (of topics that exist, retention.ms) if regions may be away for longer.',
   },
   'SYN-L005': {
     class: 'operator',
@@ -530,7 +530,7 @@ export const ERRORS = {
     cause:
       'The stream has reached log.max_bytes: a region that reads it is away or far behind, or one transaction takes as much, or did so in parts that were begun anew.',
     remedy:
-      'Bring that region back or remove it, or raise log.max_bytes; the source database keeps everything until then.',
+      'Bring that region back or take it out (docs/begin-anew.md), or raise log.max_bytes; the source database keeps everything until then.',
   },
   'SYN-L008': {
     class: 'operator',
@@ -621,7 +621,8 @@ export const ERRORS = {
   'SYN-L070': {
     class: 'protocol',
     cause: 'Retention took records whose run was not noted yet, so that it is unknown which later records count.',
-    remedy: 'Begin anew (docs/begin-anew.md), and keep log.keep_hours above the longest time that an agent is away.',
+    remedy:
+      'Begin anew (docs/begin-anew.md), and keep retention.ms of the topics, log.keep_hours when they are made, above the longest time that an agent is away.',
   },
   'SYN-A001': {
     class: 'data',

@@ -13,11 +13,14 @@ const closed = { additionalProperties: false } as const;
 const text = (description: string) => Type.String({ minLength: 1, description });
 
 const embeddedPlace = {
-  type: Type.Enum(['embedded'], { default: 'embedded' }),
+  type: Type.Enum(['embedded'], {
+    default: 'embedded',
+    description: 'A log on this machine, which the agents of its regions share.',
+  }),
   path: Type.String({ default: './data/log', minLength: 1, description: 'Folder of the log.' }),
 };
 
-const Embedded = Type.Object(
+export const Embedded = Type.Object(
   {
     ...embeddedPlace,
     max_bytes: Type.Integer({
@@ -38,7 +41,7 @@ const Embedded = Type.Object(
 );
 
 const kafkaPlace = {
-  type: Type.Enum(['kafka']),
+  type: Type.Enum(['kafka'], { description: 'Topics in a Kafka cluster.' }),
   brokers: Type.Array(Type.String({ pattern: '^(\\[[0-9a-fA-F:]+\\]|[^:\\[\\]\\s]+):[0-9]{1,5}$' }), {
     minItems: 1,
     description: 'Addresses to begin with, host:port each; the brokers tell the others.',
@@ -51,7 +54,7 @@ const kafkaPlace = {
   topic_prefix: Type.String({
     default: 'syncline.',
     pattern: '^[A-Za-z0-9._-]{0,100}$',
-    description: 'What the names of all topics begin with; a region has <prefix><region>.data and .control.',
+    description: 'What the names of all topics begin with; a region has `<prefix><region>.data` and `.control`.',
   }),
   tls: Type.Optional(
     Type.Object(
@@ -61,13 +64,15 @@ const kafkaPlace = {
         key: Type.Optional(text('PEM file of its key.')),
         servername: Type.Optional(text('The name in the certificates, where it is not the host of the address.')),
       },
-      { ...closed, description: 'Present, if only as {}: the connections are encrypted.' },
+      { ...closed, description: 'Present, if only as `{}`: the connections are encrypted.' },
     ),
   ),
   sasl: Type.Optional(
     Type.Object(
       {
-        mechanism: Type.Enum(['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512']),
+        mechanism: Type.Enum(['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512'], {
+          description: 'How the user proves who he is.',
+        }),
         username: text('Name of the Kafka user.'),
         password: text('Its password.'),
       },
@@ -76,7 +81,7 @@ const kafkaPlace = {
   ),
 };
 
-const Kafka = Type.Object(
+export const Kafka = Type.Object(
   {
     ...kafkaPlace,
     compression: Type.Enum(['none', 'gzip', 'snappy', 'lz4', 'zstd'], {
