@@ -199,7 +199,7 @@ describe('a look for orphans', () => {
   });
   after(async () => await server?.[Symbol.asyncDispose]());
 
-  test('that takes too long is given up and told, and is made again later; one that meets a lock is made again at once', async () => {
+  test('that takes too long is given up and told, and is made again later; one that meets a lock is made again, for a while', async () => {
     const url = server.url(await server.createDatabase());
     await using client = await connect(url, { applicationName: 'test' });
     await using other = await connect(url, { applicationName: 'test' });
@@ -240,8 +240,22 @@ describe('a look for orphans', () => {
     await assert.rejects(finder.look(removed), { code: '55P03' });
     await other.query('rollback');
     told.length = 0;
+    await assert.rejects(finder.look(removed), { code: '55P03' }, 'it is not looked at all the time');
+    nowMs += 1_000;
     await finder.look(removed);
     await finder.look(removed);
     assert.deepEqual(told, ['public.child 3']);
+
+    await other.query('begin; lock table public.child in access exclusive mode');
+    for (let second = 0; second < 60; second += 20) {
+      await assert.rejects(finder.look(removed), { code: '55P03' });
+      nowMs += 20_000;
+    }
+    await finder.look(removed);
+    assert.deepEqual(told, ['public.child 3', 'SYN-A035'], 'what waits for it goes on without it');
+    await other.query('rollback');
+    nowMs += 600_000;
+    await finder.look(removed);
+    assert.deepEqual(told, ['public.child 3', 'SYN-A035', 'mended']);
   });
 });

@@ -3,7 +3,8 @@
  *
  * The id of a record derives from the foreign key, the row and the removal, and what it says from these alone, so every
  * region writes the same one, and again and again the same. There is one look per foreign key for many removals, over
- * a connection of its own; whatever takes too long is given up and told, because the lane waits for it.
+ * a connection of its own; whatever takes too long is given up and told, because the lane waits for it. A lock is waited for by
+ * looking again: for a moment each time, and for a minute in all, since no conflict becomes final meanwhile.
  */
 import { hash } from 'node:crypto';
 import type { Image } from '../../change/change-event.ts';
@@ -20,7 +21,9 @@ const LOOK_MS_MAX = 1_000;
 /** After a look that took too long. */
 const REST_MS = 600_000;
 const CATALOG_AGE_MS_MAX = 10_000;
-const LOCK_MS_MAX = 300;
+const LOCK_MS_MAX = 50;
+const LOCK_PERIOD_MS = 1_000;
+const LOCK_PATIENCE_MS = 60_000;
 const QUERY_CANCELED = '57014';
 const LOCK_NOT_AVAILABLE = '55P03';
 
@@ -58,6 +61,8 @@ export class OrphanFinder implements OrphanLook {
   #readAtMs = Number.NEGATIVE_INFINITY;
   #givenUp = 0;
   readonly #restsUntilMs = new Map<string, number>();
+  /** Foreign keys whose table somebody has locked. */
+  readonly #locked = new Map<string, { readonly sinceMs: number; readonly nextMs: number; readonly error: unknown }>();
 
   constructor(options: OrphanFinderOptions) {
     this.#options = options;
@@ -81,11 +86,17 @@ export class OrphanFinder implements OrphanLook {
     return referenced;
   }
 
+  /** Throws what a lock made fail (SQLSTATE 55P03), to be called again with the same removals. */
   async look(removed: readonly RemovedParent[]): Promise<void> {
-    for (const key of this.#keys) {
-      const parents = removed.filter(({ table }) => table === parentOf(key));
-      if (parents.length > 0) await this.#lookAt(key, parents);
+    const looks = this.#keys
+      .map((key) => ({ key, parents: removed.filter(({ table }) => table === parentOf(key)) }))
+      .filter(({ parents }) => parents.length > 0);
+    // Before any of them is made, because all are made again.
+    for (const { key } of looks) {
+      const locked = this.#locked.get(idOf(key));
+      if (locked !== undefined && this.#nowMs() < locked.nextMs) throw locked.error;
     }
+    for (const { key, parents } of looks) await this.#lookAt(key, parents);
   }
 
   giveUp(count: number | null): void {
@@ -103,16 +114,26 @@ export class OrphanFinder implements OrphanLook {
     if (this.#nowMs() < (this.#restsUntilMs.get(id) ?? 0)) return;
     try {
       const isMore = await this.#record(key, removed);
+      this.#locked.delete(id);
       if (isMore) this.#miss(key, `more than ${ORPHANS_MAX} rows lost their parent at once`);
       else if (this.#restsUntilMs.delete(id)) this.#options.onMissed(id, null);
     } catch (error) {
       const state = sqlStateOf(error);
-      if (state === LOCK_NOT_AVAILABLE || (isInfrastructure(error) && state !== QUERY_CANCELED)) throw error;
+      if (state === LOCK_NOT_AVAILABLE && this.#isPatientWith(id, error)) throw error;
+      if (isInfrastructure(error) && state !== QUERY_CANCELED && state !== LOCK_NOT_AVAILABLE) throw error;
+      this.#locked.delete(id);
       // The definition may have changed since it was read.
       this.#readAtMs = Number.NEGATIVE_INFINITY;
       this.#restsUntilMs.set(id, this.#nowMs() + REST_MS);
       this.#miss(key, `its rows could not be looked at: ${error instanceof Error ? error.message : String(error)}`);
     }
+  }
+
+  #isPatientWith(id: string, error: unknown): boolean {
+    const now = this.#nowMs();
+    const sinceMs = this.#locked.get(id)?.sinceMs ?? now;
+    this.#locked.set(id, { sinceMs, nextMs: now + LOCK_PERIOD_MS, error });
+    return now - sinceMs < LOCK_PATIENCE_MS;
   }
 
   #miss(key: ForeignKey, why: string): void {
