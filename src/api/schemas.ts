@@ -272,7 +272,13 @@ export const RegionPortrait = Type.Object(
       encoding: Type.String(),
       collation: Type.String(),
       collation_version: nullable(Type.String()),
-      collations: Type.Array(Type.Object({ name: Type.String(), version: nullable(Type.String()) })),
+      collations: Type.Array(
+        Type.Object({
+          name: Type.String(),
+          version: nullable(Type.String()),
+          definition: Type.Optional(Type.String()),
+        }),
+      ),
     }),
     interleave: nullable(Type.Object({ of: Count, offset: Count })),
     redact: Type.Array(Type.String(), { description: 'Columns whose values the conflict log withholds' }),

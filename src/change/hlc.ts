@@ -51,17 +51,6 @@ export function hlcNext(hlc: Hlc): Hlc {
   return hlc + 1n;
 }
 
-/** A local event's stamp: the physical time, or just above `last` where the clock has not moved on. */
-export function hlcTick(last: Hlc, physicalMicros: bigint): Hlc {
-  const physical = hlcFromMicros(physicalMicros);
-  return physical > last ? physical : hlcNext(last);
-}
-
-/** A stamp above both `last` and a received one. Never above the largest physical time seen by more than the counter. */
-export function hlcReceive(last: Hlc, received: Hlc, physicalMicros: bigint): Hlc {
-  return hlcTick(last > received ? last : received, physicalMicros);
-}
-
 /** 19 decimal digits: sorts as text, and casts to `bigint` in SQL. */
 export function hlcToText(hlc: Hlc): string {
   return hlc.toString().padStart(HLC_DIGITS, '0');

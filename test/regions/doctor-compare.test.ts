@@ -216,6 +216,27 @@ test('a table that one region leaves out is told, and one that both leave out is
   );
 });
 
+test('a collation of one name that tells other texts for equal is told', async () => {
+  await using a = await open().clinic.admit();
+  await using b = await open().clinic.admit();
+  for (const [patient, isExact] of [
+    [a, false],
+    [b, true],
+  ] as const) {
+    await patient.asOwner(
+      `create collation public.ci (provider = icu, locale = 'und-u-ks-level2', deterministic = ${isExact})`,
+      'create table public.t (id int primary key, v text collate public.ci unique)',
+    );
+  }
+  const [found, ...others] = await compare(a, b);
+  assert.deepEqual([found?.code, found?.severity], ['SYN-P044', 'warning']);
+  assert.match(
+    found?.what ?? '',
+    /^The collation public\.ci is icu, .*, nondeterministic in \w+ and icu, [^,]* in \w+\.$/,
+  );
+  assert.deepEqual(others, []);
+});
+
 test('a region that cannot be reached is told, and the others are compared', async () => {
   await using a = await open().clinic.admit();
   await using b = await open().clinic.admit();

@@ -66,6 +66,14 @@ test('servers may differ in version, and are told of encoding and collation', ()
   assert.deepEqual(compareServers(one, us({ collations })), []);
   const [found] = compareServers(one, us({ collations: [{ name: 'public.ci', version: '2' }] }));
   assert.equal(found?.what, 'The version of the collation public.ci is 1 in eu and 2 in us.');
+  const [defined] = compareServers(
+    {
+      ...PORTRAIT,
+      server: { ...PORTRAIT.server, collations: [{ name: 'public.ci', version: '1', definition: 'icu, de' }] },
+    },
+    us({ collations: [{ name: 'public.ci', version: null, definition: 'libc, C' }] }),
+  );
+  assert.equal(defined?.what, 'The collation public.ci is icu, de in eu and libc, C in us.');
   assert.deepEqual(codes({ collation: 'libc, C, ctype C' }), ['SYN-P044 warning']);
 });
 

@@ -38,9 +38,21 @@ export function compareServers(one: Portrait, other: Portrait): Finding[] {
         : `-- restore a dump into a new database with the collation of the other region`,
     });
   }
-  for (const { name, version } of a.collations) {
+  for (const { name, version, definition } of a.collations) {
     const counterpart = b.collations.find((each) => each.name === name);
-    if (counterpart === undefined || counterpart.version === version) continue;
+    if (counterpart === undefined) continue;
+    const [one, other] = [definition, counterpart.definition];
+    if (one !== undefined && other !== undefined && one !== other) {
+      findings.push({
+        code: 'SYN-P044',
+        severity: 'warning',
+        what: differ(`collation ${name}`, one, other),
+        why: 'Unique indexes use it to tell which texts are equal, so one region may take two rows of which the other refuses one.',
+        fix: `-- in one of the regions, make a collation as the other has it, and give it to the columns and indexes that use ${name}`,
+      });
+      continue;
+    }
+    if (counterpart.version === version) continue;
     findings.push({
       code: 'SYN-P044',
       severity: 'warning',

@@ -52,8 +52,14 @@ export type PortraitType = {
   readonly checks: readonly PortraitRule[];
 };
 
-/** A collation in a unique index that calls unequal texts equal, by rules that come with its version. */
-export type PortraitCollation = { readonly name: string; readonly version: string | null };
+/** A collation in a unique index that somebody made, or that calls unequal texts equal, by rules that come with its version. */
+export type PortraitCollation = {
+  readonly name: string;
+  /** Null where texts are equal only if they are the same. */
+  readonly version: string | null;
+  /** Absent where the agent of the region does not know of that. */
+  readonly definition?: string;
+};
 
 export type PortraitServer = {
   readonly version: string;
@@ -62,7 +68,7 @@ export type PortraitServer = {
   /** Provider, locale and character type of the database; null where they are unknown. */
   readonly collation: string;
   readonly collation_version: string | null;
-  /** Nondeterministic ones that unique indexes use. */
+  /** Of those that unique indexes use, all that can differ. */
   readonly collations: readonly PortraitCollation[];
 };
 
@@ -87,8 +93,13 @@ select json_build_object(
     coalesce(to_jsonb(d)->>'datlocale', to_jsonb(d)->>'daticulocale', datcollate), 'ctype ' || datctype),
   'collation_version', to_jsonb(d)->>'datcollversion',
   'collations', coalesce((
-    select json_agg(json_build_object('name', c.oid::regcollation::text, 'version', pg_collation_actual_version(c.oid)) order by c.oid)
-      from pg_collation c where not c.collisdeterministic
+    select json_agg(json_build_object('name', c.oid::regcollation::text,
+        'version', case when not c.collisdeterministic then pg_collation_actual_version(c.oid) end,
+        'definition', concat_ws(', ', case c.collprovider when 'i' then 'icu' when 'b' then 'builtin' else 'libc' end,
+          translate(coalesce(to_jsonb(c)->>'colllocale', to_jsonb(c)->>'colliculocale', c.collcollate::text), '_', '-'),
+          to_jsonb(c)->>'collicurules', case when not c.collisdeterministic then 'nondeterministic' end))
+        order by c.oid)
+      from pg_collation c where (not c.collisdeterministic or c.oid >= 16384)
        and exists (select from pg_index i where i.indisunique and c.oid = any (i.indcollation))), '[]')) as portrait
   from pg_database d where datname = current_database()`;
 
