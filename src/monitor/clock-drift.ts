@@ -10,6 +10,9 @@
  * A clock that is set forward shows with the next heartbeat, one that is set back only once the window has passed.
  */
 
+/** A difference of clocks below this is common, and costs nothing but the order of writes that nobody could tell apart. */
+export const DRIFT_WARN_MS = 100;
+
 const SLICES = 6;
 const SLICE_MS = 5_000;
 
@@ -19,6 +22,11 @@ export type ClockDrift = {
   /** It is wrong by at most that much; null while only one direction is known. */
   readonly error_ms: number | null;
 };
+
+/** By how many ms the clocks differ at least, in whichever direction. */
+export function surelyApartMs({ drift_ms, error_ms }: ClockDrift): number {
+  return Math.max(0, error_ms === null ? drift_ms : Math.abs(drift_ms) - error_ms);
+}
 
 export class DriftWindow {
   readonly #monotonicMs: () => number;

@@ -5,7 +5,7 @@ import type { LaneItem } from '../apply/lane-item.ts';
 import { parseConfig } from '../platform/config.ts';
 import { createLogger } from '../platform/logger.ts';
 import { LinkStore } from '../topology/link-store.ts';
-import { IncomingLinks } from './incoming-links.ts';
+import { clockProblem, IncomingLinks } from './incoming-links.ts';
 
 const CONFIG = `
 region: eu
@@ -55,4 +55,23 @@ test('a stream that nobody has read yet is as late as the agent is old', async (
   const links = await linksOf(() => null);
   context.mock.timers.tick(3 * MINUTE_MS);
   assert.equal(links.all()[0]?.lag_ms, 3 * MINUTE_MS);
+});
+
+test('a clock that is surely off is told, whichever way, and one that may be right is not', async () => {
+  const [link] = (await linksOf(() => null)).all();
+  assert.ok(link !== undefined);
+  const told = (clock_drift_ms: number | null, clock_drift_error_ms: number | null): string | undefined =>
+    clockProblem({ ...link, clock_drift_ms, clock_drift_error_ms })?.detail;
+  assert.equal(told(5_000.4, 12), 'the clock of us is 5000 ms ahead of the local one');
+  assert.equal(told(-350, 200), 'the clock of us is 350 ms behind the local one');
+  assert.equal(told(101, null), 'the clock of us is 101 ms ahead of the local one');
+  for (const [drift, error] of [
+    [null, null],
+    [100, 0],
+    [350, 250],
+    // Of one direction alone: it may be the way that takes so long.
+    [-5_000, null],
+  ] as const) {
+    assert.equal(told(drift, error), undefined);
+  }
 });

@@ -13,6 +13,7 @@ import type { LaneItem } from '../apply/lane-item.ts';
 import type { Delays } from '../change/stream-record.ts';
 import type { LinkPolicy, Problem, ReplicationLink } from '../monitor/agent-status.ts';
 import { linkBaseline } from '../monitor/baseline-view.ts';
+import { DRIFT_WARN_MS, surelyApartMs } from '../monitor/clock-drift.ts';
 import { LinkActivity, toProblem } from '../monitor/link-activity.ts';
 import type { Config } from '../platform/config.ts';
 import type { Logger } from '../platform/logger.ts';
@@ -167,6 +168,15 @@ export class IncomingLinks {
     const since = waiting === null ? (activity?.lastHeardAt ?? null) : waiting.oldest;
     return Math.max(0, Date.now() - (since === null ? this.#startedMs : Date.parse(since)));
   }
+}
+
+/** Of a clock that is so far off that somebody should see to it, though events are not held for it. */
+export function clockProblem({ source_region, clock_drift_ms, clock_drift_error_ms }: ReplicationLink): Problem | null {
+  if (clock_drift_ms === null) return null;
+  if (surelyApartMs({ drift_ms: clock_drift_ms, error_ms: clock_drift_error_ms }) <= DRIFT_WARN_MS) return null;
+  const direction = clock_drift_ms > 0 ? 'ahead of' : 'behind';
+  const detail = `the clock of ${source_region} is ${Math.round(Math.abs(clock_drift_ms))} ms ${direction} the local one`;
+  return { code: 'SYN-P045', detail };
 }
 
 export function quarantineProblem(source: string, events: number): Problem {

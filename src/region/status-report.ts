@@ -4,7 +4,7 @@ import { baselineStatus } from '../monitor/baseline-view.ts';
 import { toProblem } from '../monitor/link-activity.ts';
 import type { ApplyKeeper } from './apply-keeper.ts';
 import type { CaptureKeeper } from './capture-keeper.ts';
-import { type IncomingLinks, quarantineProblem } from './incoming-links.ts';
+import { clockProblem, type IncomingLinks, quarantineProblem } from './incoming-links.ts';
 import type { OrphanTally } from './orphan-tally.ts';
 import type { SetAside } from './set-aside.ts';
 
@@ -29,7 +29,11 @@ export function reportStatus(parts: ReportedParts): AgentStatus {
   const problems: Problem[] = [...capture.tableProblems, ...parts.problems, ...orphans.problems];
   if (slotProblem !== null) problems.push(slotProblem);
   if (held !== null) problems.push(held);
-  for (const link of links) if (link.reason !== null) problems.push(link.reason);
+  for (const link of links) {
+    if (link.reason !== null) problems.push(link.reason);
+    const offClock = clockProblem(link);
+    if (offClock !== null) problems.push(offClock);
+  }
   // No link is of the region's own events.
   const own = setAside.quarantined(parts.region);
   if (own > 0) problems.push(quarantineProblem(parts.region, own));

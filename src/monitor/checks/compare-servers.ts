@@ -3,12 +3,10 @@
 
 import { highestOf } from '../../sequences/filling-sequences.ts';
 import { alignment, canMeet, type Interleave, remainderOf, type SequenceState } from '../../sequences/interleave.ts';
+import { DRIFT_WARN_MS } from '../clock-drift.ts';
 import type { ClockOffset } from '../clock-offset.ts';
 import type { Finding } from './finding.ts';
 import type { Portrait } from './portrait.ts';
-
-/** A difference of clocks below this is common, and costs nothing but the order of writes that nobody could tell apart. */
-const DRIFT_WARN_MS = 100;
 
 export function compareServers(one: Portrait, other: Portrait): Finding[] {
   const findings: Finding[] = [];
