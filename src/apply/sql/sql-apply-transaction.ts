@@ -4,7 +4,7 @@
  * Every method sends its statement before it returns, so calls that are not awaited run in one pipeline, in their order.
  */
 import type { Image } from '../../change/change-event.ts';
-import { type Hlc, hlcFromText } from '../../change/hlc.ts';
+import { HLC_MAX, type Hlc, hlcFromText } from '../../change/hlc.ts';
 import {
   lsnFromText,
   makePosition,
@@ -187,7 +187,7 @@ export class SqlApplyTransaction implements ApplyTransaction {
   }
 
   async parkedBelow(shape: TableShape, above: ParkedRow | null, limit: number): Promise<ParkedRow[]> {
-    const from = above === null ? [null, null, null] : [String(above.hlc), above.origin, above.key];
+    const from = above === null ? [String(HLC_MAX), '', ''] : [String(above.hlc), above.origin, above.key];
     const { rows } = await this.#pipeline.run(sql.PARKED_BELOW, [shape.id, ...from, String(limit)]);
     return rows.map(sql.toParked);
   }

@@ -220,11 +220,20 @@ export const PARKED_KEYS = 'select schema_name, table_name, key from syncline.pa
 
 export const PARKED = `select ${PARKED_COLUMNS} from syncline.parked where rel = $1::text and key = any ($2::text[])`;
 
-/** $2 hlc, $3 origin, $4 key: those of the row that the list begins behind; $5 how many. */
+/**
+ * $2 hlc, $3 origin, $4 key: those of the row that the list begins behind; $5 how many. Three ranges of the index that has
+ * that order, so that no row before them is read.
+ */
 export const PARKED_BELOW = `
-select ${PARKED_COLUMNS} from syncline.parked
-where rel = $1::text and ($2::bigint is null or (hlc, origin) < ($2::bigint, $3::text)
-  or ((hlc, origin) = ($2::bigint, $3::text) and key > $4::text))
+select ${PARKED_COLUMNS} from (
+  (select ${PARKED_COLUMNS} from syncline.parked
+    where rel = $1::text and hlc = $2::bigint and origin = $3::text and key > $4::text order by key limit $5::bigint)
+  union all
+  (select ${PARKED_COLUMNS} from syncline.parked
+    where rel = $1::text and hlc = $2::bigint and origin < $3::text order by origin desc, key limit $5::bigint)
+  union all
+  (select ${PARKED_COLUMNS} from syncline.parked
+    where rel = $1::text and hlc < $2::bigint order by hlc desc, origin desc, key limit $5::bigint)) as p
 order by hlc desc, origin desc, key limit $5::bigint`;
 
 export const PUT_PARKED = `
