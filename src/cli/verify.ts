@@ -40,6 +40,9 @@ A row that differs is looked at again until it is equal, or has stayed different
 unchanged for --settle-ms. Rows are compared as text, as PostgreSQL prints them; which
 rows are the same one, the key's own equality decides, so 1.0 and 1.00 are one key.
 
+Rows that lost a unique value and are parked count as well: which of them each region has,
+with what version and values. A database without Syncline has parked none.
+
 With --orphans: exit code 1 where there are some, still so after --settle-ms.`;
 
 export function registerVerify(program: Command): void {

@@ -916,6 +916,12 @@ export const ERRORS = {
     cause: 'There is nothing to compare: fewer than two regions, or no table that two of them replicate.',
     remedy: 'Name at least two regions with -c or --database, and check --tables and the tables of the configurations.',
   },
+  'SYN-V005': {
+    class: 'operator',
+    cause: 'The role that verifies may not read which rows are parked, so they were not compared; all others were.',
+    remedy:
+      'Verify as the role of the agent, or let the owner of the schema grant usage on schema syncline, and select on syncline.parked.',
+  },
   'SYN-A110': {
     class: 'operator',
     cause: 'An event names a merge version that this region does not have.',

@@ -1,4 +1,4 @@
-// The statements that read a table for the comparison, as text with parameters.
+// The statements that read rows for the comparison, as text with parameters: those of a table, or what is parked of it.
 //
 // A row's digest is made of PostgreSQL's own text of its columns, in the order of their names, under
 // the pinned session settings, converted to UTF-8 because servers may store other encodings. A range's
@@ -28,6 +28,23 @@ export const SESSION_SETTINGS = ['seqscan', 'bitmapscan', 'sort', 'hashjoin', 'm
 /** Enough blocks to see how keys are sorted. */
 const SAMPLE_BYTES = 64 * 8_192;
 
+/** Which rows are read, and what tells them apart. */
+export interface RowSet {
+  /** An item of FROM with the alias t. */
+  readonly from: string;
+  readonly key: readonly KeyColumn[];
+  readonly columns: readonly string[];
+  readonly bytes: number;
+}
+
+/** The rows that the table holds. */
+export function rowsOf(table: TableDefinition): RowSet {
+  const name = `${quoteIdent(table.schema)}.${quoteIdent(table.table)}`;
+  // Children by plain inheritance are tables of their own.
+  const from = table.isPartitioned ? `${name} as t` : `only ${name} as t`;
+  return { from, key: table.key, columns: [...table.columns.keys()], bytes: table.bytes };
+}
+
 export class RangeStatements {
   readonly #key: readonly KeyColumn[];
   readonly #samplePercent: number;
@@ -38,13 +55,11 @@ export class RangeStatements {
   /** Of the columns outside of the key: which row it is, the key's own equality tells. */
   readonly #restDigest: string;
 
-  constructor(table: TableDefinition) {
-    this.#key = table.key;
-    this.#samplePercent = Math.min(100, (100 * SAMPLE_BYTES) / Math.max(table.bytes, 1));
-    this.#columns = [...table.columns.keys()].sort(byCodeUnits);
-    const name = `${quoteIdent(table.schema)}.${quoteIdent(table.table)}`;
-    // Children by plain inheritance are tables of their own.
-    this.#from = table.isPartitioned ? `${name} as t` : `only ${name} as t`;
+  constructor({ from, key, columns, bytes }: RowSet) {
+    this.#key = key;
+    this.#samplePercent = Math.min(100, (100 * SAMPLE_BYTES) / Math.max(bytes, 1));
+    this.#columns = [...columns].sort(byCodeUnits);
+    this.#from = from;
     this.#keyList = this.#key.map(({ name: column }) => of(column)).join(', ');
     const keyNames = new Set(this.#key.map(({ name: column }) => column));
     this.#rowDigest = digestOf(this.#columns);

@@ -10,7 +10,8 @@ import { isInfrastructure } from '../platform/errors.ts';
 import { connect, type PostgresClient, type TextValue } from '../platform/postgres.ts';
 import { systemRandom } from '../platform/random.ts';
 import type { Key, KeyedRow, KeyRange, RangeDigest, RangeSource } from './key-range.ts';
-import { RangeStatements, SESSION_SETTINGS, type Statement } from './range-statements.ts';
+import { parkedOf } from './parked-rows.ts';
+import { RangeStatements, type RowSet, rowsOf, SESSION_SETTINGS, type Statement } from './range-statements.ts';
 import { readDefinitions, type TableDefinition } from './table-definition.ts';
 
 const STATEMENT_TIMEOUT_MS = 300_000;
@@ -53,9 +54,18 @@ export class RegionConnection {
   }
 
   table(definition: TableDefinition): RegionTable {
+    return this.#read(rowsOf(definition));
+  }
+
+  /** What is parked of the table; SYN-V005 where the role may not see it. */
+  async parked(definition: TableDefinition): Promise<RegionTable> {
+    return this.#read(await this.#retry((client) => parkedOf(client, this.region, definition)));
+  }
+
+  #read(rows: RowSet): RegionTable {
     const run = (statement: Statement): Promise<Row[]> =>
       this.#retry(async (client) => (await client.queryArrays(statement.sql, statement.values)).rows);
-    return new RegionTable(new RangeStatements(definition), run);
+    return new RegionTable(new RangeStatements(rows), run);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -95,7 +105,7 @@ export class RegionConnection {
 
 type Row = readonly TextValue[];
 
-/** One table in one region. */
+/** The rows of one table in one region, or what is parked of it. */
 export class RegionTable implements RangeSource, RowSource {
   readonly #statements: RangeStatements;
   readonly #run: (statement: Statement) => Promise<Row[]>;

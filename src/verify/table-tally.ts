@@ -1,111 +1,96 @@
-// Gathers what the comparison of one table finds, and describes the rows that differ as they are in the
-// end. Details are read only for the first of them: a report that lists a table helps nobody.
+// Makes the report on one table, and describes the rows that differ as they are in the end: those of the table, and those
+// that are parked.
 
 import { isInfrastructure, SynclineError, sqlStateOf } from '../platform/errors.ts';
 import type { TextValue } from '../platform/postgres.ts';
-import { type Key, keyText } from './key-range.ts';
-import type { RegionTable } from './region-connection.ts';
+import type { Key } from './key-range.ts';
+import { toParkedRow } from './parked-rows.ts';
+import type { RegionConnection } from './region-connection.ts';
+import { DIFFERING_MAX, type DifferingRow, type RowDetails, RowTally } from './row-tally.ts';
 import type { TableDefinition } from './table-definition.ts';
-import type { InFlightRow, Settled } from './unsettled-rows.ts';
-import type { ReportedRow, RowDifference, TableReport } from './verify-report.ts';
+import type { ComparedRows, ParkedDifference, ReportedRow, RowDifference, TableReport } from './verify-report.ts';
 
 /** A table in one of the regions. */
 export interface TablePart {
-  readonly region: string;
+  readonly connection: RegionConnection;
   readonly definition: TableDefinition;
-  readonly rows: RegionTable;
 }
 
 type Problem = NonNullable<TableReport['problem']>;
 
-const REPORTED_MAX = 100;
-const DETAILS_AT_ONCE = 10;
-const DIFFERING_MAX = 10_000;
 const VALUE_CHARACTERS_MAX = 10_000;
 
 export class TableTally {
   readonly #table: string;
   readonly #parts: readonly TablePart[];
-  readonly #rows: number[];
-  readonly #different = new Map<string, Key>();
-  readonly #inFlight = new Map<string, InFlightRow>();
-  #settled = 0;
-  #spelledDifferently = 0;
+  readonly rows: RowTally;
+  /** None before they can be read. */
+  parked = new RowTally([]);
   problem: Problem | null = null;
 
   constructor(table: string, parts: readonly TablePart[]) {
     this.#table = table;
     this.#parts = parts;
-    this.#rows = parts.map(() => 0);
-  }
-
-  get rowsMost(): number {
-    return Math.max(...this.#rows);
-  }
-
-  /** So many rows differ that looking at the others tells nothing new. */
-  get isHopeless(): boolean {
-    return this.#different.size >= DIFFERING_MAX;
-  }
-
-  addRows(rows: readonly number[]): void {
-    for (const [index, each] of rows.entries()) this.#rows[index] = (this.#rows[index] ?? 0) + each;
-  }
-
-  add(settled: Settled): void {
-    this.#settled += settled.settled;
-    this.#spelledDifferently += settled.spelledDifferently;
-    for (const key of settled.different) this.#different.set(keyText(key), key);
-    for (const row of settled.inFlight) this.#inFlight.set(keyText(row.key), row);
+    this.rows = new RowTally(parts.map(({ connection, definition }) => connection.table(definition)));
   }
 
   async report(): Promise<TableReport> {
-    const differences: RowDifference[] = [];
-    try {
-      const keys = [...this.#different.values()].slice(0, REPORTED_MAX);
-      for (let from = 0; from < keys.length; from += DETAILS_AT_ONCE) {
-        differences.push(...(await this.#describe(keys.slice(from, from + DETAILS_AT_ONCE))));
-      }
-    } catch (error) {
-      this.problem ??= problemOfError(error);
-    }
-    if (this.isHopeless)
-      this.problem ??= problemOf('SYN-V001', `more than ${DIFFERING_MAX} rows differ; stopped there`);
-    const differing = this.#different.size;
+    const rows = await this.#compared(this.rows, (key) => key, this.#rowDifference);
+    const parked = await this.#compared(this.parked, ([key = '[]']) => JSON.parse(key) as Key, this.#parkedDifference);
+    if (this.rows.isHopeless) this.problem ??= tooMany('rows');
+    if (this.parked.isHopeless) this.problem ??= tooMany('parked rows');
     const { problem } = this;
-    const rest = this.#inFlight.size > 0 ? 'in-flight' : problem === null ? 'equal' : 'not-compared';
+    const isMoving = rows.in_flight.length + parked.in_flight.length > 0;
+    const rest = isMoving ? 'in-flight' : problem === null ? 'equal' : 'not-compared';
     return {
       table: this.#table,
-      status: differing > 0 ? 'different' : rest,
-      rows: Object.fromEntries(this.#parts.map(({ region }, index) => [region, this.#rows[index] ?? 0])),
-      settled: this.#settled,
-      keys_spelled_differently: this.#spelledDifferently,
-      differing,
-      differences,
-      in_flight: [...this.#inFlight.values()].slice(0, REPORTED_MAX).map(({ key, changedIn }) => ({
-        key: this.#nameKey(key),
-        changed_in: changedIn.flatMap((index) => this.#parts[index]?.region ?? []),
-      })),
+      status: rows.differing + parked.differing > 0 ? 'different' : rest,
+      ...rows,
+      keys_spelled_differently: this.rows.spelledDifferently,
+      parked,
       problem,
     };
   }
 
-  /** The rows as they are now in every region: the columns in which they differ. */
-  async #describe(keys: readonly Key[]): Promise<RowDifference[]> {
-    const lists = await Promise.all(this.#parts.map(({ rows }) => rows.details(keys)));
-    return keys.map((key, place) => {
-      const rows = lists.map((list) => list[place] ?? null);
-      const present = rows.filter((row) => row !== null);
-      const columns = [...(present[0]?.keys() ?? [])];
-      const differing = columns.filter((column) => new Set(present.map((row) => row.get(column))).size > 1);
-      const shown = (row: ReadonlyMap<string, TextValue> | null): ReportedRow | null =>
-        row === null ? null : Object.fromEntries(differing.map((column) => [column, cut(row.get(column) ?? null)]));
-      return {
-        key: this.#nameKey(key),
-        kind: present.length < rows.length ? 'missing' : 'different',
-        regions: Object.fromEntries(this.#parts.map(({ region }, index) => [region, shown(rows[index] ?? null)])),
-      };
-    });
+  /** `toKey` tells the values of the table's own key. */
+  async #compared<Difference>(
+    tally: RowTally,
+    toKey: (key: Key) => Key,
+    describe: (key: ReportedRow, row: DifferingRow) => Difference,
+  ): Promise<ComparedRows<Difference>> {
+    const differences: Difference[] = [];
+    try {
+      for await (const row of tally.different()) differences.push(describe(this.#nameKey(toKey(row.key)), row));
+    } catch (error) {
+      this.problem ??= problemOfError(error);
+    }
+    return {
+      rows: this.#byRegion(tally.rows),
+      settled: tally.settled,
+      differing: tally.differing,
+      differences,
+      in_flight: tally.inFlight.map(({ key, changedIn }) => ({
+        key: this.#nameKey(toKey(key)),
+        changed_in: changedIn.flatMap((index) => this.#parts[index]?.connection.region ?? []),
+      })),
+    };
+  }
+
+  readonly #rowDifference = (key: ReportedRow, { rows }: DifferingRow): RowDifference => {
+    return { key, kind: kindOf(rows), regions: this.#byRegion(inWhatTheyDiffer(rows)) };
+  };
+
+  readonly #parkedDifference = (key: ReportedRow, { rows }: DifferingRow): ParkedDifference => {
+    const parked = rows.map((row) => (row === null ? null : toParkedRow(row)));
+    const differing = inWhatTheyDiffer(parked.map((row) => row?.columns ?? null));
+    const shown = parked.map((row, index) =>
+      row === null ? null : { hlc: row.hlc, origin: row.origin, row: differing[index] ?? {} },
+    );
+    return { key, kind: kindOf(rows), regions: this.#byRegion(shown) };
+  };
+
+  #byRegion<T>(values: readonly T[]): Record<string, T> {
+    return Object.fromEntries(values.map((value, index) => [this.#parts[index]?.connection.region ?? '', value]));
   }
 
   #nameKey(key: Key): ReportedRow {
@@ -114,10 +99,27 @@ export class TableTally {
   }
 }
 
+const kindOf = (rows: readonly RowDetails[]): RowDifference['kind'] => (rows.includes(null) ? 'missing' : 'different');
+
+/** Of each row the columns that are not the same in all that are there. */
+function inWhatTheyDiffer(rows: readonly RowDetails[]): (ReportedRow | null)[] {
+  const present = rows.filter((row) => row !== null);
+  const columns = [...new Set(present.flatMap((row) => [...row.keys()]))];
+  const differing = columns.filter((column) => new Set(present.map((row) => row.get(column))).size > 1);
+  return rows.map((row) => {
+    if (row === null) return null;
+    const own = differing.filter((column) => row.has(column));
+    return Object.fromEntries(own.map((column) => [column, cut(row.get(column) ?? null)]));
+  });
+}
+
 const cut = (value: TextValue): TextValue =>
   value === null || value.length <= VALUE_CHARACTERS_MAX ? value : `${value.slice(0, VALUE_CHARACTERS_MAX)}…`;
 
 export const problemOf = (code: Problem['code'], detail: string): Problem => ({ code, detail });
+
+const tooMany = (what: string): Problem =>
+  problemOf('SYN-V001', `more than ${DIFFERING_MAX} ${what} differ; stopped there`);
 
 /** What kept the rows from being read; rethrows what is nobody's fault but the program's. */
 export function problemOfError(error: unknown): Problem {

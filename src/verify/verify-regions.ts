@@ -4,12 +4,15 @@
 // (unsettled-rows.ts), both at once, so that waiting for rows in flight does not stop the walk. Where a
 // table has so many suspects that the set is full, the walk waits; where very many rows truly differ,
 // the table is given up early: the count says enough, and the rest of the tables is of more interest.
+// What is parked of the table (parked-rows.ts) is compared behind its rows, in the same way: parking arrives as late as
+// any change.
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { fail } from '../platform/errors.ts';
 import { isTableIncluded, type TableFilter } from '../platform/table-filter.ts';
 import { compareRanges, RANGE_SIZES, type RangeSizes } from './key-range.ts';
 import { RegionConnection } from './region-connection.ts';
+import { RowTally } from './row-tally.ts';
 import { definitionDifference, type TableDefinition, tableText } from './table-definition.ts';
 import { problemOf, problemOfError, type TablePart, TableTally } from './table-tally.ts';
 import { type SettleLimits, UnsettledRows } from './unsettled-rows.ts';
@@ -66,7 +69,7 @@ export async function verifyRegions(options: VerifyOptions): Promise<VerifyRepor
       const definition = found[place];
       const connection = connections[index];
       if (definition === undefined || connection === undefined) return [];
-      return [{ region: connection.region, definition, rows: connection.table(definition) }];
+      return [{ connection, definition }];
     });
     const missing = members.filter((_, place) => found[place] === undefined);
     const regions = missing.map((index) => connections[index]?.region).join(', ');
@@ -106,11 +109,13 @@ function incomparable(parts: readonly TablePart[]): TableReport['problem'] {
   const [first, ...others] = parts;
   if (first === undefined) return null;
   for (const other of others) {
-    const difference = definitionDifference([first.region, first.definition], [other.region, other.definition]);
+    const difference = definitionDifference(named(first), named(other));
     if (difference !== null) return problemOf('SYN-V002', difference);
   }
   return first.definition.key.length === 0 ? problemOf('SYN-P012', 'has no primary key') : null;
 }
+
+const named = ({ connection, definition }: TablePart): [string, TableDefinition] => [connection.region, definition];
 
 async function compareTable(
   table: string,
@@ -120,32 +125,45 @@ async function compareTable(
   onRows: (rows: number, unsettled: number) => void,
 ): Promise<TableReport> {
   const tally = new TableTally(table, parts);
+  const sizes = options.sizes ?? RANGE_SIZES;
   try {
-    const sources = parts.map(({ rows }) => rows);
-    const unsettled = new UnsettledRows(sources, limits, () => performance.now());
-    let lookAtMs = 0;
-    const look = async (): Promise<void> => {
-      tally.add(await unsettled.look());
-      lookAtMs = performance.now() + unsettled.lookEveryMs;
-    };
-    const sizes = parts.map(({ definition }) => definition.bytes);
-    const walker = sizes.indexOf(Math.max(...sizes));
-    for await (const outcome of compareRanges(sources, walker, options.sizes ?? RANGE_SIZES)) {
-      tally.addRows(outcome.rows);
-      for (const key of outcome.suspects) unsettled.add(key);
-      onRows(tally.rowsMost, unsettled.size);
-      if (unsettled.isFull || (unsettled.size > 0 && performance.now() >= lookAtMs)) await look();
-      while (unsettled.isFull && !tally.isHopeless) await waitAndLook(unsettled, look);
-      if (tally.isHopeless) break;
-    }
-    while (unsettled.size > 0 && !tally.isHopeless) {
-      await waitAndLook(unsettled, look);
-      onRows(tally.rowsMost, unsettled.size);
-    }
+    const bytes = parts.map(({ definition }) => definition.bytes);
+    const fullest = bytes.indexOf(Math.max(...bytes));
+    await compareRows(tally.rows, fullest, limits, sizes, (unsettled) => onRows(tally.rows.rowsMost, unsettled));
+    const parked = parts.map(({ connection, definition }) => connection.parked(definition));
+    tally.parked = new RowTally(await Promise.all(parked));
+    await compareRows(tally.parked, 0, limits, sizes, (unsettled) => onRows(tally.rows.rowsMost, unsettled));
   } catch (error) {
     tally.problem = problemOfError(error);
   }
   return await tally.report();
+}
+
+async function compareRows(
+  tally: RowTally,
+  walker: number,
+  limits: SettleLimits,
+  sizes: RangeSizes,
+  onUnsettled: (unsettled: number) => void,
+): Promise<void> {
+  const unsettled = new UnsettledRows(tally.sources, limits, () => performance.now());
+  let lookAtMs = 0;
+  const look = async (): Promise<void> => {
+    tally.add(await unsettled.look());
+    lookAtMs = performance.now() + unsettled.lookEveryMs;
+  };
+  for await (const outcome of compareRanges(tally.sources, walker, sizes)) {
+    tally.addRows(outcome.rows);
+    for (const key of outcome.suspects) unsettled.add(key);
+    onUnsettled(unsettled.size);
+    if (unsettled.isFull || (unsettled.size > 0 && performance.now() >= lookAtMs)) await look();
+    while (unsettled.isFull && !tally.isHopeless) await waitAndLook(unsettled, look);
+    if (tally.isHopeless) break;
+  }
+  while (unsettled.size > 0 && !tally.isHopeless) {
+    await waitAndLook(unsettled, look);
+    onUnsettled(unsettled.size);
+  }
 }
 
 async function waitAndLook(unsettled: UnsettledRows, look: () => Promise<void>): Promise<void> {
@@ -154,6 +172,6 @@ async function waitAndLook(unsettled: UnsettledRows, look: () => Promise<void>):
 }
 
 function notCompared(table: string, problem: NonNullable<TableReport['problem']>): TableReport {
-  const nothing = { rows: {}, settled: 0, keys_spelled_differently: 0, differing: 0, differences: [], in_flight: [] };
-  return { table, status: 'not-compared', ...nothing, problem };
+  const nothing = { rows: {}, settled: 0, differing: 0, differences: [], in_flight: [] };
+  return { table, status: 'not-compared', ...nothing, keys_spelled_differently: 0, parked: nothing, problem };
 }
