@@ -360,6 +360,13 @@ export const ERRORS = {
     remedy:
       'None is needed if it passes: the agent tries again for ever. Else look up the SQLSTATE that the log names; a statement that takes too long most often waits for a lock (pg_locks).',
   },
+  'SYN-P058': {
+    class: 'config',
+    cause:
+      'A partition of a replicated table has a unique or exclusion constraint that the table itself has not, or a deferrable one, so regions could not tell which rows exclude each other there, and would end up different.',
+    remedy:
+      'Drop it as `syncline doctor` prints it, make it on the partitioned table where it has the columns of the partition key, or list the table under tables.exclude.',
+  },
   'SYN-P160': {
     class: 'config',
     cause: 'The conflict logs of two regions withhold different columns.',

@@ -39,7 +39,14 @@ for (const version of CONTRACT_MAJORS) {
          create table public.unique_only (id int not null unique, v text);
          create table public.late (id int primary key deferrable);
          create table public.late_unique (id int primary key, v int unique deferrable initially deferred);
-         create table public.late_exclusion (id int primary key, r int4range, exclude using gist (r with &&) deferrable)`,
+         create table public.late_exclusion (id int primary key, r int4range, exclude using gist (r with &&) deferrable);
+         create table public.parted (id int primary key, v int) partition by range (id);
+         create table public.parted_0 partition of public.parted for values from (0) to (10) partition by range (id);
+         create table public.parted_00 partition of public.parted_0 for values from (0) to (5);
+         create unique index on public.parted_00 (v);
+         create table public.attached (id int primary key, v int) partition by range (id);
+         create table public.attached_0 (id int primary key deferrable, v int);
+         alter table public.attached attach partition public.attached_0 for values from (0) to (10)`,
       );
       const cases: [table: string, code: string][] = [
         ['no_key', 'SYN-P012'],
@@ -47,6 +54,8 @@ for (const version of CONTRACT_MAJORS) {
         ['late', 'SYN-P013'],
         ['late_unique', 'SYN-P013'],
         ['late_exclusion', 'SYN-P013'],
+        ['parted', 'SYN-P058'],
+        ['attached', 'SYN-P058'],
       ];
       const types = ['interval', 'public.span', 'jsonb', 'timetz', 'text collate public.nocase', 'int[]', 'int4range'];
       for (const [place, type] of [...types, 'public.hstore'].entries()) {
@@ -296,6 +305,26 @@ for (const version of CONTRACT_MAJORS) {
         });
       }
       assert.deepEqual(await target.column('select v from public.changing'), ['007']);
+    });
+
+    test('a partition that gets a deferrable constraint has its table read anew, and refused for as long', async () => {
+      await target.client.query(
+        `create table public.later (id int primary key, v text) partition by range (id);
+         create table public.later_0 partition of public.later for values from (0) to (10)`,
+      );
+      const write = async (): Promise<void> => {
+        const shape = await target.shape('later');
+        await target.apply(async (t) => {
+          await t.upsert(shape, [rowOf(shape, { id: '7', v: '7' })], 'r1', ALL);
+        });
+      };
+      await write();
+      await write();
+      await target.client.query('alter table public.later_0 add unique (v) deferrable');
+      await assert.rejects(write(), { code: 'SYN-A009' });
+      await assert.rejects(write(), { code: 'SYN-P058' });
+      await target.client.query('alter table public.later_0 drop constraint later_0_v_key');
+      await write();
     });
 
     test('plans look rows up one by one, in their order, however small the table was', async () => {

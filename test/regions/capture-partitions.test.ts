@@ -103,6 +103,98 @@ for (const version of CONTRACT_MAJORS) {
       }
     });
 
+    test('a table of which a partition has constraints of its own is left out and told, and comes in without them', async () => {
+      await using region = await CapturedRegion.make(server);
+      const { sql } = region;
+      const kinds = ['plain', 'unique_index', 'unique_key', 'exclusion', 'deferrable', 'attached'];
+      for (const name of kinds) {
+        await sql.query(`
+          create table public.${name} (id int primary key, u int, r int4range) partition by range (id);
+          create table public.${name}_0 partition of public.${name} for values from (0) to (10) partition by range (id);
+          create table public.${name}_00 partition of public.${name}_0 for values from (0) to (5)`);
+      }
+      await sql.query(`
+        create unique index on public.unique_index_00 (u);
+        alter table public.unique_key_0 add unique (id, u);
+        alter table public.exclusion_00 add exclude using gist (r with &&);
+        alter table public.deferrable_00 add unique (u) deferrable;
+        create table public.attached_5 (id int primary key deferrable, u int, r int4range);
+        alter table public.attached_0 attach partition public.attached_5 for values from (5) to (10);`);
+      // A user who has a partition to himself holds nobody up who looks at its constraints.
+      await using user = await connect(region.url, { applicationName: 'user' });
+      await user.query('begin; lock table public.unique_index_00 in access exclusive mode');
+      let report = await ensurePublication(sql, SPEC, FIRST);
+      await user.query('rollback');
+      const told = (): string[] => report.problems.map(({ code, table }) => `${code} ${table}`).sort();
+      const left = kinds.slice(1).map((name) => `SYN-P058 ${name}`);
+      assert.deepEqual([report.tables.map(({ table }) => table), told()], [['plain'], left.toSorted()]);
+      assert.match(
+        report.problems.find(({ table }) => table === 'unique_index')?.detail ?? '',
+        /^public\.unique_index has the partition public\.unique_index_00, .* unique_index_00_u_idx$/,
+      );
+
+      await sql.query(`
+        drop index public.unique_index_00_u_idx;
+        alter table public.unique_key_0 drop constraint unique_key_0_id_u_key;
+        alter table public.exclusion_00 drop constraint exclusion_00_r_excl;
+        alter table public.deferrable_00 drop constraint deferrable_00_u_key;
+        drop table public.attached_5`);
+      report = await reconcilePublication(sql, SPEC, report);
+      assert.deepEqual(report.added.map(({ table }) => table).sort(), kinds.slice(1).sort());
+      assert.deepEqual(told(), []);
+    });
+
+    test('constraints that partitions get while their tables are published are told, as deferrable ones of tables are', async () => {
+      await using region = await CapturedRegion.make(server);
+      const { sql } = region;
+      for (const name of ['built', 'failed', 'exclusion', 'deferrable']) {
+        await sql.query(`
+          create table public.${name} (id int primary key, u int) partition by range (id);
+          create table public.${name}_0 partition of public.${name} for values from (0) to (10)`);
+      }
+      await sql.query('create table public.alone (id int primary key, u int)');
+      let report = await ensurePublication(sql, SPEC, FIRST);
+      report = await reconcilePublication(sql, SPEC, report);
+      assert.deepEqual([report.members.size, report.problems], [5, []]);
+      const changes = [
+        ['SYN-P058 built', 'create unique index on public.built_0 (u)', 'drop index public.built_0_u_idx'],
+        [
+          'SYN-P058 exclusion',
+          'alter table public.exclusion_0 add exclude (u with =)',
+          'alter table public.exclusion_0 drop constraint exclusion_0_u_excl',
+        ],
+        [
+          'SYN-P058 deferrable',
+          'alter table public.deferrable_0 add unique (u) deferrable',
+          'alter table public.deferrable_0 drop constraint deferrable_0_u_key',
+        ],
+        [
+          'SYN-P013 alone',
+          'alter table public.alone add unique (u) deferrable',
+          'alter table public.alone drop constraint alone_u_key',
+        ],
+      ];
+      for (const [told = '', change = '', back = ''] of changes) {
+        await sql.query(change);
+        report = await reconcilePublication(sql, SPEC, report);
+        assert.deepEqual(
+          [report.members.size, ...report.problems.map(({ code, table }) => `${code} ${table}`)],
+          [5, told],
+        );
+        await sql.query(back);
+        report = await reconcilePublication(sql, SPEC, report);
+        assert.deepEqual([report.members.size, report.problems], [5, []]);
+      }
+      // An index that could not be built to its end is there, and refuses rows.
+      await sql.query('insert into public.failed values (1, 1), (2, 1)');
+      await assert.rejects(sql.query('create unique index concurrently on public.failed_0 (u)'));
+      report = await reconcilePublication(sql, SPEC, report);
+      assert.deepEqual(
+        report.problems.map(({ code, table }) => [code, table]),
+        [['SYN-P058', 'failed']],
+      );
+    });
+
     test('a partition that the role may not read is told, and stops nothing', async () => {
       await using region = await CapturedRegion.make(server);
       const { sql } = region;

@@ -8,6 +8,7 @@ import { connect } from '../../src/platform/postgres.ts';
 import { clinicForAll } from '../support/doctor-clinic.ts';
 import { type Fault, faultsIn, T, testMending } from '../support/doctor-faults.ts';
 import { DEFAULT_MAJOR } from '../support/postgres-majors.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 /** How a publication of ours is made. */
 const PUBLISHED = `publish_via_partition_root${DEFAULT_MAJOR >= 18 ? ', publish_generated_columns = stored' : ''}`;
@@ -52,6 +53,31 @@ const FAULTS: readonly Fault[] = [
     owner: [
       'create table public.t (id uuid primary key, r int4range, exclude using gist (r with &&) deferrable)',
       "insert into public.t values (gen_random_uuid(), '[1,2)')",
+    ],
+  },
+  {
+    name: 'constraints that partitions have by themselves',
+    code: 'SYN-P058',
+    owner: [
+      'create table public.p (id int, at int, u int, r int4range, primary key (id, at)) partition by range (at)',
+      'create table public."P 1" partition of public.p for values from (0) to (10) partition by list (at)',
+      'create table public.p11 partition of public."P 1" for values in (1)',
+      'create unique index "U 1" on public."P 1" (at, u)',
+      'create table public.p2 partition of public.p for values from (10) to (20)',
+      'alter table public.p2 add constraint "One u" unique (u), add exclude using gist (r with &&)',
+      'create unique index on public.p2 (abs(id)) where u > 7',
+      'create table public.refers (id int primary key, u int constraint "To u" references public.p2 (u))',
+      "insert into public.p values (1, 1, 1, '[1,2)'), (1, 11, 1, '[1,2)')",
+    ],
+  },
+  {
+    name: 'deferrable constraints that partitions have by themselves',
+    code: 'SYN-P058',
+    owner: [
+      'create table public."P" (id int, at date, u int, primary key (id, at)) partition by range (at)',
+      'create table public."P 1" (id int, at date, u int unique deferrable, primary key (id, at) deferrable initially deferred)',
+      `insert into public."P 1" values (1, '2026-01-31', 1)`,
+      `alter table public."P" attach partition public."P 1" for values from ('2026-01-01') to ('2026-02-01')`,
     ],
   },
   {
@@ -319,6 +345,63 @@ describe('tables', () => {
     assert.deepEqual(faults.sort(), ['SYN-P012 public.parts', 'SYN-P013 public.parts', 'SYN-P021 public.new']);
   });
 
+  test('of which a partition has constraints of its own are left out, and partitions may be replicated each by itself', async () => {
+    await using patient = await open().clinic.admit();
+    await patient.asOwner(
+      'create table public.p (id int, at int, u int, primary key (id, at)) partition by range (at)',
+      'create table public.p1 partition of public.p for values from (0) to (10)',
+      'create table public.p2 partition of public.p for values from (10) to (20)',
+      'create unique index on public.p2 (u)',
+      'alter table public.p2 add constraint "By id" unique (id) deferrable',
+    );
+    const [finding, ...others] = faultsIn(await patient.findings());
+    assert.deepEqual([finding?.code, finding?.table, others], ['SYN-P058', 'public.p2', []]);
+    assert.match(finding?.what ?? '', /p2 has constraints that public\.p has not: p2_u_idx, By id \(deferrable\)\.$/);
+    assert.match(
+      finding?.fix ?? '',
+      /^drop index public\.p2_u_idx;\nalter table public\.p2 drop constraint "By id";$/m,
+    );
+    await patient.asOwner('alter table public.p2 drop constraint "By id"');
+    patient.configure(finding?.fix ?? '');
+    assert.deepEqual(faultsIn(await patient.findings()), []);
+  });
+
+  test('may have in their partitions what they have themselves, whatever is done to it meanwhile', async () => {
+    await using patient = await open().clinic.admit();
+    await patient.asOwner(
+      'create table public.p (id int, at int, u int, v text, primary key (id, at)) partition by range (at)',
+      'create unique index on public.p (at, lower(v)) where u > 3',
+      'create table public.p1 (v text, gone int, u int, at int not null, id int not null)',
+      'alter table public.p1 drop column gone',
+      'alter table public.p attach partition public.p1 for values from (0) to (10)',
+      'create unique index same on public.p1 (id, at)',
+      'create unique index waits on only public.p (at, u)',
+      'create unique index waits1 on public.p1 (at, u)',
+    );
+    assert.deepEqual(faultsIn(await patient.findings()), []);
+    await using reader = await connect(patient.url, { applicationName: 'reader' });
+    await using rebuilder = await connect(patient.url, { applicationName: 'rebuilder' });
+    await reader.query('begin; select from public.p1');
+    const rebuilt = rebuilder.query('reindex table concurrently public.p1');
+    const copies = "select count(*) as n from pg_class where relname ~ '_cc(new|old)$'";
+    await waitFor(async () => (await patient.admin.query(copies)).rows[0]?.n === '5', { what: 'indexes have copies' });
+    assert.deepEqual(faultsIn(await patient.findings()), []);
+    await reader.query('rollback');
+    await rebuilt;
+  });
+
+  test('that are partitions of others have deferrable constraints from there', async () => {
+    await using patient = await open().clinic.admit();
+    await patient.asOwner(
+      'create table public.p (id int primary key deferrable) partition by range (id)',
+      'create table public.p1 partition of public.p for values from (0) to (10)',
+    );
+    patient.config = { ...patient.config, tables: { include: ['public.p1'], exclude: [] } };
+    const [finding, ...others] = faultsIn(await patient.findings());
+    assert.deepEqual([finding?.code, finding?.table, others], ['SYN-P013', 'public.p1', []]);
+    assert.ok(finding?.fix.split('\n').every((line) => /^(--|#)/.test(line)));
+  });
+
   test('get another collation for their keys, and the columns stay what they are', async () => {
     await using patient = await open().clinic.admit();
     const keys = async (): Promise<unknown> =>
@@ -366,6 +449,7 @@ describe('tables', () => {
       'create table public.p (id int primary key, n serial, v text) partition by range (id)',
       'create table public.p1 partition of public.p for values from (1) to (2)',
       'create table public.p2 partition of public.p for values from (2) to (3)',
+      'create unique index on public.p1 (v)',
       'create sequence public.mine',
       "alter table public.p1 alter n set default nextval('public.mine')",
       'insert into public.p (id) values (1), (2)',
@@ -374,7 +458,12 @@ describe('tables', () => {
     await using user = await connect(patient.url, { applicationName: 'user' });
     await user.query('begin; lock table only public.p1 in access exclusive mode; truncate public.p2');
     await using client = await connect(patient.url, { applicationName: 'syncline test', lockTimeoutMs: 1 });
-    const told = (await findProblems(client, patient.config)).filter(({ code }) => code === 'SYN-P028');
+    const found = await findProblems(client, patient.config);
+    assert.deepEqual(
+      found.filter(({ severity }) => severity === 'error').map(({ code, table }) => [code, table]),
+      [['SYN-P058', 'public.p1']],
+    );
+    const told = found.filter(({ code }) => code === 'SYN-P028');
     assert.deepEqual(told.map(({ what }) => what.replace(/ .*/s, '')).sort(), ['public.mine', 'public.p_n_seq']);
     const { sequences } = await readPortrait(client, patient.config);
     assert.deepEqual(sequences.map(({ name }) => name).sort(), ['public.mine', 'public.p_n_seq']);

@@ -85,7 +85,7 @@ describe('what is set aside, and applied later', () => {
     await home.apply('eu', 500, 't', [{ insert: { id: '1', u: 'x', n: '9' } }]);
     await home.apply('eu', 400, 't', [{ insert: { id: '2', u: 'y', n: '2' } }]);
     assert.equal((await home.rows('select from syncline.parked')).length, 2);
-    // The lane does not know of it, as of an index that a partition has and its parent does not.
+    // The lane does not know of it: what a trigger refuses is in no catalog.
     await home.target.client.query(`
       create function public.refuse() returns trigger language plpgsql as
         $$ begin raise unique_violation using message = 'a duplicate'; end $$;
@@ -98,6 +98,27 @@ describe('what is set aside, and applied later', () => {
     for (let look = 0; look < 40; look += 1) await home.lane.settle();
     assert.deepEqual(await home.setAside(), [['INSERT', '1', '23505']]);
     assert.deepEqual(await home.rows('select id from public.t order by id'), [['2']]);
+  });
+
+  test('is no row of a table of which a partition has an index by itself: the stream stops there until that is gone', async () => {
+    await using home = await LaneTarget.start(
+      server,
+      `create table public.t (id int primary key, u text, n int) partition by range (id);
+       create table public.t_0 partition of public.t for values from (0) to (10)`,
+    );
+    await home.apply('ap', 900, 't', [{ insert: { id: '2', u: 'x', n: '2' } }]);
+    await home.target.client.query('create unique index own on public.t_0 (u)');
+    const claiming = home.apply('eu', 500, 't', [{ insert: { id: '1', u: 'x', n: '1' } }]);
+    await assert.rejects(claiming, { code: 'SYN-P058' });
+    const free: MadeChange = { insert: { id: '3', u: 'y', n: '3' } };
+    await assert.rejects(home.apply('ba', 500, 't', [free]), { code: 'SYN-P058' });
+    assert.deepEqual(await home.setAside(), []);
+    await home.target.client.query('drop index public.own');
+    await home.apply('ap', 950, 't', [free]);
+    assert.deepEqual(await home.rows(ROWS), [
+      ['2', 'x', '2'],
+      ['3', 'y', '3'],
+    ]);
   });
 
   test('is told apart from rivals whose stamps are above their versions, however old these are by then', async () => {

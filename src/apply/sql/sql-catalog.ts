@@ -2,8 +2,9 @@
  * Tables as the target's catalog has them: what a statement on one needs to know.
  *
  * The key is the primary key, else the index that is the table's replica identity. A table without one, with a
- * constraint whose check is deferrable (it never fires in replica role: silent duplicates), or with a key whose equality
- * has no canonical text is refused here, so that no row of it is ever written by guess.
+ * constraint whose check is deferrable (it never fires in replica role: silent duplicates), with one that a partition has by
+ * itself (what rows claim by it is unknown), or with a key whose equality has no canonical text is refused here, so that no row
+ * of it is ever written by guess.
  *
  * A definition can change at any moment before a statement has taken its lock on the table, and statements are made for
  * the definition that was read. `DEFINITION_SQL` tells, asked behind the first statement of a transaction and therefore
@@ -11,6 +12,7 @@
  */
 import { type KeyBaseType, keyNature } from '../../change/key-nature.ts';
 import { fail } from '../../platform/errors.ts';
+import { partitionConstraintsSql } from '../../platform/partition-constraints.ts';
 import { type PostgresClient, quoteIdent } from '../../platform/postgres.ts';
 import { type CatalogClaim, CLAIMING_INDEXES_SQL, CLAIMS_SQL, toClaim } from './sql-claims.ts';
 import type { SqlKeyColumn, SqlTableShape } from './sql-table-shape.ts';
@@ -33,6 +35,8 @@ type CatalogTable = {
   readonly oid: string;
   readonly kind: string;
   readonly deferrable: string | null;
+  /** A constraint that one of its partitions has by itself. */
+  readonly of_partition: string | null;
   readonly key_index: string | null;
   readonly key_excludes: boolean | null;
   readonly columns: readonly CatalogColumn[];
@@ -48,6 +52,20 @@ select concat(
      from pg_attribute where attrelid = $1::oid and attnum > 0 and not attisdropped),
   ' key ', (select indkey from pg_index where indexrelid = $2::oid and indisvalid and indimmediate),
   ' claims ', (${CLAIMING_INDEXES_SQL}))`;
+
+/**
+ * The same for a partitioned table, with what would let duplicates into a partition silently. Partitions are not walked for each batch:
+ * a partition of any table that gets such a constraint has shapes read anew. Another constraint that a partition alone has tells of
+ * itself, by the first row that it refuses; all that came before was let in by it.
+ */
+export const PARTITIONED_DEFINITION_SQL = `
+select concat((${DEFINITION_SQL}), ' deferrable ', (
+  select string_agg(x.indexrelid::text, ' ' order by x.indexrelid)
+    from pg_index x join pg_class c on c.oid = x.indrelid
+   where not x.indimmediate and x.indislive and c.relispartition))`;
+
+/** That of the table `tab` with the key index `idx`. */
+const ofTab = (sql: string): string => sql.replaceAll('$1', 'tab.oid').replace('$2', '(select indexrelid from idx)');
 
 const TABLE_SQL = `
 with recursive tab as (
@@ -72,6 +90,8 @@ select json_build_object(
   'kind', tab.relkind,
   'deferrable', (select min(conname) from pg_constraint
                   where conrelid = tab.oid and condeferrable and contype in ('p', 'u', 'x')),
+  'of_partition', case when tab.relkind = 'p' then (
+    select min(concat_ws(' of ', name, partition_oid::regclass)) from (${partitionConstraintsSql('tab.oid')}) as own) end,
   'key_index', (select indexrelid::text from idx),
   'key_excludes', (select indisexclusion from idx),
   'columns', (select json_agg(json_build_object(
@@ -106,11 +126,11 @@ select json_build_object(
                        and m.amoprighttype = c.opcintype and m.amopstrategy = 3
     left join pg_operator o on o.oid = m.amopopr),
   'claims', (${CLAIMS_SQL}),
-  'definition', (${DEFINITION_SQL.replaceAll('$1', 'tab.oid').replace('$2', '(select indexrelid from idx)')})
+  'definition', case when tab.relkind = 'p' then (${ofTab(PARTITIONED_DEFINITION_SQL)}) else (${ofTab(DEFINITION_SQL)}) end
 )
 from tab`;
 
-/** Reads a table's shape; null where there is no such table. Throws SYN-P012, P013 and P017. */
+/** Reads a table's shape; null where there is no such table. Throws SYN-P012, P013, P017 and P058. */
 export async function loadShape(client: PostgresClient, schema: string, table: string): Promise<SqlTableShape | null> {
   const { rows } = await client.queryArrays(TABLE_SQL, [schema, table]);
   const text = rows[0]?.[0];
@@ -122,6 +142,7 @@ function toShape(schema: string, table: string, found: CatalogTable): SqlTableSh
   const context = { schema, table };
   if (found.key === null || found.key_index === null) throw fail('SYN-P012', id, { context });
   if (found.deferrable !== null) throw fail('SYN-P013', `${id}: ${found.deferrable}`, { context });
+  if (found.of_partition !== null) throw fail('SYN-P058', `${id}: ${found.of_partition}`, { context });
   const keyColumns = found.key.map(({ name, operator, operator_schema, type }): SqlKeyColumn => {
     const nature = found.key_excludes === true || operator === null ? null : keyNature(type);
     if (nature === null) throw fail('SYN-P017', `${id}: ${name} has type ${type.schema}.${type.name}`, { context });

@@ -15,7 +15,7 @@ import { fail } from '../../platform/errors.ts';
 import { arrayText, type TextValue } from '../../platform/postgres.ts';
 import type { Validity } from '../../resolve/known-merges.ts';
 import type { Guard, RemoveOutcome, RemoveRow, RowKey, TableShape, Tuple, UpsertRow } from '../apply-port.ts';
-import { DEFINITION_SQL } from './sql-catalog.ts';
+import { DEFINITION_SQL, PARTITIONED_DEFINITION_SQL } from './sql-catalog.ts';
 import { rivalsSql } from './sql-claims.ts';
 import { ARE_VALID } from './sql-merges.ts';
 import type { SqlOrigins } from './sql-origins.ts';
@@ -249,10 +249,8 @@ export class SqlRows {
   async #verify<T>(shape: SqlTableShape, work: Promise<T>): Promise<T> {
     if (this.#verified.has(shape)) return await work;
     this.#verified.add(shape);
-    const [result, { rows }] = await Promise.all([
-      work,
-      this.#pipeline.run(DEFINITION_SQL, [shape.oid, shape.keyIndex]),
-    ]);
+    const definition = shape.isPartitioned ? PARTITIONED_DEFINITION_SQL : DEFINITION_SQL;
+    const [result, { rows }] = await Promise.all([work, this.#pipeline.run(definition, [shape.oid, shape.keyIndex])]);
     if (rows[0]?.[0] !== shape.definition) {
       this.#batch.onChanged(shape);
       throw fail('SYN-A009', shape.id, { context: { schema: shape.schema, table: shape.table } });

@@ -105,7 +105,7 @@ export function isExcluded(spec: PublicationSpec, written: TableName, now: Catal
 
 /** Why rows of the table cannot be replicated; null where they can. */
 export function problemOf(table: CatalogTable, identity: PublicationSpec['identity']): TableProblem | null {
-  const { schema, table: name, key, hasPrimaryKey, deferrable, virtual, leaves } = table;
+  const { schema, table: name, key, hasPrimaryKey, deferrable, ofPartition, virtual, leaves } = table;
   const problem = (code: ErrorCode, detail: string): TableProblem => {
     return { code, schema, table: name, detail: `${schema}.${name} ${detail}` };
   };
@@ -123,6 +123,10 @@ export function problemOf(table: CatalogTable, identity: PublicationSpec['identi
     return problem('SYN-P012', 'has no primary key, and the index that is its replica identity cannot stand for one');
   }
   if (deferrable !== null) return problem('SYN-P013', `has the deferrable constraint ${deferrable}`);
+  if (ofPartition !== null) {
+    const { partition, name: constraint } = ofPartition;
+    return problem('SYN-P058', `has the partition ${partition}, which alone has the constraint or index ${constraint}`);
+  }
   const generated = key.find(({ isGenerated }) => isGenerated);
   if (generated !== undefined) {
     return problem('SYN-P012', `has the generated column ${generated.name} in its key, whose value is not in the WAL`);

@@ -338,9 +338,9 @@ async function hasSchemas(client: PostgresClient, publication: string): Promise<
 const FINGERPRINT_SQL = `
 select concat(
   (select md5(string_agg(concat_ws(' ', c.oid, c.relname, c.relnamespace, c.relkind, c.relpersistence, c.relreplident,
-      c.relispartition, c.relowner, c.relacl, i.indexrelid, i.indimmediate, i.indisprimary, i.indkey),
+      c.relispartition, c.relowner, c.relacl, i.indexrelid, i.indimmediate, i.indisprimary, i.indisvalid, i.indkey),
       ',' order by c.oid, i.indexrelid))
-     from pg_class c left join pg_index i on i.indrelid = c.oid and i.indisunique and i.indisvalid
+     from pg_class c left join pg_index i on i.indrelid = c.oid and (i.indisunique or i.indisexclusion) and i.indislive
     where c.relkind in ('r', 'p', 'f') and c.relpersistence <> 't' and c.oid >= 16384), ' ',
   (select md5(string_agg(concat(p, ' ', r), ',' order by r.oid))
      from pg_publication p left join pg_publication_rel r on r.prpubid = p.oid where p.pubname = $1), ' ',

@@ -9,6 +9,7 @@
  */
 import { type KeyBaseType, type KeyNature, keyNature } from '../../change/key-nature.ts';
 import { REGISTRY_SCHEMA, REGISTRY_TABLES } from '../../change/merge-registry.ts';
+import { partitionConstraintsSql } from '../../platform/partition-constraints.ts';
 import { partitionsSql } from '../../platform/partitions.ts';
 import type { PostgresClient } from '../../platform/postgres.ts';
 
@@ -41,6 +42,8 @@ export type CatalogTable = Leaf & {
   readonly hasPrimaryKey: boolean;
   /** A constraint whose check can be deferred. */
   readonly deferrable: string | null;
+  /** A constraint that one of its partitions has by itself. */
+  readonly ofPartition: { readonly partition: string; readonly name: string } | null;
   /** A generated column that is not stored. */
   readonly virtual: string | null;
   /** All tables below it, itself included, that are no indexes. */
@@ -74,6 +77,9 @@ select json_build_object(
   'hasPrimaryKey', coalesce(i.indisprimary, false),
   'deferrable', (select min(conname) from pg_constraint
                   where conrelid = c.oid and condeferrable and contype in ('p', 'u', 'x')),
+  'ofPartition', case when c.relkind = 'p' then (
+    select json_build_object('partition', partition_oid::regclass::text, 'name', name)
+      from (${partitionConstraintsSql('c.oid')}) as own order by partition_oid, index_oid limit 1) end,
   'virtual', (select min(attname) from pg_attribute where attrelid = c.oid and attgenerated = 'v' and not attisdropped),
   'key', (select json_agg(json_build_object(
       'name', a.attname,

@@ -54,6 +54,7 @@ export const CHECKS = {
   'SYN-P030': check('tables', 'no table named', 'warning'),
   'SYN-P012': check('tables', 'no key', 'error'),
   'SYN-P013': check('tables', 'deferrable constraint', 'error'),
+  'SYN-P058': check('tables', 'constraint of a partition alone', 'error'),
   'SYN-P017': check('tables', 'key type', 'error'),
   'SYN-P021': check('tables', 'unlogged', 'error'),
   'SYN-P024': check('tables', 'foreign table', 'error', 'warning'),

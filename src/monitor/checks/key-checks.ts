@@ -20,7 +20,7 @@ export function keyFindings(table: CatalogTable, detail: TableDetails, isRoot: b
       fix: `${newKey(table, detail)}\n${orExclude(table)}`,
     });
   }
-  if (detail.deferrables.length > 0) {
+  if (detail.deferrables.length > 0 && isRoot) {
     findings.push({
       code: 'SYN-P013',
       severity: 'error',
@@ -99,8 +99,13 @@ function replacedKey(table: CatalogTable, detail: TableDetails): string {
 alter table ${detail.name} drop constraint ${quoteIdent(detail.primaryKey)}, add unique (${columns}), ${SURROGATE};`;
 }
 
-const recreate = (detail: TableDetails, { name, definition }: DefinitionDetail): string =>
-  `alter table ${detail.name} drop constraint ${quoteIdent(name)}, add constraint ${quoteIdent(name)} ${definition};`;
+const recreate = (
+  detail: TableDetails,
+  { name, definition, isInherited }: TableDetails['deferrables'][number],
+): string =>
+  isInherited
+    ? `-- ${name} is inherited: recreate that of the table that this is a partition of, or detach this one first`
+    : `alter table ${detail.name} drop constraint ${quoteIdent(name)}, add constraint ${quoteIdent(name)} ${definition};`;
 
 const stored = (detail: TableDetails, { name, definition }: DefinitionDetail): string =>
   `alter table ${detail.name} drop column ${quoteIdent(name)}, add column ${quoteIdent(name)} ${definition};`;

@@ -45,6 +45,7 @@ export const LEAVES_OUT_TABLE: ReadonlySet<CheckCode> = new Set([
   'SYN-P021',
   'SYN-P024',
   'SYN-P031',
+  'SYN-P058',
 ]);
 
 /** Faults that hold capture up for as long as they last, and nothing else: apply goes on beside it. */

@@ -1,8 +1,8 @@
 // Whether the tables that the configuration names can be replicated: each has a key that means the
 // same in every region, and nothing in the database changes a row on its way in.
 //
-// A table stands for its partitions, so what they inherit is told once, of the root. Privileges are
-// told once per owner or schema, because one grant mends them all.
+// A table stands for its partitions, so what they inherit is told once, of the root; what excludes rows in a partition alone is
+// told in `partition-checks.ts`. Privileges are told once per owner or schema, because one grant mends them all.
 
 import { captureName } from '../../capture/tables/publication.ts';
 import { lackingIdentity } from '../../capture/tables/publication-plan.ts';
@@ -14,6 +14,7 @@ import { isTableIncluded } from '../../platform/table-filter.ts';
 import { readFillingSequences } from '../../sequences/filling-sequences.ts';
 import { type Finding, listed, nameOf, orExclude } from './finding.ts';
 import { keyFindings } from './key-checks.ts';
+import { partitionFindings } from './partition-checks.ts';
 import { relationFindings } from './relation-checks.ts';
 import { sequenceFindings } from './sequence-checks.ts';
 import { readTableDetails, type TableDetails } from './table-details.ts';
@@ -52,7 +53,7 @@ export async function checkTables(client: PostgresClient, config: Config): Promi
     local.map(({ oid }) => oid),
   );
   findings.push(...sequenceFindings(sequences, config));
-  findings.push(...(await relationFindings(client, config, tables)));
+  findings.push(...(await partitionFindings(client, roots)), ...(await relationFindings(client, config, tables)));
   return findings;
 }
 

@@ -43,7 +43,7 @@ export type TableDetails = {
   readonly rules: readonly RuleDetail[];
   readonly otherUniques: readonly string[];
   readonly exclusions: readonly string[];
-  readonly deferrables: readonly DefinitionDetail[];
+  readonly deferrables: readonly (DefinitionDetail & { readonly isInherited: boolean })[];
   /** With the functions of users that compute them. */
   readonly generated: readonly string[];
   /** Generated columns that are not stored, and how they would be if they were. */
@@ -100,9 +100,10 @@ select json_build_object(
     select conname as name from pg_constraint
      where conrelid = c.oid and contype = 'x' and not condeferrable order by conname`)},
   'deferrables', ${list(`
-    select conname as name, regexp_replace(pg_get_constraintdef(oid), ' DEFERRABLE.*$', '') as definition
+    select conname as name, regexp_replace(pg_get_constraintdef(oid), ' DEFERRABLE.*$', '') as definition,
+           conparentid <> 0 as "isInherited"
       from pg_constraint
-     where conrelid = c.oid and condeferrable and contype in ('p', 'u', 'x') and conparentid = 0 order by conname`)},
+     where conrelid = c.oid and condeferrable and contype in ('p', 'u', 'x') order by conname`)},
   'generated', ${names(`
     select a.attname || coalesce((
              select ' (by ' || string_agg(distinct p.oid::regproc::text, ', ') || ')'
