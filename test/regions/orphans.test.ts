@@ -97,7 +97,7 @@ here: public.tree (up_fk): 1 without a row of public.tree
         create table parent (id int primary key); create table child (id int primary key, of int references parent)`);
       await using _ = client;
       await client.query('insert into child select g, g from generate_series(1, 3000) g');
-      const looking = found(url, 5_000);
+      const looking = found(url, 3_000);
       const looked = `select from pg_stat_activity where application_name = 'syncline verify'
         and datname = current_database() and state = 'idle' and query like '%not exists%'`;
       await waitFor(async () => (await client.query(looked)).rowCount === 1, { what: 'the first look has ended' });
