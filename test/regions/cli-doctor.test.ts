@@ -102,6 +102,20 @@ describe('what needs nothing', () => {
   }
 });
 
+test('another replication origin needs nothing, and is named', async () => {
+  await using patient = await open().clinic.admit();
+  await patient.asOwner(T);
+  // All databases of a server have the same origins.
+  await using made = new AsyncDisposableStack();
+  await patient.asSuperuser("select pg_replication_origin_create('other_tool_$me')");
+  made.defer(async () => await patient.asSuperuser("select pg_replication_origin_drop('other_tool_$me')"));
+  const found = await patient.findings();
+  assert.deepEqual(faultsIn(found), []);
+  const [mine] = found.filter(({ code }) => code === 'SYN-P034');
+  assert.equal(mine?.severity, 'info');
+  assert.match(mine?.what ?? '', /: replication origins other_tool_\w+\.$/);
+});
+
 describe('the command', () => {
   let folder: string;
   before(async () => {
