@@ -1,5 +1,5 @@
--- As before, without pg_partition_tree, which locks every partition in passing: a user who has one of them to himself held up
--- what asked, and could be the victim of the deadlock.
+-- Why rows of a table cannot be told one by one; null where they can. Partitions are found without pg_partition_tree, which locks
+-- each in passing: a user who has one of them to himself would hold up who asks, and could be the victim of the deadlock.
 create or replace function syncline.transfer_refusal(table_oid oid) returns text language sql stable as $$
   with recursive part (oid) as (
     select table_oid union all
